@@ -1,0 +1,94 @@
+// Read first: the shapes that flow through the pipeline, in the order of the flow.
+//
+//   record -> decode -> validate -> enrich -> batch -> (one Postgres transaction) -> raw event, hour delta
+//                  \-> rejection -> dead letter
+
+/** One partition of one topic. */
+export interface TopicPartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** A partition and an offset in it: the next one to read, unless said otherwise. */
+export interface TopicPartitionOffset extends TopicPartition {
+  readonly offset: number;
+}
+
+/** The stage of the flow that refused a record. */
+export type RejectionStage = "decode" | "validate" | "store";
+
+/** Why a record can never be stored; a closed list, and the `reason` label of `dead_letter_events_total`. */
+export type RejectionReason =
+  | "tombstone"
+  | "too_large"
+  | "not_utf8"
+  | "not_json"
+  | "too_deep"
+  | "not_an_object"
+  | "missing_field"
+  | "wrong_type"
+  | "out_of_range"
+  | "invalid_timestamp"
+  | "future_timestamp"
+  | "unstorable_text"
+  | "refused_by_database";
+
+/** A record that can never be stored: a value, not an exception. `error` names the field and what is wrong with it. */
+export interface Rejection {
+  readonly stage: RejectionStage;
+  readonly reason: RejectionReason;
+  readonly error: string;
+}
+
+/** A decoded record: valid JSON in strict UTF-8, with nothing in it that PostgreSQL cannot hold. */
+export interface Decoded {
+  readonly value: unknown;
+  /** The text of the outermost object's event_data as the record holds it, so that numbers keep their digits. */
+  readonly eventDataText: string | undefined;
+  /** False where no backslash occurs: then no string of the record needs quoting anywhere. */
+  readonly hasEscapes: boolean;
+}
+
+/** A decoded, validated record. */
+export interface PipelineEvent {
+  readonly eventId: string;
+  readonly userId: string;
+  readonly eventType: string;
+  /** Milliseconds since 1970, UTC; the fraction below a millisecond is in `timestampMicros`. */
+  readonly timestampMs: number;
+  /** 0 to 999, the microseconds within the millisecond; what is finer is cut off. */
+  readonly timestampMicros: number;
+  /** JSON text of event_data. */
+  readonly eventDataText: string;
+  /** The amount of a purchase, where it is a number. */
+  readonly purchaseAmount: number | undefined;
+  /** Whole milliseconds, 0 to 1e12; undefined where the event carries no duration. */
+  readonly durationMs: number | undefined;
+}
+
+/** A record that was rejected, with all that a later replay needs. */
+export interface DeadLetter {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: Uint8Array | undefined;
+  readonly value: Uint8Array | undefined;
+  readonly headers: Uint8Array | undefined;
+  readonly rejection: Rejection;
+}
+
+/** What a batch adds to one row of hourly_aggregations. */
+export interface HourDelta {
+  /** Hours since 1970, UTC. */
+  readonly hour: number;
+  readonly eventType: string;
+  readonly totalEvents: number;
+  readonly totalDurationMs: bigint;
+  readonly durationCount: number;
+  readonly lateEvents: number;
+  /** Events counted without a raw row (SAVE_RAW_EVENTS=false). */
+  readonly unsavedEvents: number;
+  /** Distinct users of this delta that the worker does not know to be stored for this hour and type. */
+  readonly newUserCandidates: readonly string[];
+}

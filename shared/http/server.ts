@@ -1,0 +1,111 @@
+// Three questions of operators in (/metrics, /healthz, /readyz), answers out, over HTTP.
+import { Hono } from "hono";
+import { errorMessage, FatalError } from "../runtime/errors.ts";
+
+/** How long `stop` lets running answers finish. */
+const STOP_GRACE_MS = 1000;
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why it is not ready, one sentence each. */
+  readonly reasons: readonly string[];
+}
+
+/** What routes of `app` find in their context: Bun's server, for streams and addresses. */
+export interface HttpEnvironment {
+  readonly Bindings: { readonly server: Bun.Server<undefined> };
+}
+
+export interface HttpServerOptions {
+  /** 0 = any free port. */
+  readonly port: number;
+  readonly host: string;
+  /** The environment variable that sets the port, for the message when it is taken. */
+  readonly portVariable: string;
+  readonly metrics: () => Promise<{ readonly body: string; readonly contentType: string }>;
+  /** Whether the program does its work; may throw. /healthz does not ask: it says that the process lives. */
+  readonly ready: () => Readiness;
+  /** Adds routes before the fallbacks. */
+  readonly app?: (hono: Hono<HttpEnvironment>) => void;
+}
+
+export interface HttpServer {
+  /** The port in use. */
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts serving.
+ * @throws FatalError when the address cannot be listened on, naming the port and its variable
+ */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const hono = makeRoutes(options);
+  const server = listen(options, hono);
+  return {
+    port: server.port ?? options.port,
+    async stop() {
+      // Scrapers keep their connections open: the graceful stop alone would wait for them.
+      await Promise.race([server.stop(), Bun.sleep(STOP_GRACE_MS)]);
+      await server.stop(true);
+    },
+  };
+}
+
+function makeRoutes({ metrics, ready, app }: HttpServerOptions): Hono<HttpEnvironment> {
+  const hono = new Hono<HttpEnvironment>();
+  hono.use(async (context, next) => {
+    context.header("Cache-Control", "no-store");
+    await next();
+  });
+  hono.get("/metrics", async (context) => {
+    const { body, contentType } = await metrics();
+    return context.body(body, 200, { "Content-Type": contentType });
+  });
+  hono.get("/healthz", (context) => context.json({ status: "alive" }));
+  hono.get("/readyz", (context) => {
+    const state = readiness(ready);
+    return context.json(state, state.ready ? 200 : 503);
+  });
+  app?.(hono);
+  hono.get("/", (context) => context.text("/metrics\n/healthz\n/readyz\n"));
+  hono.notFound((context) => context.text("not found\n", 404));
+  hono.onError((error, context) => context.text(`${errorMessage(error)}\n`, 500));
+  return hono;
+}
+
+function readiness(ready: () => Readiness): Readiness {
+  try {
+    return ready();
+  } catch (error) {
+    return { ready: false, reasons: [errorMessage(error)] };
+  }
+}
+
+function listen(
+  { port, host, portVariable }: HttpServerOptions,
+  hono: Hono<HttpEnvironment>,
+): Bun.Server<undefined> {
+  try {
+    return Bun.serve({
+      port,
+      hostname: host,
+      maxRequestBodySize: 65_536,
+      fetch: (request, server) => hono.fetch(request, { server }),
+    });
+  } catch (error) {
+    throw new FatalError(whyNotListening(error, port, host, portVariable));
+  }
+}
+
+function whyNotListening(error: unknown, port: number, host: string, variable: string): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  switch (code) {
+    case "EADDRINUSE":
+      return `port ${port} on ${host} is taken by another program: set ${variable} to a free port`;
+    case "EACCES":
+      return `port ${port} on ${host} needs privileges that this program does not have: set ${variable} to a port above 1023`;
+    default:
+      return `cannot listen on ${host}:${port} (${errorMessage(error)}): check HTTP_HOST and ${variable}`;
+  }
+}

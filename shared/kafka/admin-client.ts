@@ -1,0 +1,180 @@
+// Settings in; one short-lived client that asks brokers about topics, and creates or deletes them, out.
+import { Client, type ErrorReport, type Settings } from "./client.ts";
+import { type Pointer, pointer } from "./library.ts";
+import { Requests } from "./requests.ts";
+import { AdminOperation, ErrorCode, EventType } from "./symbols.ts";
+import {
+  readTopicDescriptions,
+  requestTopicDescriptions,
+  type TopicDescription,
+} from "./topic-description.ts";
+import { Wake } from "./wake.ts";
+
+export interface NewTopic {
+  readonly topic: string;
+  readonly partitions: number;
+  readonly replicationFactor: number;
+  /** The topic's own settings, such as `retention.ms`. */
+  readonly settings?: Settings | undefined;
+}
+
+/** What became of one topic; errorCode 0 is success. */
+export interface TopicResult {
+  readonly topic: string;
+  readonly errorCode: number;
+  readonly error: string;
+}
+
+const TOPIC_RESOURCE = 2;
+
+/** Every request has its own time; an answer may be an error. */
+export class AdminClient {
+  /** The last error that the client reported by itself, such as a broker that cannot be reached. */
+  lastError: ErrorReport | undefined;
+  readonly #client: Client;
+  readonly #queue: Pointer;
+  readonly #requests: Requests;
+  #wake: Wake | undefined;
+
+  private constructor(client: Client) {
+    this.#client = client;
+    this.#queue = pointer(client.library.c.rd_kafka_queue_get_main(client.handle), "main queue");
+    this.#requests = new Requests(client);
+  }
+
+  /** @throws ConfigurationError for settings that librdkafka refuses */
+  static async open(libraryPath: string, settings: Settings): Promise<AdminClient> {
+    const client = Client.create(libraryPath, "producer", settings, 0);
+    const admin = new AdminClient(client);
+    const wake = await Wake.open(client.library, () => admin.#poll());
+    wake.watch(admin.#queue);
+    wake.watch(admin.#requests.queue);
+    admin.#wake = wake;
+    return admin;
+  }
+
+  /** @returns how many brokers the cluster has at this moment */
+  brokerCount(timeoutMs: number): Promise<number> {
+    const { library, handle } = this.#client;
+    const { c } = library;
+    return this.#requests.send({
+      what: "the brokers cannot be listed",
+      operation: AdminOperation.describeCluster,
+      timeoutMs,
+      send: (options, queue) => c.rd_kafka_DescribeCluster(handle, options, queue),
+      read: (event) => library.pointers(c.rd_kafka_DescribeCluster_result_nodes, event).length,
+    });
+  }
+
+  describeTopics(topics: readonly string[], timeoutMs: number): Promise<TopicDescription[]> {
+    return this.#requests.send({
+      what: `${topics.join(", ")} cannot be described`,
+      operation: AdminOperation.describeTopics,
+      timeoutMs,
+      send: (options, queue) => requestTopicDescriptions(this.#client, topics, options, queue),
+      read: (event) => readTopicDescriptions(this.#client.library, event),
+    });
+  }
+
+  /** @throws KafkaError when librdkafka or the cluster as a whole refuses */
+  createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<TopicResult[]> {
+    const { library, handle } = this.#client;
+    const { c } = library;
+    return this.#requests.send({
+      what: "topics cannot be created",
+      operation: AdminOperation.createTopics,
+      timeoutMs,
+      send: (options, queue) => {
+        const made: Pointer[] = [];
+        try {
+          for (const topic of topics) made.push(this.#newTopic(topic));
+          c.rd_kafka_CreateTopics(handle, library.array(made), made.length, options, queue);
+        } finally {
+          for (const at of made) c.rd_kafka_NewTopic_destroy(at);
+        }
+      },
+      read: (event) => this.#topicResults(library.pointers(c.rd_kafka_CreateTopics_result_topics, event)),
+    });
+  }
+
+  deleteTopics(topics: readonly string[], timeoutMs: number): Promise<TopicResult[]> {
+    const { library, handle } = this.#client;
+    const { c } = library;
+    return this.#requests.send({
+      what: "topics cannot be deleted",
+      operation: AdminOperation.deleteTopics,
+      timeoutMs,
+      send: (options, queue) => {
+        const made = topics.map((topic) => pointer(c.rd_kafka_DeleteTopic_new(topic), "DeleteTopic"));
+        c.rd_kafka_DeleteTopics(handle, library.array(made), made.length, options, queue);
+        for (const at of made) c.rd_kafka_DeleteTopic_destroy(at);
+      },
+      read: (event) => this.#topicResults(library.pointers(c.rd_kafka_DeleteTopics_result_topics, event)),
+    });
+  }
+
+  /** @returns one setting of a topic as the broker applies it, undefined where it does not say */
+  topicSetting(topic: string, setting: string, timeoutMs: number): Promise<string | undefined> {
+    const { library, handle } = this.#client;
+    const { c } = library;
+    return this.#requests.send({
+      what: `${setting} of ${topic} cannot be read`,
+      operation: AdminOperation.describeConfigs,
+      timeoutMs,
+      send: (options, queue) => {
+        const resource = pointer(c.rd_kafka_ConfigResource_new(TOPIC_RESOURCE, topic), "ConfigResource");
+        c.rd_kafka_DescribeConfigs(handle, library.array([resource]), 1, options, queue);
+        c.rd_kafka_ConfigResource_destroy(resource);
+      },
+      read: (event) => {
+        const [resource] = library.pointers(c.rd_kafka_DescribeConfigs_result_resources, event);
+        if (resource === undefined) return undefined;
+        const entries = library.pointers(c.rd_kafka_ConfigResource_configs, resource);
+        const entry = entries.find((at) => c.rd_kafka_ConfigEntry_name(at) === setting);
+        return entry === undefined ? undefined : (c.rd_kafka_ConfigEntry_value(entry) ?? undefined);
+      },
+    });
+  }
+
+  close(): void {
+    this.#wake?.close();
+    this.#requests.close("the client was closed");
+    this.#poll();
+    this.#client.library.c.rd_kafka_queue_destroy(this.#queue);
+    this.#client.destroy();
+  }
+
+  #poll(): void {
+    this.#requests.poll();
+    const { library } = this.#client;
+    for (;;) {
+      const event = library.nextEvent(this.#queue);
+      if (event === undefined) return;
+      if (library.c.rd_kafka_event_type(event) === EventType.error) {
+        this.lastError = this.#client.readError(event);
+      }
+      library.c.rd_kafka_event_destroy(event);
+    }
+  }
+
+  #newTopic({ topic, partitions, replicationFactor, settings = {} }: NewTopic): Pointer {
+    const { library } = this.#client;
+    const { c, errorBuffer: buffer } = library;
+    const made = c.rd_kafka_NewTopic_new(topic, partitions, replicationFactor, buffer, buffer.length);
+    if (!made) throw library.error(ErrorCode.invalidArgument, `topic ${topic}: ${library.errorText}`);
+    const at = pointer(made, "NewTopic");
+    for (const [name, value] of Object.entries(settings)) {
+      library.check(c.rd_kafka_NewTopic_set_config(at, name, value), `topic ${topic}: ${name}`);
+    }
+    return at;
+  }
+
+  #topicResults(results: readonly Pointer[]): TopicResult[] {
+    const { c } = this.#client.library;
+    return results.map((at) => {
+      const errorCode = c.rd_kafka_topic_result_error(at);
+      const error = c.rd_kafka_topic_result_error_string(at) ?? c.rd_kafka_err2str(errorCode) ?? "";
+      return { topic: c.rd_kafka_topic_result_name(at) ?? "", errorCode, error };
+    });
+  }
+}

@@ -1,0 +1,128 @@
+// Settings by librdkafka's names in; a running librdkafka client out, with its errors and logs as values.
+import { ConfigurationError, FatalError } from "../runtime/errors.ts";
+import { isNull, type Library, loadLibrary, type Pointer, pointer } from "./library.ts";
+import { ErrorCode, EventType } from "./symbols.ts";
+
+/** librdkafka's properties by their own names ("ssl.ca.location"). */
+export type Settings = Readonly<Record<string, string>>;
+
+/** An error of the client or a broker. Those that are not fatal are information: librdkafka goes on trying. */
+export interface ErrorReport {
+  readonly code: number;
+  /** The code's name, such as `_TRANSPORT`. */
+  readonly name: string;
+  readonly message: string;
+  /** The client is of no use any more. */
+  readonly fatal: boolean;
+}
+
+/** A line of librdkafka's log; the level is syslog's (0 worst, 7 debug). */
+export interface LogLine {
+  readonly level: number;
+  readonly facility: string;
+  readonly message: string;
+}
+
+/** Set for every client: its log comes as events instead of lines on stderr. */
+const OWN_SETTINGS: Settings = { "log.queue": "true" };
+
+const CLIENT_TYPE = { producer: 0, consumer: 1 } as const;
+const UNKNOWN_PROPERTY = -2;
+/** rd_kafka_destroy_flags: do not close the consumer first, which may wait for the group's coordinator. */
+const NO_CONSUMER_CLOSE = 8;
+/** RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE: no thread could be made. */
+const NO_RESOURCES = -194;
+
+/** Settings whose variable is not their name with a prefix. */
+const VARIABLES: Settings = {
+  "bootstrap.servers": "KAFKA_BOOTSTRAP_SERVERS",
+  "group.id": "KAFKA_CONSUMER_GROUP",
+};
+
+/** One `rd_kafka_t`. Whoever opens it closes it, after everything that was made from it. */
+export class Client {
+  readonly library: Library;
+  readonly handle: Pointer;
+
+  private constructor(library: Library, handle: Pointer) {
+    this.library = library;
+    this.handle = handle;
+  }
+
+  /**
+   * @param events bits of EventType that the client's queue shall carry
+   * @throws ConfigurationError naming each variable that librdkafka refuses
+   */
+  static create(
+    libraryPath: string,
+    type: keyof typeof CLIENT_TYPE,
+    settings: Settings,
+    events: number,
+  ): Client {
+    const library = loadLibrary(libraryPath);
+    const { c } = library;
+    const configuration = pointer(c.rd_kafka_conf_new(), "rd_kafka_conf_new");
+    const problems: string[] = [];
+    for (const [name, value] of Object.entries({ ...settings, ...OWN_SETTINGS })) {
+      const buffer = library.errorBuffer;
+      const result = c.rd_kafka_conf_set(configuration, name, value, buffer, buffer.length);
+      if (result === UNKNOWN_PROPERTY) {
+        problems.push(`${variableOf(name)}: librdkafka has no property ${name}`);
+      } else if (result !== 0) {
+        problems.push(`${variableOf(name)}: ${library.errorText}`);
+      }
+    }
+    if (problems.length > 0) {
+      c.rd_kafka_conf_destroy(configuration);
+      throw new ConfigurationError(problems);
+    }
+    c.rd_kafka_conf_set_events(configuration, events | EventType.log | EventType.error);
+    const buffer = library.errorBuffer;
+    const client = c.rd_kafka_new(CLIENT_TYPE[type], configuration, buffer, buffer.length);
+    if (isNull(client)) {
+      const code = c.rd_kafka_last_error();
+      c.rd_kafka_conf_destroy(configuration);
+      throw refusal(library.errorText, code, settings);
+    }
+    const handle = pointer(client, "rd_kafka_new");
+    library.takeError(c.rd_kafka_set_log_queue(handle, null), "the log cannot be received");
+    return new Client(library, handle);
+  }
+
+  /** Reads an error event. */
+  readError(event: Pointer): ErrorReport {
+    const { c } = this.library;
+    const code = c.rd_kafka_event_error(event);
+    const message = c.rd_kafka_event_error_string(event) ?? "";
+    if (code !== ErrorCode.fatal && c.rd_kafka_event_error_is_fatal(event) === 0) {
+      return { code, name: this.library.errorName(code), message, fatal: false };
+    }
+    return this.fatalError() ?? { code, name: this.library.errorName(code), message, fatal: true };
+  }
+
+  /** The error that made this client useless, if any did. */
+  fatalError(): ErrorReport | undefined {
+    const { errorBuffer: buffer, c } = this.library;
+    const code = c.rd_kafka_fatal_error(this.handle, buffer, buffer.length);
+    if (code === ErrorCode.none) return undefined;
+    return { code, name: this.library.errorName(code), message: this.library.errorText, fatal: true };
+  }
+
+  /** Frees the client; waits for its threads. All of its events must have been freed, or this never returns. */
+  destroy(): void {
+    this.library.c.rd_kafka_destroy_flags(this.handle, NO_CONSUMER_CLOSE);
+  }
+}
+
+/** The environment variable that sets a librdkafka property. */
+function variableOf(property: string): string {
+  return VARIABLES[property] ?? `KAFKA_CONFIG_${property.toUpperCase().replaceAll(".", "_")}`;
+}
+
+/** What rd_kafka_new says names properties in backticks, if it is about any. */
+function refusal(message: string, code: number, settings: Settings): Error {
+  if (code === NO_RESOURCES) return new FatalError(`librdkafka cannot start: ${message}`);
+  const named = Object.keys(settings).filter((name) => message.includes(`\`${name}\``));
+  const variables = named.map(variableOf).join(", ");
+  return new ConfigurationError([`${variables || "KAFKA_CONFIG_*"}: ${message}`]);
+}

@@ -1,0 +1,199 @@
+// Nothing in; the C functions of librdkafka that are used here, with their types, and the constants of its API.
+
+import { FFIType } from "bun:ffi";
+
+const u64 = FFIType.u64_fast;
+const i64 = FFIType.i64_fast;
+
+// Handles and pointers are "ptr"; names that C only reads during the call are "cstring" (Bun makes a copy
+// that lives as long as the call). Sizes and offsets are *_fast: a number unless above 2^53.
+
+/** The functions of librdkafka, and four of the C library that it is linked with. */
+export const SYMBOLS = {
+  memcpy: { args: ["ptr", "ptr", u64], returns: "void" },
+  socket: { args: ["i32", "i32", "i32"], returns: "i32" },
+  connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
+  close: { args: ["i32"], returns: "i32" },
+
+  rd_kafka_version_str: { args: [], returns: "cstring" },
+  rd_kafka_err2name: { args: ["i32"], returns: "cstring" },
+  rd_kafka_err2str: { args: ["i32"], returns: "cstring" },
+  rd_kafka_last_error: { args: [], returns: "i32" },
+  rd_kafka_fatal_error: { args: ["ptr", "ptr", u64], returns: "i32" },
+  rd_kafka_error_code: { args: ["ptr"], returns: "i32" },
+  rd_kafka_error_string: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_error_destroy: { args: ["ptr"], returns: "void" },
+
+  rd_kafka_conf_new: { args: [], returns: "ptr" },
+  rd_kafka_conf_set: { args: ["ptr", "cstring", "cstring", "ptr", u64], returns: "i32" },
+  rd_kafka_conf_get: { args: ["ptr", "cstring", "ptr", "ptr"], returns: "i32" },
+  rd_kafka_conf_set_events: { args: ["ptr", "i32"], returns: "void" },
+  rd_kafka_conf_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_new: { args: ["i32", "ptr", "ptr", u64], returns: "ptr" },
+  rd_kafka_destroy_flags: { args: ["ptr", "i32"], returns: "void" },
+  rd_kafka_set_log_queue: { args: ["ptr", "ptr"], returns: "ptr" },
+
+  rd_kafka_topic_new: { args: ["ptr", "cstring", "ptr"], returns: "ptr" },
+  rd_kafka_topic_destroy: { args: ["ptr"], returns: "void" },
+
+  rd_kafka_queue_new: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_queue_get_main: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_queue_get_consumer: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_queue_poll: { args: ["ptr", "i32"], returns: "ptr" },
+  rd_kafka_queue_io_event_enable: { args: ["ptr", "i32", "ptr", u64], returns: "void" },
+  rd_kafka_queue_destroy: { args: ["ptr"], returns: "void" },
+
+  rd_kafka_event_type: { args: ["ptr"], returns: "i32" },
+  rd_kafka_event_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_event_error: { args: ["ptr"], returns: "i32" },
+  rd_kafka_event_error_string: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_event_error_is_fatal: { args: ["ptr"], returns: "i32" },
+  rd_kafka_event_opaque: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_event_log: { args: ["ptr", "ptr", "ptr", "ptr"], returns: "i32" },
+  rd_kafka_event_topic_partition: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_event_topic_partition_list: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_event_message_next: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_event_message_array: { args: ["ptr", "ptr", u64], returns: u64 },
+
+  rd_kafka_message_headers: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_header_get_all: { args: ["ptr", u64, "ptr", "ptr", "ptr"], returns: "i32" },
+
+  rd_kafka_topic_partition_list_new: { args: ["i32"], returns: "ptr" },
+  rd_kafka_topic_partition_list_add: { args: ["ptr", "cstring", "i32"], returns: "ptr" },
+  rd_kafka_topic_partition_list_set_offset: { args: ["ptr", "cstring", "i32", i64], returns: "i32" },
+  rd_kafka_topic_partition_list_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_topic_partition_destroy: { args: ["ptr"], returns: "void" },
+
+  rd_kafka_poll_set_consumer: { args: ["ptr"], returns: "i32" },
+  rd_kafka_subscribe: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_rebalance_protocol: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_assignment_lost: { args: ["ptr"], returns: "i32" },
+  rd_kafka_assign: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_incremental_assign: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_incremental_unassign: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_position: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_commit_queue: { args: ["ptr", "ptr", "ptr", "ptr", "ptr"], returns: "i32" },
+  rd_kafka_consumer_close_queue: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_consumer_closed: { args: ["ptr"], returns: "i32" },
+
+  rd_kafka_produce: {
+    args: ["ptr", "i32", "i32", "ptr", u64, "ptr", u64, "ptr"],
+    returns: "i32",
+  },
+  rd_kafka_produceva: { args: ["ptr", "ptr", u64], returns: "ptr" },
+  rd_kafka_headers_new: { args: [u64], returns: "ptr" },
+  rd_kafka_header_add: { args: ["ptr", "cstring", i64, "ptr", i64], returns: "i32" },
+  rd_kafka_headers_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_outq_len: { args: ["ptr"], returns: "i32" },
+  rd_kafka_flush: { args: ["ptr", "i32"], returns: "i32" },
+  rd_kafka_purge: { args: ["ptr", "i32"], returns: "i32" },
+
+  rd_kafka_AdminOptions_new: { args: ["ptr", "i32"], returns: "ptr" },
+  rd_kafka_AdminOptions_set_request_timeout: { args: ["ptr", "i32", "ptr", u64], returns: "i32" },
+  rd_kafka_AdminOptions_set_isolation_level: { args: ["ptr", "i32"], returns: "ptr" },
+  rd_kafka_AdminOptions_set_opaque: { args: ["ptr", "ptr"], returns: "void" },
+  rd_kafka_AdminOptions_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_ListOffsets: { args: ["ptr", "ptr", "ptr", "ptr"], returns: "void" },
+  rd_kafka_ListOffsets_result_infos: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_ListOffsetsResultInfo_topic_partition: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_TopicCollection_of_topic_names: { args: ["ptr", u64], returns: "ptr" },
+  rd_kafka_TopicCollection_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_DescribeTopics: { args: ["ptr", "ptr", "ptr", "ptr"], returns: "void" },
+  rd_kafka_DescribeTopics_result_topics: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_TopicDescription_name: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_TopicDescription_error: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_TopicDescription_topic_id: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_TopicDescription_partitions: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_TopicPartitionInfo_partition: { args: ["ptr"], returns: "i32" },
+  rd_kafka_TopicPartitionInfo_leader: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_TopicPartitionInfo_isr: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_TopicPartitionInfo_replicas: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_Uuid_most_significant_bits: { args: ["ptr"], returns: "i64" },
+  rd_kafka_Uuid_least_significant_bits: { args: ["ptr"], returns: "i64" },
+  rd_kafka_DescribeCluster: { args: ["ptr", "ptr", "ptr"], returns: "void" },
+  rd_kafka_DescribeCluster_result_nodes: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_NewTopic_new: { args: ["cstring", "i32", "i32", "ptr", u64], returns: "ptr" },
+  rd_kafka_NewTopic_set_config: { args: ["ptr", "cstring", "cstring"], returns: "i32" },
+  rd_kafka_NewTopic_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_CreateTopics: { args: ["ptr", "ptr", u64, "ptr", "ptr"], returns: "void" },
+  rd_kafka_CreateTopics_result_topics: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_DeleteTopic_new: { args: ["cstring"], returns: "ptr" },
+  rd_kafka_DeleteTopic_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_DeleteTopics: { args: ["ptr", "ptr", u64, "ptr", "ptr"], returns: "void" },
+  rd_kafka_DeleteTopics_result_topics: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_topic_result_name: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_topic_result_error: { args: ["ptr"], returns: "i32" },
+  rd_kafka_topic_result_error_string: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_ConfigResource_new: { args: ["i32", "cstring"], returns: "ptr" },
+  rd_kafka_ConfigResource_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_ConfigResource_name: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_ConfigResource_error: { args: ["ptr"], returns: "i32" },
+  rd_kafka_ConfigResource_configs: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_ConfigEntry_name: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_ConfigEntry_value: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_DescribeConfigs: { args: ["ptr", "ptr", u64, "ptr", "ptr"], returns: "void" },
+  rd_kafka_DescribeConfigs_result_resources: { args: ["ptr", "ptr"], returns: "ptr" },
+
+  rd_kafka_mock_cluster_new: { args: ["ptr", "i32"], returns: "ptr" },
+  rd_kafka_mock_cluster_destroy: { args: ["ptr"], returns: "void" },
+  rd_kafka_mock_cluster_bootstraps: { args: ["ptr"], returns: "cstring" },
+  rd_kafka_mock_topic_create: { args: ["ptr", "cstring", "i32", "i32"], returns: "i32" },
+  rd_kafka_mock_set_controller_id: { args: ["ptr", "i32"], returns: "void" },
+  rd_kafka_mock_group_initial_rebalance_delay_ms: { args: ["ptr", "i32"], returns: "void" },
+  rd_kafka_mock_push_request_errors_array: { args: ["ptr", "i16", u64, "ptr"], returns: "void" },
+  rd_kafka_mock_clear_request_errors: { args: ["ptr", "i16"], returns: "void" },
+  rd_kafka_mock_topic_set_error: { args: ["ptr", "cstring", "i32"], returns: "void" },
+  rd_kafka_mock_partition_set_leader: { args: ["ptr", "cstring", "i32", "i32"], returns: "i32" },
+  rd_kafka_mock_broker_set_down: { args: ["ptr", "i32"], returns: "i32" },
+  rd_kafka_mock_broker_set_up: { args: ["ptr", "i32"], returns: "i32" },
+  rd_kafka_mock_broker_set_rtt: { args: ["ptr", "i32", "i32"], returns: "i32" },
+} as const;
+
+/** Error codes (rd_kafka_resp_err_t) that decide something here; negative ones are librdkafka's own. */
+export const ErrorCode = {
+  none: 0,
+  unknownTopicOrPartition: 3,
+  invalidTopic: 17,
+  topicAuthorizationFailed: 29,
+  clusterAuthorizationFailed: 31,
+  topicExists: 36,
+  invalidPartitions: 37,
+  invalidReplicationFactor: 38,
+  invalidConfiguration: 40,
+  invalidRequest: 42,
+  policyViolation: 44,
+  assignPartitions: -175,
+  revokePartitions: -174,
+  partitionEof: -191,
+  timedOut: -185,
+  queueFull: -184,
+  fatal: -150,
+  autoOffsetReset: -140,
+  unsupportedFeature: -165,
+  authentication: -169,
+  ssl: -181,
+  invalidArgument: -186,
+} as const;
+
+/** Event types (rd_kafka_event_type_t), and the bits that ask for them. */
+export const EventType = {
+  delivery: 0x1,
+  fetch: 0x2,
+  log: 0x4,
+  error: 0x8,
+  rebalance: 0x10,
+  offsetCommit: 0x20,
+} as const;
+
+/** Admin operations (rd_kafka_admin_op_t). */
+export const AdminOperation = {
+  createTopics: 1,
+  deleteTopics: 2,
+  describeConfigs: 5,
+  describeTopics: 19,
+  describeCluster: 20,
+  listOffsets: 21,
+} as const;
+
+/** Offsets that stand for a place in the log instead of a number. */
+export const LogicalOffset = { end: -1, beginning: -2, invalid: -1001 } as const;

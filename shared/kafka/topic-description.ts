@@ -1,0 +1,78 @@
+// Names of topics in; what the brokers know of them out.
+import type { Client } from "./client.ts";
+import { isNull, type Library, type Pointer, pointer } from "./library.ts";
+import { ErrorCode } from "./symbols.ts";
+
+export interface TopicPartitionDescription {
+  readonly partition: number;
+  /** False while the partition has no leader and cannot be read or written. */
+  readonly hasLeader: boolean;
+  readonly replicas: number;
+  readonly inSyncReplicas: number;
+}
+
+export interface TopicDescription {
+  readonly topic: string;
+  /** Base64url, 22 characters; a new one each time the topic is created. Undefined where there is none (yet). */
+  readonly topicId: string | undefined;
+  readonly errorCode: number;
+  readonly error: string | undefined;
+  readonly partitions: readonly TopicPartitionDescription[];
+}
+
+/** Asks; the answer is an event in `queue`. */
+export function requestTopicDescriptions(
+  { library, handle }: Client,
+  topics: readonly string[],
+  options: Pointer,
+  queue: Pointer,
+): void {
+  const { c } = library;
+  library.withTexts(topics, (names) => {
+    const collection = pointer(
+      c.rd_kafka_TopicCollection_of_topic_names(names, topics.length),
+      "rd_kafka_TopicCollection_of_topic_names",
+    );
+    c.rd_kafka_DescribeTopics(handle, collection, options, queue);
+    c.rd_kafka_TopicCollection_destroy(collection);
+  });
+}
+
+/** Reads the answer. */
+export function readTopicDescriptions(library: Library, event: Pointer): TopicDescription[] {
+  const { c } = library;
+  return library.pointers(c.rd_kafka_DescribeTopics_result_topics, event).map((at) => {
+    const failed = c.rd_kafka_TopicDescription_error(at); // it belongs to the event
+    const error = isNull(failed) ? undefined : pointer(failed, "topic error");
+    const errorCode = error === undefined ? ErrorCode.none : c.rd_kafka_error_code(error);
+    return {
+      topic: c.rd_kafka_TopicDescription_name(at) ?? "",
+      topicId: errorCode === ErrorCode.none ? readTopicId(library, at) : undefined,
+      errorCode,
+      error:
+        error === undefined || errorCode === ErrorCode.none
+          ? undefined
+          : (c.rd_kafka_error_string(error) ?? library.errorName(errorCode)),
+      partitions: library.pointers(c.rd_kafka_TopicDescription_partitions, at).map((partition) => ({
+        partition: c.rd_kafka_TopicPartitionInfo_partition(partition),
+        hasLeader: !isNull(c.rd_kafka_TopicPartitionInfo_leader(partition)),
+        replicas: library.pointers(c.rd_kafka_TopicPartitionInfo_replicas, partition).length,
+        inSyncReplicas: library.pointers(c.rd_kafka_TopicPartitionInfo_isr, partition).length,
+      })),
+    };
+  });
+}
+
+function readTopicId({ c }: Library, description: Pointer): string | undefined {
+  const id = c.rd_kafka_TopicDescription_topic_id(description);
+  if (isNull(id)) return undefined;
+  // librdkafka's own text form needs a build with OpenSSL.
+  const at = pointer(id, "topic id");
+  const high = c.rd_kafka_Uuid_most_significant_bits(at);
+  const low = c.rd_kafka_Uuid_least_significant_bits(at);
+  if (high === 0n && low === 0n) return undefined;
+  const bytes = Buffer.alloc(16);
+  bytes.writeBigInt64BE(high, 0);
+  bytes.writeBigInt64BE(low, 8);
+  return bytes.toString("base64url");
+}

@@ -1,0 +1,98 @@
+// New events in; what they add to each hour and event type out.
+
+import type { HourDelta, PipelineEvent } from "../event.ts";
+
+export const HOUR_MS = 3_600_000;
+
+/** Settings of the aggregation. */
+export interface AggregationOptions {
+  /** processed_at of the events, ms since 1970. */
+  readonly processedAtMs: number;
+  /** How long after its end an hour stays open, ms. */
+  readonly hourGraceMs: number;
+  /** True where the events get no raw rows. */
+  readonly unsaved: boolean;
+}
+
+/** Which users a worker knows to be stored for an hour and type, so that they need not be sent again. */
+export interface KnownUsers {
+  /** The known users of one hour and event type; undefined where none is known. */
+  of(hour: number, eventType: string): ReadonlySet<string> | undefined;
+}
+
+interface Accumulator {
+  readonly hour: number;
+  readonly eventType: string;
+  readonly known: ReadonlySet<string> | undefined;
+  readonly candidates: Set<string>;
+  totalEvents: number;
+  totalDurationMs: number;
+  /** What `totalDurationMs` no longer held exactly: above 2^53 numbers lose their last digits. */
+  carriedDurationMs: bigint;
+  durationCount: number;
+}
+
+/** A sum above this is carried into a bigint; one more duration (at most 1e12 ms) still fits below 2^53. */
+const CARRY_ABOVE_MS = 2 ** 52;
+
+/** Sums events by hour and type. The order of the events cannot matter: durations are whole milliseconds. */
+export function aggregate(
+  events: Iterable<PipelineEvent>,
+  known: KnownUsers,
+  { processedAtMs, hourGraceMs, unsaved }: AggregationOptions,
+): HourDelta[] {
+  const byHour = new Map<number, Map<string, Accumulator>>();
+  for (const event of events) {
+    const hour = Math.floor(event.timestampMs / HOUR_MS);
+    let byType = byHour.get(hour);
+    if (byType === undefined) {
+      byType = new Map();
+      byHour.set(hour, byType);
+    }
+    let sum = byType.get(event.eventType);
+    if (sum === undefined) {
+      sum = makeAccumulator(hour, event.eventType, known);
+      byType.set(event.eventType, sum);
+    }
+    sum.totalEvents++;
+    if (event.durationMs !== undefined) {
+      sum.durationCount++;
+      sum.totalDurationMs += event.durationMs;
+      if (sum.totalDurationMs > CARRY_ABOVE_MS) {
+        sum.carriedDurationMs += BigInt(sum.totalDurationMs);
+        sum.totalDurationMs = 0;
+      }
+    }
+    if (sum.known === undefined || !sum.known.has(event.userId)) sum.candidates.add(event.userId);
+  }
+  const deltas: HourDelta[] = [];
+  for (const byType of byHour.values()) {
+    for (const sum of byType.values()) {
+      const isLate = processedAtMs >= (sum.hour + 1) * HOUR_MS + hourGraceMs;
+      deltas.push({
+        hour: sum.hour,
+        eventType: sum.eventType,
+        totalEvents: sum.totalEvents,
+        totalDurationMs: sum.carriedDurationMs + BigInt(sum.totalDurationMs),
+        durationCount: sum.durationCount,
+        lateEvents: isLate ? sum.totalEvents : 0,
+        unsavedEvents: unsaved ? sum.totalEvents : 0,
+        newUserCandidates: [...sum.candidates],
+      });
+    }
+  }
+  return deltas;
+}
+
+function makeAccumulator(hour: number, eventType: string, known: KnownUsers): Accumulator {
+  return {
+    hour,
+    eventType,
+    known: known.of(hour, eventType),
+    candidates: new Set(),
+    totalEvents: 0,
+    totalDurationMs: 0,
+    carriedDurationMs: 0n,
+    durationCount: 0,
+  };
+}

@@ -1,0 +1,219 @@
+// A worker's records for one transaction: record blocks in; events, dead letters and spans of offsets out.
+
+import type { DeadLetter, PipelineEvent, Rejection, RejectionReason, TopicPartition } from "../event.ts";
+import { decode } from "./decode.ts";
+import { enrich } from "./enrich.ts";
+import { RecordBlock } from "./record-block.ts";
+import { isRejection, makeRejection } from "./reject.ts";
+import { validate } from "./validate.ts";
+
+/** A partition of one incarnation of a topic; a topic created anew under the same name has another id. */
+export interface PartitionKey extends TopicPartition {
+  readonly topicId: string;
+}
+
+/** What a batch does to one partition: it moves the stored offset from `from` to `to`, and accounts for all between. */
+export interface Span extends PartitionKey {
+  readonly from: number;
+  /** The offset after the last record. */
+  to: number;
+  /** Records read; the rest of [from, to) are offsets that hold none (transaction markers, compaction). */
+  consumed: number;
+  /** Of the consumed: events whose event_id was seen before. */
+  duplicates: number;
+  /** Of the consumed: records that can never be stored. */
+  deadLettered: number;
+  /** Bytes of the values read. */
+  bytes: number;
+}
+
+/** Kafka delivered a record that this worker is already past; to be read again from the stored offset. */
+export class OutOfOrder extends Error {
+  override readonly name = "OutOfOrder";
+}
+
+/** Events stored by a span, the remainder of its account. */
+export function storedBy(span: Span): number {
+  return span.consumed - span.duplicates - span.deadLettered;
+}
+
+/** An event and where it came from. */
+export interface BatchEvent {
+  readonly event: PipelineEvent;
+  readonly span: Span;
+  readonly offset: number;
+  /** Index of its record in the block. */
+  readonly record: number;
+  /** Why PostgreSQL cannot hold it, where that was found out. */
+  refusal: Rejection | undefined;
+}
+
+interface RejectedRecord {
+  readonly span: Span;
+  readonly offset: number;
+  readonly record: number;
+  readonly rejection: Rejection;
+}
+
+/** The settings that records are judged by. */
+export interface Judgement {
+  /** The database's clock, ms since 1970, when the batch was opened: processed_at of its events. */
+  readonly processedAtMs: number;
+  readonly maxFutureSkewMs: number;
+}
+
+/**
+ * The batch under construction. It keeps the bytes of all of its records until it is committed or thrown
+ * away, because any of them may have to become a dead letter. Its [from, to) are fixed when it is built.
+ */
+export class Batch {
+  readonly block: RecordBlock;
+  readonly spans = new Map<number, Span>();
+  readonly events: BatchEvent[] = [];
+  /** False while no record holds a backslash: then no id needs quoting in SQL array literals. */
+  hasEscapes = false;
+  /** When the first record arrived, ms of the monotonic clock. */
+  openedAtMs = 0;
+  /** Time spent on decoding, validating and enriching, seconds. */
+  transformationSeconds = 0;
+  #rejected: RejectedRecord[] = [];
+  #read = 0;
+  #judgement: Judgement = { processedAtMs: 0, maxFutureSkewMs: 0 };
+
+  constructor(maxRecords: number) {
+    this.block = new RecordBlock(maxRecords);
+  }
+
+  get isEmpty(): boolean {
+    return this.#read === 0;
+  }
+
+  /** Records read. */
+  get records(): number {
+    return this.#read;
+  }
+
+  get judgement(): Judgement {
+    return this.#judgement;
+  }
+
+  /** Gives an empty batch its clock. */
+  open(judgement: Judgement, nowMs: number): void {
+    this.#judgement = { ...judgement, processedAtMs: Math.floor(judgement.processedAtMs) };
+    this.openedAtMs = nowMs;
+  }
+
+  /**
+   * Reads the records that were added to the block since the last call: decode, validate, enrich.
+   *
+   * @param spanStart the partition of a slot and the offset that a batch of it begins at; undefined for a
+   *   partition that this worker no longer reads, whose records are passed over
+   */
+  read(spanStart: (slot: number) => (PartitionKey & { readonly from: number }) | undefined): void {
+    const { block } = this;
+    const { processedAtMs, maxFutureSkewMs } = this.#judgement;
+    const startedAt = performance.now();
+    for (let record = this.#read; record < block.count; record++) {
+      const slot = block.slot[record]!;
+      const offset = block.offset[record]!;
+      let span = this.spans.get(slot);
+      if (span === undefined) {
+        const start = spanStart(slot);
+        if (start === undefined) continue;
+        span = { ...start, to: start.from, consumed: 0, duplicates: 0, deadLettered: 0, bytes: 0 };
+        this.spans.set(slot, span);
+      }
+      if (offset < span.to) {
+        throw new OutOfOrder(`${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`);
+      }
+      span.to = offset + 1;
+      span.consumed++;
+      if (block.valueStart[record]! >= 0) span.bytes += block.valueEnd[record]! - block.valueStart[record]!;
+      const decoded = decode(block.bytes, block.valueStart[record]!, block.valueEnd[record]!);
+      const event = isRejection(decoded) ? decoded : validate(decoded, processedAtMs, maxFutureSkewMs);
+      if (isRejection(event)) {
+        span.deadLettered++;
+        this.#rejected.push({ span, offset, record, rejection: event });
+      } else {
+        if (!isRejection(decoded) && decoded.hasEscapes) this.hasEscapes = true;
+        this.events.push({ event: enrich(event), span, offset, record, refusal: undefined });
+      }
+    }
+    this.#read = block.count;
+    this.transformationSeconds += (performance.now() - startedAt) / 1000;
+  }
+
+  /** Marks events that PostgreSQL refuses for their content; they become dead letters. */
+  refuse(events: readonly BatchEvent[], errorOf: (event: BatchEvent) => string): void {
+    for (const event of events) {
+      event.refusal = makeRejection("store", "refused_by_database", errorOf(event));
+      event.span.deadLettered++;
+    }
+  }
+
+  /**
+   * The events to store: of each event_id the one of the lowest (topic, partition, offset). The others are
+   * duplicates, charged to their own partitions.
+   */
+  distinct(): BatchEvent[] {
+    for (const span of this.spans.values()) span.duplicates = 0;
+    const byId = new Map<string, BatchEvent>();
+    for (const event of this.events) {
+      if (event.refusal !== undefined) continue;
+      const { eventId } = event.event;
+      const other = byId.get(eventId);
+      if (other === undefined) {
+        byId.set(eventId, event);
+      } else if (isBefore(event, other)) {
+        other.span.duplicates++;
+        byId.set(eventId, event);
+      } else {
+        event.span.duplicates++;
+      }
+    }
+    return byId.size === this.events.length ? this.events : [...byId.values()];
+  }
+
+  /** Where each rejected record came from, and why it was rejected. */
+  rejections(): { readonly topic: string; readonly reason: RejectionReason }[] {
+    return this.#allRejected().map(({ span, rejection }) => ({ topic: span.topic, reason: rejection.reason }));
+  }
+
+  /** The rejected records, with copies of their bytes. */
+  deadLetters(): DeadLetter[] {
+    return this.#allRejected().map(({ span, offset, record, rejection }) => ({
+      topic: span.topic,
+      topicId: span.topicId,
+      partition: span.partition,
+      offset,
+      key: this.block.key(record),
+      value: this.block.value(record),
+      headers: this.block.headers.get(record),
+      rejection,
+    }));
+  }
+
+  #allRejected(): readonly RejectedRecord[] {
+    const refused = this.events.flatMap(({ span, offset, record, refusal }) =>
+      refusal === undefined ? [] : [{ span, offset, record, rejection: refusal }],
+    );
+    return refused.length === 0 ? this.#rejected : [...this.#rejected, ...refused];
+  }
+
+  /** Makes the batch new, keeping its memory. */
+  clear(): void {
+    this.block.clear();
+    this.spans.clear();
+    this.events.length = 0;
+    this.hasEscapes = false;
+    this.transformationSeconds = 0;
+    this.#rejected = [];
+    this.#read = 0;
+  }
+}
+
+function isBefore(a: BatchEvent, b: BatchEvent): boolean {
+  if (a.span === b.span) return a.offset < b.offset;
+  if (a.span.topic !== b.span.topic) return a.span.topic < b.span.topic;
+  return a.span.partition < b.span.partition;
+}

@@ -1,0 +1,111 @@
+// What was sent and what became of it in, figures out: nothing counts as produced before it is acknowledged.
+
+/** What the Kafka client says of records that were not delivered. */
+export interface DeliveryFailure {
+  readonly opaque: number;
+  readonly code: number;
+  readonly message: string;
+  /** How many records it speaks of. */
+  readonly count: number;
+}
+
+/** What happened since the figures were last taken. */
+export interface DeliveryFigures {
+  /** Acknowledged records by event type. */
+  readonly acknowledged: ReadonlyMap<string, number>;
+  /** Acknowledged records by the size of their value in bytes. */
+  readonly sizes: ReadonlyMap<number, number>;
+  readonly failed: number;
+}
+
+/** Types that are told apart; a producer of real events may meet any number. */
+const MAX_TYPES = 512;
+const UNKNOWN_TYPE = "unknown";
+
+/**
+ * The ledger of one producer. A record's type and size travel as the opaque number of its message and come
+ * back with its delivery report, so that nothing is kept per message.
+ */
+export class Deliveries {
+  /** Records that the client took into its queue. */
+  sent = 0;
+  /** Records that the broker has acknowledged. */
+  acknowledged = 0;
+  /** Records that were refused, by the client at once or by the broker later. */
+  failed = 0;
+  /** The reason of the last failure. */
+  lastFailure: { readonly code: number; readonly message: string } | undefined;
+
+  readonly #onFailure: (failure: { code: number; message: string; count: number }) => void;
+  readonly #types: string[] = [UNKNOWN_TYPE];
+  readonly #typeIndex = new Map<string, number>([[UNKNOWN_TYPE, 0]]);
+  #byType = new Map<number, number>();
+  #sizes = new Map<number, number>();
+  #newlyFailed = 0;
+
+  /** @param onFailure hears of every failure, for the log */
+  constructor(
+    onFailure: (failure: { code: number; message: string; count: number }) => void = () => undefined,
+  ) {
+    this.#onFailure = onFailure;
+  }
+
+  /** Sent, and neither acknowledged nor failed yet. */
+  get outstanding(): number {
+    return this.sent - this.acknowledged - this.#failedAfterSending;
+  }
+
+  /** The opaque number for a record. @param bytes size of its value */
+  opaque(eventType: string | undefined, bytes: number): number {
+    return bytes * MAX_TYPES + this.#indexOf(eventType ?? UNKNOWN_TYPE);
+  }
+
+  /** The client reports that a record was acknowledged. */
+  onDelivered(opaque: number): void {
+    this.acknowledged++;
+    const type = opaque % MAX_TYPES;
+    this.#byType.set(type, (this.#byType.get(type) ?? 0) + 1);
+    const size = (opaque - type) / MAX_TYPES;
+    this.#sizes.set(size, (this.#sizes.get(size) ?? 0) + 1);
+  }
+
+  /** The client reports that records it had taken were not delivered. */
+  onFailed({ code, message, count }: DeliveryFailure): void {
+    this.#failedAfterSending += count;
+    this.#fail(code, message, count);
+  }
+
+  /** The client refused to take a record at all. */
+  onRefused(error: unknown): void {
+    const code = error instanceof Error && "code" in error && typeof error.code === "number" ? error.code : 0;
+    this.#fail(code, error instanceof Error ? error.message : String(error), 1);
+  }
+
+  /** The figures since the last call. */
+  take(): DeliveryFigures {
+    const acknowledged = new Map<string, number>();
+    for (const [type, count] of this.#byType) acknowledged.set(this.#types[type] ?? UNKNOWN_TYPE, count);
+    const figures = { acknowledged, sizes: this.#sizes, failed: this.#newlyFailed };
+    this.#byType = new Map();
+    this.#sizes = new Map();
+    this.#newlyFailed = 0;
+    return figures;
+  }
+
+  #failedAfterSending = 0;
+
+  #fail(code: number, message: string, count: number): void {
+    this.failed += count;
+    this.#newlyFailed += count;
+    this.lastFailure = { code, message };
+    this.#onFailure({ code, message, count });
+  }
+
+  #indexOf(eventType: string): number {
+    const known = this.#typeIndex.get(eventType);
+    if (known !== undefined) return known;
+    if (this.#types.length >= MAX_TYPES) return 0;
+    this.#typeIndex.set(eventType, this.#types.length);
+    return this.#types.push(eventType) - 1;
+  }
+}

@@ -1,0 +1,41 @@
+// Dead letters in; rows of dead_letter_events out. Everything from outside goes in as bytes: nothing can be refused.
+
+import type { DeadLetter } from "../event.ts";
+import type { Judgement } from "../pipeline/batch.ts";
+import { formatTimestamp } from "../pipeline/timestamp.ts";
+import type { Transaction } from "./postgres.ts";
+import { bytesArray, numberArray, textArray } from "./sql-array.ts";
+
+const INSERT = `
+  insert into dead_letter_events
+    (topic, topic_id, partition, "offset", key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds)
+  select d.*, $11::timestamptz, $12::float8
+  from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::text[], $10::text[])
+    as d`;
+
+/** Stores the dead letters of a batch; the fence is what keeps them from coming twice. */
+export async function insertDeadLetters(
+  tx: Transaction,
+  letters: readonly DeadLetter[],
+  { processedAtMs, maxFutureSkewMs }: Judgement,
+): Promise<void> {
+  if (letters.length === 0) return;
+  await tx.unsafe(
+    INSERT,
+    [
+      textArray(letters.map(({ topic }) => topic)),
+      textArray(letters.map(({ topicId }) => topicId)),
+      numberArray(letters.map(({ partition }) => partition)),
+      numberArray(letters.map(({ offset }) => offset)),
+      bytesArray(letters.map(({ key }) => key)),
+      bytesArray(letters.map(({ value }) => value)),
+      bytesArray(letters.map(({ headers }) => headers)),
+      textArray(letters.map(({ rejection }) => rejection.stage)),
+      textArray(letters.map(({ rejection }) => rejection.reason)),
+      textArray(letters.map(({ rejection }) => rejection.error)),
+      formatTimestamp(processedAtMs, 0),
+      maxFutureSkewMs / 1000,
+    ],
+    { prepare: true },
+  );
+}

@@ -1,0 +1,98 @@
+// Deltas in; the hours and their distinct users brought up to date. Hours due are closed.
+
+import { HOUR_MS } from "../pipeline/aggregate.ts";
+import type { HourDelta } from "../event.ts";
+import type { Database, Transaction } from "./postgres.ts";
+import { numberArray, textArray } from "./sql-array.ts";
+
+// Users and hours are locked in key order: without it two workers deadlock within seconds. The count of new
+// users reads all of new_users, so the users are in before the first hour is touched.
+const UPSERT = `
+  with candidates as (
+    select * from unnest($8::timestamptz[], $9::text[], $10::text[]) as u (aggregation_hour, event_type, user_id)
+  ), new_users as (
+    insert into hourly_users (aggregation_hour, event_type, user_id)
+    select aggregation_hour, event_type, user_id from candidates
+    order by aggregation_hour, event_type collate "C", user_id collate "C"
+    on conflict do nothing
+    returning aggregation_hour, event_type
+  ), user_counts as (
+    select aggregation_hour, event_type, count(*) as new_users from new_users group by 1, 2
+  )
+  insert into hourly_aggregations as h
+    (aggregation_hour, event_type, total_events, unique_users, total_duration_ms, duration_count, unsaved_events, late_events)
+  select d.aggregation_hour, d.event_type, d.total_events, coalesce(c.new_users, 0),
+    d.total_duration_ms, d.duration_count, d.unsaved_events, d.late_events
+  from unnest($1::timestamptz[], $2::text[], $3::bigint[], $4::numeric[], $5::bigint[], $6::bigint[], $7::bigint[])
+    as d (aggregation_hour, event_type, total_events, total_duration_ms, duration_count, unsaved_events, late_events)
+    left join user_counts c on c.aggregation_hour = d.aggregation_hour and c.event_type = d.event_type collate "C"
+  order by d.aggregation_hour, d.event_type collate "C"
+  on conflict (aggregation_hour, event_type) do update set
+    total_events = h.total_events + excluded.total_events,
+    unique_users = h.unique_users + excluded.unique_users,
+    total_duration_ms = h.total_duration_ms + excluded.total_duration_ms,
+    duration_count = h.duration_count + excluded.duration_count,
+    unsaved_events = h.unsaved_events + excluded.unsaved_events,
+    late_events = h.late_events + excluded.late_events,
+    updated_at = now()
+  returning event_type, (xmax = 0) as is_created`;
+
+function hourText(hour: number): string {
+  return new Date(hour * HOUR_MS).toISOString();
+}
+
+/**
+ * Adds a batch's deltas to the hours; last but one in the transaction, because every worker wants these rows.
+ * @returns the event types for which a row came into being, one entry a row
+ */
+export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]): Promise<string[]> {
+  if (deltas.length === 0) return [];
+  const hours: string[] = [];
+  const types: string[] = [];
+  const users: string[] = [];
+  for (const delta of deltas) {
+    const hour = hourText(delta.hour);
+    for (const user of delta.newUserCandidates) {
+      hours.push(hour);
+      types.push(delta.eventType);
+      users.push(user);
+    }
+  }
+  const rows = await tx.unsafe<{ event_type: string; is_created: boolean }[]>(
+    UPSERT,
+    [
+      `{${deltas.map(({ hour }) => hourText(hour)).join(",")}}`,
+      textArray(deltas.map(({ eventType }) => eventType)),
+      numberArray(deltas.map(({ totalEvents }) => totalEvents)),
+      numberArray(deltas.map(({ totalDurationMs }) => totalDurationMs)),
+      numberArray(deltas.map(({ durationCount }) => durationCount)),
+      numberArray(deltas.map(({ unsavedEvents }) => unsavedEvents)),
+      numberArray(deltas.map(({ lateEvents }) => lateEvents)),
+      `{${hours.join(",")}}`,
+      textArray(types),
+      textArray(users),
+    ],
+    { prepare: true },
+  );
+  return rows.filter(({ is_created }) => is_created).map(({ event_type }) => event_type);
+}
+
+/**
+ * Closes the hours that ended at least `graceMinutes` ago, by the database's clock. Rows that a worker holds
+ * are left for the next time.
+ * @returns how many rows were closed
+ */
+export async function closeHours(sql: Database, graceMinutes: number): Promise<number> {
+  const result = await sql`
+    with due as (
+      select aggregation_hour, event_type from hourly_aggregations
+      where closed_at is null
+        and aggregation_hour <= now() - interval '1 hour' - make_interval(secs => ${graceMinutes * 60}::float8)
+      order by aggregation_hour, event_type
+      for update skip locked
+    )
+    update hourly_aggregations h set closed_at = now()
+    from due
+    where h.aggregation_hour = due.aggregation_hour and h.event_type = due.event_type`;
+  return result.count;
+}

@@ -1,0 +1,104 @@
+// The numbered files of sql/ in; a database with exactly these tables out, or a clear refusal.
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { FatalError } from "../runtime/errors.ts";
+import type { Database, Transaction } from "./postgres.ts";
+import { codeOf, describeFault } from "./sqlstate.ts";
+
+const SQL_FOLDER = join(import.meta.dir, "../../sql");
+const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;
+/** Any number, the same in every version: whoever migrates holds it. */
+const ADVISORY_LOCK = 7_061_905;
+
+/** One file of sql/. */
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly text: string;
+  /** SHA-256 of the text, hex. */
+  readonly checksum: string;
+}
+
+interface AppliedRow {
+  version: number;
+  name: string;
+  checksum: string;
+}
+
+/** Reads the numbered files of a folder, in order. @throws FatalError on a name or number that does not fit */
+export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
+  return await Promise.all(
+    names.map(async (name, index) => {
+      const version = Number(FILE_NAME.exec(name)?.[1]);
+      if (version !== index + 1) {
+        throw new FatalError(`sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`);
+      }
+      const text = await Bun.file(join(folder, name)).text();
+      return { version, name, text, checksum: new Bun.CryptoHasher("sha256").update(text).digest("hex") };
+    }),
+  );
+}
+
+/**
+ * Applies what is missing, in order, each file once, all in one transaction under an advisory lock: several
+ * programs may start at once, and a file that fails leaves nothing behind.
+ *
+ * @returns the names of the files that were applied now
+ * @throws FatalError where the database was changed by other hands, or belongs to a newer version
+ */
+export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
+  return await sql.begin(async (tx) => {
+    // Waiting for another program's migration is right, however long it takes.
+    await tx`set local lock_timeout = 0`;
+    await tx`set local statement_timeout = 0`;
+    await tx`select pg_advisory_xact_lock(${ADVISORY_LOCK})`;
+    await tx`
+      create table if not exists schema_migrations (
+        version integer primary key,
+        name text not null,
+        checksum text not null,
+        applied_at timestamptz not null default now()
+      )`;
+    const applied = await tx<AppliedRow[]>`select version, name, checksum from schema_migrations order by version`;
+    assertSameHistory(applied, migrations);
+    const missing = migrations.slice(applied.length);
+    for (const migration of missing) await apply(tx, migration);
+    return missing.map(({ name }) => name);
+  });
+}
+
+function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly Migration[]): void {
+  for (const [index, row] of applied.entries()) {
+    const migration = migrations[index];
+    if (migration === undefined) {
+      throw new FatalError(
+        `the database has migration ${row.name}, which this version does not know: it was made by a newer version; start that one`,
+      );
+    }
+    if (row.version !== migration.version) {
+      throw new FatalError(
+        `schema_migrations has no row for ${migration.name}, but one for ${row.name}: it was edited by hand; restore the missing row or the database`,
+      );
+    }
+    if (row.checksum !== migration.checksum) {
+      throw new FatalError(
+        `sql/${migration.name} was changed after it had been applied to this database; restore the file and put the change into a new, higher-numbered one`,
+      );
+    }
+  }
+}
+
+async function apply(tx: Transaction, { version, name, text, checksum }: Migration): Promise<void> {
+  try {
+    await tx.unsafe(text);
+    await tx`insert into schema_migrations (version, name, checksum) values (${version}, ${name}, ${checksum})`;
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    throw new FatalError(
+      `sql/${name} cannot be applied: ${describeFault(error)}. Nothing of it was kept. If its tables were made by other hands, ` +
+        "or a part of it was applied by hand, drop them or start with an empty database",
+    );
+  }
+}

@@ -1,0 +1,184 @@
+// Spans of a batch in; the stored offsets locked, compared and advanced: what makes every record count once.
+
+import { type PartitionKey, type Span, storedBy } from "../pipeline/batch.ts";
+import type { Database, Session, Transaction } from "./postgres.ts";
+import { numberArray, textArray } from "./sql-array.ts";
+
+/** A partition's next offset as this worker last knew it to be stored. */
+export interface StoredOffset extends PartitionKey {
+  readonly nextOffset: number;
+}
+
+/** The stored offsets are not what this worker last knew: another one advanced them, or a crash took them back. */
+export class FenceFailed extends Error {
+  override readonly name = "FenceFailed";
+}
+
+interface FenceRow {
+  topic: string;
+  topic_id: string;
+  partition: number;
+  next_offset: number;
+  is_locked: boolean;
+  backend_pid: number;
+  now_ms: number;
+}
+
+function keyArrays(keys: readonly PartitionKey[]): [string, string, string] {
+  return [
+    textArray(keys.map(({ topic }) => topic)),
+    textArray(keys.map(({ topicId }) => topicId)),
+    numberArray(keys.map(({ partition }) => partition)),
+  ];
+}
+
+function keyOf({ topic, topicId, partition }: PartitionKey): string {
+  return `${topic} ${topicId} ${partition}`;
+}
+
+// The rows of the batch are locked in key order; those of the previous transaction only read.
+const FENCE = `
+  with batch as (
+    select * from unnest($1::text[], $2::text[], $3::int[]) as b (topic, topic_id, partition)
+  ), previous as (
+    select * from unnest($4::text[], $5::text[], $6::int[]) as p (topic, topic_id, partition)
+  ), locked as (
+    select o.topic, o.topic_id, o.partition, o.next_offset
+    from pipeline_offsets o join batch using (topic, topic_id, partition)
+    order by o.topic, o.topic_id, o.partition
+    for update of o
+  ), rows as (
+    select *, true as is_locked from locked
+    union all
+    select o.topic, o.topic_id, o.partition, o.next_offset, false
+    from pipeline_offsets o join previous using (topic, topic_id, partition)
+  )
+  select *, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms
+  from rows`;
+
+/**
+ * Locks the offsets of a batch and compares them with the batch's own; first statement of a transaction.
+ *
+ * @param previous what this worker's last transaction advanced: it must still stand, because the worker's
+ *   memory of the database rests on it, and a crash of the server may have taken it back
+ * @throws FenceFailed where anything differs: nothing of the batch may be stored
+ */
+export async function fence(
+  tx: Transaction,
+  session: Session,
+  spans: readonly Span[],
+  previous: readonly StoredOffset[],
+): Promise<void> {
+  const rows = await tx.unsafe<FenceRow[]>(FENCE, [...keyArrays(spans), ...keyArrays(previous)], {
+    prepare: true,
+  });
+  const locked = new Map<string, number>();
+  const standing = new Map<string, number>();
+  for (const row of rows) {
+    const key = keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition });
+    (row.is_locked ? locked : standing).set(key, row.next_offset);
+    session.observeClock(row.now_ms);
+    if (row.backend_pid !== session.backendPid) {
+      throw new FenceFailed(`the transaction runs in backend ${row.backend_pid}, not in this session's own`);
+    }
+  }
+  for (const span of spans) {
+    const nextOffset = locked.get(keyOf(span));
+    if (nextOffset !== span.from) {
+      throw new FenceFailed(
+        `${span.topic}[${span.partition}]: the stored offset is ${nextOffset ?? "missing"}, this batch begins at ${span.from}`,
+      );
+    }
+  }
+  for (const stored of previous) {
+    // More is right too: a partition that was let go is advanced by its new owner.
+    const nextOffset = standing.get(keyOf(stored)) ?? -1;
+    if (nextOffset < stored.nextOffset) {
+      throw new FenceFailed(
+        `${stored.topic}[${stored.partition}]: ${stored.nextOffset} was committed, ${nextOffset} is stored; the server lost its last transactions`,
+      );
+    }
+  }
+}
+
+const ADVANCE = `
+  update pipeline_offsets o
+  set next_offset = b.to_offset,
+      consumed = o.consumed + b.consumed,
+      skipped = o.skipped + (b.to_offset - b.from_offset - b.consumed),
+      stored = o.stored + b.stored,
+      duplicates = o.duplicates + b.duplicates,
+      dead_lettered = o.dead_lettered + b.dead_lettered,
+      updated_at = now()
+  from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+    as b (topic, topic_id, partition, from_offset, to_offset, consumed, stored, duplicates, dead_lettered)
+  where o.topic = b.topic and o.topic_id = b.topic_id and o.partition = b.partition
+    and o.next_offset = b.from_offset`;
+
+/**
+ * Moves the fenced offsets to the end of the batch, with the account of all between.
+ * @throws FenceFailed where a row was not where the fence saw it
+ */
+export async function advance(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  const result = await tx.unsafe(
+    ADVANCE,
+    [
+      ...keyArrays(spans),
+      numberArray(spans.map(({ from }) => from)),
+      numberArray(spans.map(({ to }) => to)),
+      numberArray(spans.map(({ consumed }) => consumed)),
+      numberArray(spans.map(storedBy)),
+      numberArray(spans.map(({ duplicates }) => duplicates)),
+      numberArray(spans.map(({ deadLettered }) => deadLettered)),
+    ],
+    { prepare: true },
+  );
+  if (result.count !== spans.length) {
+    throw new FenceFailed(`${result.count} of ${spans.length} offsets could be advanced`);
+  }
+}
+
+/**
+ * The stored offsets of partitions. It waits for transactions in flight that hold them (up to
+ * lock_timeout): an old transaction of this worker, or of the partition's last owner, has ended then.
+ */
+export async function readOffsets(sql: Database, keys: readonly PartitionKey[]): Promise<Map<string, number>> {
+  const rows = await sql.begin((tx) =>
+    tx.unsafe<FenceRow[]>(FENCE, [...keyArrays(keys), ...keyArrays([])], { prepare: true }),
+  );
+  return new Map(
+    rows.map((row) => [
+      keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition }),
+      row.next_offset,
+    ]),
+  );
+}
+
+/** The key by which `readOffsets` names a partition. */
+export { keyOf as offsetKey };
+
+/** Enters partitions that were never read, at the start of their logs; one that is there already stays. */
+export async function enterPartitions(sql: Database, starts: readonly StoredOffset[]): Promise<void> {
+  await sql.unsafe(
+    `insert into pipeline_offsets (topic, topic_id, partition, first_offset, next_offset)
+     select topic, topic_id, partition, start, start
+     from unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) as s (topic, topic_id, partition, start)
+     order by topic, topic_id, partition
+     on conflict do nothing`,
+    [...keyArrays(starts), numberArray(starts.map(({ nextOffset }) => nextOffset))],
+    { prepare: true },
+  );
+}
+
+/**
+ * Passes over records that Kafka deleted before they were read.
+ * @returns false where the stored offset was no longer `from`
+ */
+export async function skipGap(sql: Database, from: StoredOffset, to: number): Promise<boolean> {
+  const result = await sql`
+    update pipeline_offsets
+    set next_offset = ${to}, skipped = skipped + ${to - from.nextOffset}, updated_at = now()
+    where topic = ${from.topic} and topic_id = ${from.topicId} and partition = ${from.partition}
+      and next_offset = ${from.nextOffset}`;
+  return result.count === 1;
+}

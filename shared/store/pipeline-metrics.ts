@@ -1,0 +1,25 @@
+// Figures of the pipeline in; rows of pipeline_metrics out.
+
+import type { Database } from "./postgres.ts";
+import { numberArray, textArray } from "./sql-array.ts";
+
+/** One figure at one time. */
+export interface MetricSample {
+  readonly name: string;
+  readonly value: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Writes samples, all with the time of this statement. */
+export async function insertPipelineMetrics(sql: Database, samples: readonly MetricSample[]): Promise<void> {
+  if (samples.length === 0) return;
+  await sql.unsafe(
+    `insert into pipeline_metrics (metric_name, metric_value, labels)
+     select name, value, labels::jsonb from unnest($1::text[], $2::float8[], $3::text[]) as m (name, value, labels)`,
+    [
+      textArray(samples.map(({ name }) => name)),
+      numberArray(samples.map(({ value }) => value)),
+      textArray(samples.map(({ labels }) => JSON.stringify(labels))),
+    ],
+  );
+}

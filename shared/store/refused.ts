@@ -1,0 +1,93 @@
+// Events of which PostgreSQL refuses some; those out, each with the server's reason.
+
+import type { PipelineEvent } from "../event.ts";
+import type { BatchEvent } from "../pipeline/batch.ts";
+import type { Session, Transaction } from "./postgres.ts";
+import { insertByUnnest } from "./raw-events.ts";
+import { classify, describeFault } from "./sqlstate.ts";
+
+const DEADLINE_MS = 60_000;
+
+/** Thrown inside a savepoint so that what passed is rolled back as well. */
+class Passed extends Error {
+  override readonly name = "Passed";
+}
+
+/**
+ * Finds the events whose content the raw insert refuses, by bisection, each try in a savepoint that is
+ * rolled back. An event is to blame only if another one passes the same statement: an event of our own is
+ * tried first, and where it is refused too, the fault is the schema's.
+ *
+ * @returns the refused events with the server's reason; empty where no single event is refused
+ * @throws the server's error where even our own event is refused, or where anything but content is at fault
+ */
+export async function findRefused(
+  session: Session,
+  events: readonly BatchEvent[],
+  processedAtMs: number,
+): Promise<Map<BatchEvent, string>> {
+  const refused = new Map<BatchEvent, string>();
+  // The whole transaction ends in a rollback: it only asks.
+  await session
+    .transaction(DEADLINE_MS, async (tx) => {
+      const probe = await tryInsert(tx, [makeProbe(events[0]!, processedAtMs)], processedAtMs);
+      if (probe !== undefined) throw probe;
+      await bisect(tx, events, processedAtMs, refused);
+      throw new Passed("done");
+    })
+    .catch((error: unknown) => {
+      if (!(error instanceof Passed)) throw error;
+    });
+  return refused;
+}
+
+async function bisect(
+  tx: Transaction,
+  events: readonly BatchEvent[],
+  processedAtMs: number,
+  refused: Map<BatchEvent, string>,
+): Promise<void> {
+  const error = await tryInsert(tx, events, processedAtMs);
+  if (error === undefined) return;
+  if (classify(error) !== "content") throw error;
+  const [only] = events;
+  if (events.length === 1 && only !== undefined) {
+    refused.set(only, describeFault(error));
+    return;
+  }
+  const middle = events.length >> 1;
+  await bisect(tx, events.slice(0, middle), processedAtMs, refused);
+  await bisect(tx, events.slice(middle), processedAtMs, refused);
+}
+
+/** @returns the server's error, or undefined where the events pass */
+async function tryInsert(
+  tx: Transaction,
+  events: readonly BatchEvent[],
+  processedAtMs: number,
+): Promise<unknown> {
+  try {
+    await tx.savepoint(async (savepoint) => {
+      await insertByUnnest(savepoint, events, processedAtMs, false);
+      throw new Passed("done");
+    });
+    return undefined;
+  } catch (error) {
+    return error instanceof Passed ? undefined : error;
+  }
+}
+
+/** The plainest event there is, with an id that no other has. */
+function makeProbe(like: BatchEvent, processedAtMs: number): BatchEvent {
+  const event: PipelineEvent = {
+    eventId: `probe_${crypto.randomUUID()}`,
+    userId: "probe",
+    eventType: "probe",
+    timestampMs: processedAtMs,
+    timestampMicros: 0,
+    eventDataText: "{}",
+    purchaseAmount: undefined,
+    durationMs: undefined,
+  };
+  return { event, span: like.span, offset: like.offset, record: like.record, refusal: undefined };
+}

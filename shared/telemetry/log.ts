@@ -1,0 +1,54 @@
+// What happened in, one line out: JSON for machines, a readable line on a terminal.
+import { isatty } from "node:tty";
+import pino, { type DestinationStream, type Logger } from "pino";
+import pretty from "pino-pretty";
+import type { LogLevel } from "../runtime/config.ts";
+
+export type { Logger } from "pino";
+
+export interface LoggerOptions {
+  /** Fields of every line, as `{ worker: 3 }` in a worker thread. */
+  readonly bindings?: Readonly<Record<string, string | number>>;
+  /** Where lines go: a file descriptor (default 1, standard output), or a stream of a test. */
+  readonly destination?: 1 | 2 | DestinationStream;
+}
+
+/**
+ * A logger that any thread may make. Lines are written synchronously, so that none is lost when the process
+ * ends and those of several threads do not mix.
+ * @param name the program ("consumer")
+ */
+export function makeLogger(name: string, level: LogLevel, options: LoggerOptions = {}): Logger {
+  const { bindings = {}, destination = 1 } = options;
+  return pino(
+    {
+      level,
+      base: { name, ...bindings },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
+    },
+    typeof destination === "number" ? terminalOrPipe(destination) : destination,
+  );
+}
+
+function terminalOrPipe(fd: 1 | 2): DestinationStream {
+  if (!isatty(fd)) return pino.destination({ fd, sync: true });
+  // A stream in this thread: pino's transports need a worker thread and lose lines at an abrupt end.
+  return pretty({
+    destination: fd,
+    sync: true,
+    colorize: process.env["NO_COLOR"] === undefined,
+    singleLine: true,
+    translateTime: "SYS:HH:MM:ss.l",
+    ignore: "name,pid,hostname",
+  });
+}
+
+/** What of an error may be logged: drivers attach rows, parameters and settings, and those stay out. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
+  const cause = error.cause === undefined ? {} : { cause: describeError(error.cause) };
+  return { type: error.name, message: error.message, ...code, stack: error.stack, ...cause };
+}

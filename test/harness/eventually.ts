@@ -1,0 +1,66 @@
+// A condition in; its first true value out, or an error that says what it was at the deadline.
+import { errorMessage } from "../../shared/runtime/errors.ts";
+
+export interface EventuallyOptions {
+  /** Default 10 000. */
+  timeoutMs?: number;
+  /** Time between two looks; default 20. */
+  everyMs?: number;
+}
+
+/**
+ * Looks at `condition` again and again until it gives something true.
+ * A look that throws counts as not yet; the last reason is part of the error.
+ * @param what the condition in words: "the hour is closed"
+ * @returns what the condition gave
+ * @throws Error when the deadline passes first
+ */
+export async function eventually<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  { timeoutMs = 10_000, everyMs = 20 }: EventuallyOptions = {},
+): Promise<Truthy<T>> {
+  const deadline = performance.now() + timeoutMs;
+  let last = "";
+  while (true) {
+    try {
+      const value = await withDeadline(condition(), deadline);
+      if (value) return value as Truthy<T>;
+      last = `the last look gave ${JSON.stringify(value) ?? "undefined"}`;
+    } catch (error) {
+      last = `the last look failed: ${errorMessage(error)}`;
+    }
+    if (performance.now() >= deadline) throw new Error(`not within ${timeoutMs} ms: ${what} (${last})`);
+    await Bun.sleep(everyMs);
+  }
+}
+
+/** A look that never answers must not outlast the deadline either. */
+async function withDeadline<T>(look: T | Promise<T>, deadline: number): Promise<T> {
+  if (!(look instanceof Promise)) return look;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("no answer")), Math.max(1, deadline - performance.now()));
+  try {
+    return await Promise.race([look, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+type Truthy<T> = Exclude<T, false | undefined | null | 0 | "">;
+
+/**
+ * Holds `condition` against time: it must be true at every look.
+ * @throws Error at the first look that is false
+ */
+export async function throughout(
+  what: string,
+  durationMs: number,
+  condition: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const end = performance.now() + durationMs;
+  do {
+    if (!(await condition())) throw new Error(`no longer true: ${what}`);
+    await Bun.sleep(20);
+  } while (performance.now() < end);
+}

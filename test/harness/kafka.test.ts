@@ -1,0 +1,165 @@
+import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { eventually } from "./eventually.ts";
+import { kafkaArtifacts } from "./kafka-artifacts.ts";
+import { runJava } from "./kafka-broker.ts";
+import { KafkaCluster } from "./kafka.ts";
+import { clusterTest, kafkaTest, requiring } from "./requirements.ts";
+import { sharedKafka } from "./shared-kafka.ts";
+
+const TOPICS = "org.apache.kafka.tools.TopicCommand";
+const OFFSETS = "org.apache.kafka.tools.GetOffsetShell";
+const LOAD = "org.apache.kafka.tools.ProducerPerformance";
+
+kafkaTest(
+  "the shared Kafka makes topics that belong to one test",
+  async () => {
+    const kafka = await sharedKafka();
+    const first = await kafka.createTopic({ partitions: 3, properties: { "max.message.bytes": "2000" } });
+    const second = await kafka.createTopic();
+    expect(first).not.toBe(second);
+    expect(kafka.bootstrapServers).toMatch(/:\d+/);
+  },
+  60_000,
+);
+
+clusterTest(
+  "one broker: a topic made anew has a new id, records can be deleted, and all survives a killed broker",
+  async () => {
+    await using kafka = await KafkaCluster.start();
+    const describe = async () => {
+      const text = await kafka.tool(TOPICS, ["--describe", "--topic", "t"]);
+      return {
+        id: /TopicId: (\S+)/.exec(text)?.[1],
+        partitions: Number(/PartitionCount: (\d+)/.exec(text)?.[1]),
+        minInSync: /min\.insync\.replicas=(\d+)/.exec(text)?.[1],
+      };
+    };
+    await kafka.createTopic("t", { partitions: 3 });
+    const first = await describe();
+    expect(first).toMatchObject({ partitions: 3, minInSync: "1" });
+
+    await kafka.deleteTopic("t");
+    await expect(describe()).rejects.toThrow("does not exist");
+    await kafka.createTopic("t", { properties: { "min.insync.replicas": "2" } });
+    const second = await describe();
+    expect(second).toMatchObject({ partitions: 1, minInSync: "2" });
+    expect(second.id).not.toBe(first.id);
+
+    await kafka.createTopic("loaded");
+    const load = ["--topic", "loaded", "--num-records", "10", "--record-size", "5", "--throughput", "-1"];
+    await kafka.tool(LOAD, load);
+    await kafka.deleteRecords("loaded", 0, 4);
+    expect(await kafka.tool(OFFSETS, ["--topic", "loaded", "--time", "earliest"])).toContain("loaded:0:4\n");
+    const before = kafka.pids;
+    await kafka.kill(0, "SIGKILL");
+    expect(kafka.pids).toEqual([undefined]);
+    await kafka.restart(0);
+    expect(kafka.pids).not.toEqual(before);
+    expect(await kafka.tool(OFFSETS, ["--topic", "loaded", "--time", "latest"])).toContain("loaded:0:10\n");
+    expect(await describe()).toEqual(second);
+  },
+  120_000,
+);
+
+clusterTest(
+  "three brokers: three replicas, of which a killed broker's leaves the ones in sync and comes back",
+  async () => {
+    await using kafka = await KafkaCluster.start({ brokers: 3 });
+    expect(kafka.bootstrapServers.split(",")).toHaveLength(3);
+    await kafka.createTopic("t");
+    const inSync = async () => {
+      const text = await kafka.tool(TOPICS, ["--describe", "--topic", "t"]);
+      return /Isr: (\S*)/.exec(text)![1]!.split(",").toSorted().join();
+    };
+    expect(await inSync()).toBe("1,2,3");
+    await kafka.kill(1, "SIGKILL");
+    await eventually("two are in sync", async () => (await inSync()) === "1,3", { timeoutMs: 30_000 });
+    await kafka.restart(1);
+    await eventually("three are in sync", async () => (await inSync()) === "1,2,3", { timeoutMs: 30_000 });
+    expect(await kafka.log(1)).toContain("Kafka Server started");
+
+    await kafka.kill(2, "SIGSTOP");
+    const state = async () => (await Bun.$`ps -o stat= -p ${kafka.pids[2]}`.text()).trim();
+    expect(await state()).toStartWith("T");
+    await kafka.kill(2, "SIGCONT");
+    expect(await state()).not.toStartWith("T");
+  },
+  180_000,
+);
+
+clusterTest(
+  "with users, a client logs in or is refused",
+  async () => {
+    await using kafka = await KafkaCluster.start({ users: { app: "right" } });
+    const artifacts = await kafkaArtifacts(() => {});
+    const directory = await mkdtemp(join(tmpdir(), "event-pipeline-login-"));
+    try {
+      const listTopicsAs = async (password: string) => {
+        const configuration = join(directory, `${password}.properties`);
+        const login = "org.apache.kafka.common.security.scram.ScramLoginModule required";
+        await Bun.write(
+          configuration,
+          `security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\nsasl.jaas.config=${login} username="app" password="${password}";\n`,
+        );
+        const server = ["--bootstrap-server", kafka.bootstrapServers];
+        return runJava(artifacts, TOPICS, [...server, "--command-config", configuration, "--list"]);
+      };
+      await kafka.createTopic("visible");
+      expect(await listTopicsAs("right")).toContain("visible");
+      await expect(listTopicsAs("wrong")).rejects.toThrow("SaslAuthenticationException");
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  },
+  120_000,
+);
+
+clusterTest(
+  "a broker that cannot start says why, and leaves nothing behind",
+  async () => {
+    await expect(KafkaCluster.start({ properties: { "num.partitions": "nonsense" } })).rejects.toThrow(
+      /Invalid value nonsense for configuration num\.partitions/,
+    );
+  },
+  60_000,
+);
+
+clusterTest(
+  "a broker and its files go when the process that started it is killed",
+  async () => {
+    const script = `
+      const { KafkaCluster } = await import(${JSON.stringify(import.meta.resolve("./kafka.ts"))});
+      console.log((await KafkaCluster.start()).pids[0]);
+      await Bun.sleep(60_000);`;
+    const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    const pid = Number(new TextDecoder().decode((await parent.stdout.getReader().read()).value));
+    const arguments_ = await Bun.$`ps -o args= -p ${pid}`.text();
+    const directory = /\S*event-pipeline-kafka-\w+/.exec(arguments_)![0];
+    expect(existsSync(directory)).toBe(true);
+    parent.kill("SIGKILL");
+    await eventually("its files are gone", () => !existsSync(directory), { timeoutMs: 20_000 });
+    expect(() => process.kill(pid, 0)).toThrow();
+  },
+  60_000,
+);
+
+test("a test whose requirement is missing is skipped with the reason, and in CI it fails", async () => {
+  const seen: { how: "run" | "skip"; name: string; run: () => unknown }[] = [];
+  const register = Object.assign(
+    (name: string, run: () => unknown) => void seen.push({ how: "run", name, run }),
+    { skip: (name: string, run: () => unknown) => void seen.push({ how: "skip", name, run }) },
+  );
+  requiring("a pony", undefined, { ci: true, register })("rides", () => {});
+  requiring("a pony", "the stable is empty", { ci: false, register })("rides", () => {});
+  requiring("a pony", "the stable is empty", { ci: true, register })("rides", () => {});
+  expect(seen.map(({ how, name }) => `${how} ${name}`)).toEqual([
+    "run rides",
+    "skip rides [skipped, needs a pony: the stable is empty]",
+    "run rides",
+  ]);
+  expect(() => seen[2]!.run()).toThrow("this one needs a pony: the stable is empty");
+});

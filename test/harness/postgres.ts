@@ -1,0 +1,210 @@
+// A PostgreSQL server in (its own, or the one of the test run); fresh databases for tests out.
+import { basename } from "node:path";
+import postgres from "postgres";
+import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
+import { sharedServer } from "./shared-servers.ts";
+
+/** Where a server listens, and its superuser. */
+export interface PostgresAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+}
+
+export interface TestDatabaseOptions {
+  /** Brings a database to the state that the test starts from; done once per server and `name`, then copied. */
+  prepared?: { name: string; prepare: (database: TestDatabase) => Promise<void> };
+}
+
+/** Databases whose tests have ended are kept, for a look after a failure; beyond this many the oldest go. */
+const FINISHED_DATABASES_KEPT = 40;
+
+/** One database of one test. Disposing ends the connections; the database itself stays a while. */
+export class TestDatabase {
+  readonly name: string;
+  readonly address: PostgresAddress;
+  /** A small pool of connections as superuser; it connects when it is first used, and again after an outage. */
+  readonly sql: postgres.Sql;
+  readonly #finished: (name: string) => Promise<void>;
+
+  constructor(address: PostgresAddress, name: string, finished: (name: string) => Promise<void>) {
+    this.address = address;
+    this.name = name;
+    this.sql = connect(address, name);
+    this.#finished = finished;
+  }
+
+  /** What `Config.database` holds. */
+  get config(): {
+    host: string;
+    port: number;
+    name: string;
+    user: string;
+    password: string;
+    sslMode: "disable";
+    minConnections: number;
+    maxConnections: number;
+  } {
+    const { host, port, user, password } = this.address;
+    return { host, port, user, password, name: this.name, sslMode: "disable", minConnections: 2, maxConnections: 10 };
+  }
+
+  /** The environment that leads a program to this database. */
+  get env(): Record<string, string> {
+    const { host, port, user, password } = this.address;
+    return { DB_HOST: host, DB_PORT: String(port), DB_NAME: this.name, DB_USER: user, DB_PASSWORD: password };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sql.end({ timeout: 1 });
+    await this.#finished(this.name);
+  }
+}
+
+/** Makes databases on a server that somebody else runs. */
+export class TestDatabases {
+  readonly address: PostgresAddress;
+  #made = 0;
+  readonly #finished: string[] = [];
+  readonly #prepared = new Map<string, Promise<string>>();
+
+  constructor(address: PostgresAddress) {
+    this.address = address;
+  }
+
+  /** A fresh database, UTF8 and C locale: empty, or a copy of a prepared one. */
+  async database({ prepared }: TestDatabaseOptions = {}): Promise<TestDatabase> {
+    if (prepared === undefined) return this.#create();
+    const { name, prepare } = prepared;
+    let template = this.#prepared.get(name);
+    if (template === undefined) {
+      template = this.#prepareTemplate(prepare);
+      this.#prepared.set(name, template);
+    }
+    return this.#create(await template);
+  }
+
+  /** Runs one statement in the maintenance database, which every server has. */
+  async administer(statement: string): Promise<void> {
+    const sql = connect(this.address, "postgres");
+    try {
+      await sql.unsafe(statement);
+    } finally {
+      await sql.end({ timeout: 1 });
+    }
+  }
+
+  async #create(template = "template0"): Promise<TestDatabase> {
+    const file = basename(Bun.main).replace(/\..*/, "").replaceAll(/\W/g, "_").toLowerCase();
+    const name = `${file.slice(0, 40)}_${process.pid}_${++this.#made}`;
+    await this.administer(`CREATE DATABASE "${name}" TEMPLATE "${template}"`);
+    return new TestDatabase(this.address, name, (finished) => this.#drop(finished));
+  }
+
+  async #prepareTemplate(prepare: (database: TestDatabase) => Promise<void>): Promise<string> {
+    const database = await this.#create();
+    try {
+      await prepare(database);
+    } finally {
+      await database.sql.end({ timeout: 1 });
+    }
+    return database.name;
+  }
+
+  async #drop(finished: string): Promise<void> {
+    this.#finished.push(finished);
+    if (this.#finished.length <= FINISHED_DATABASES_KEPT) return;
+    await this.administer(`DROP DATABASE IF EXISTS "${this.#finished.shift()}" WITH (FORCE)`);
+  }
+}
+
+/** A server of the test's own, which it may stop, crash, freeze and start again. */
+export class PostgresServer {
+  readonly #server: EmbeddedPostgres;
+  readonly #databases: TestDatabases;
+
+  private constructor(server: EmbeddedPostgres) {
+    this.#server = server;
+    const { host, port, user, password } = server;
+    this.#databases = new TestDatabases({ host, port, user, password });
+  }
+
+  /** @param options.durable with fsync, as a production server runs */
+  static async start(
+    options: { durable?: boolean; settings?: Record<string, string> } = {},
+  ): Promise<PostgresServer> {
+    return new PostgresServer(await EmbeddedPostgres.start(options));
+  }
+
+  get host(): string {
+    return this.#server.host;
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  get user(): string {
+    return this.#server.user;
+  }
+
+  get password(): string {
+    return this.#server.password;
+  }
+
+  /** Process id of the postmaster; undefined while the server is stopped. */
+  get pid(): number | undefined {
+    return this.#server.pid;
+  }
+
+  /** What the server has logged so far. */
+  log(): Promise<string> {
+    return Bun.file(this.#server.logPath).text();
+  }
+
+  database(options?: TestDatabaseOptions): Promise<TestDatabase> {
+    return this.#databases.database(options);
+  }
+
+  /** `immediate` is a crash: the last asynchronous commits are lost, whole. */
+  stop(mode: "fast" | "immediate"): Promise<void> {
+    return this.#server.stop(mode);
+  }
+
+  /** Starts it again, on the same port and data. */
+  start(): Promise<void> {
+    return this.#server.start();
+  }
+
+  /** STOP freezes the postmaster and every backend; connections stay open, and nothing answers until CONT. */
+  signal(name: "STOP" | "CONT"): Promise<void> {
+    return this.#server.signal(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#server[Symbol.asyncDispose]();
+  }
+}
+
+let shared: Promise<TestDatabases> | undefined;
+
+/** Databases on the server that all tests of a run share: it may not be stopped. */
+export function sharedPostgres(): Promise<TestDatabases> {
+  shared ??= sharedServer("postgres").then((address) => new TestDatabases(address));
+  return shared;
+}
+
+function connect(address: PostgresAddress, database: string): postgres.Sql {
+  const { host, port, user, password } = address;
+  return postgres({
+    host,
+    port,
+    username: user,
+    password,
+    database,
+    max: 3,
+    connection: { application_name: "test" },
+    onnotice() {},
+  });
+}

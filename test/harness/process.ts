@@ -1,0 +1,165 @@
+// A program of this repository in; a running child process out, with all it prints and a sure end.
+import { constants } from "node:os";
+import { resolve } from "node:path";
+import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { eventually } from "./eventually.ts";
+import { type Scrape, scrape } from "./metrics-text.ts";
+
+const ROOT = resolve(import.meta.dir, "../..");
+
+/** Of this process's environment; everything else a program gets is what its test gives. */
+const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"];
+
+export interface ProgramOptions {
+  args?: readonly string[];
+  /** The whole of its configuration: neither this process's variables nor a `.env` file reach it. */
+  env?: Readonly<Record<string, string>>;
+  /** What it reads from standard input; by default nothing. */
+  input?: string;
+}
+
+/** A child process. Disposing kills it; so does the end of the test process. */
+export class Program {
+  readonly pid: number;
+  readonly #process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">;
+  readonly #guardian: Guardian;
+  readonly #collected: Promise<unknown>;
+  #stdout = "";
+  #stderr = "";
+
+  private constructor(process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">) {
+    this.#process = process;
+    this.pid = process.pid;
+    this.#guardian = guard({ pid: process.pid, signal: "KILL" });
+    this.#collected = Promise.all([
+      collect(process.stdout, (text) => (this.#stdout += text)),
+      collect(process.stderr, (text) => (this.#stderr += text)),
+      process.exited.then(() => this.#guardian.release()),
+    ]);
+  }
+
+  /** @param script its path in the repository, such as `workers/consumer.ts` */
+  static start(script: string, { args = [], env = {}, input }: ProgramOptions = {}): Program {
+    const inherited = INHERITED.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    });
+    const child = Bun.spawn([process.execPath, "--no-env-file", resolve(ROOT, script), ...args], {
+      cwd: ROOT,
+      env: { ...(Object.fromEntries(inherited) as Record<string, string>), ...env },
+      stdin: input === undefined ? "ignore" : "pipe",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    if (child.stdin) {
+      void child.stdin.write(input ?? "");
+      void child.stdin.end();
+    }
+    return new Program(child);
+  }
+
+  /** What it has printed so far. */
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /** Standard output and standard error, one after the other, for messages and for searching. */
+  get output(): string {
+    return `${this.#stdout}${this.#stderr}`;
+  }
+
+  get running(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** STOP and CONT freeze and continue it; the others ask it, or force it, to end. */
+  signal(signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
+    this.#process.kill(signal);
+  }
+
+  /**
+   * Waits for its end, and for all of its output.
+   * @returns its exit code, or 128 plus the number of the signal that ended it, as a shell says it
+   * @throws Error with its output when it does not end in time
+   */
+  async exit(timeoutMs = 30_000): Promise<number> {
+    await this.#orExplain(
+      eventually("the program has ended", () => !this.running, { timeoutMs }),
+    );
+    await this.#collected;
+    return this.#process.exitCode ?? 128 + constants.signals[this.#process.signalCode as NodeJS.Signals];
+  }
+
+  /**
+   * Waits until its output matches.
+   * @throws Error with its output when it ends first, or the time is over
+   */
+  async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+    const found = await this.#orExplain(
+      eventually(
+        `the program prints ${pattern}`,
+        async () => {
+          const running = this.running;
+          if (!running) await this.#collected;
+          const match = this.output.match(pattern);
+          return match ?? (running ? undefined : "ended");
+        },
+        { timeoutMs },
+      ),
+    );
+    if (found === "ended") throw this.#explained(`the program ended without printing ${pattern}`);
+    return found;
+  }
+
+  /**
+   * Scrapes its metrics until `condition` holds.
+   * @param what the condition in words
+   * @throws Error with its output when it ends first, or the time is over
+   */
+  async metrics(
+    port: number,
+    what: string,
+    condition: (scrape: Scrape) => boolean,
+    timeoutMs = 30_000,
+  ): Promise<Scrape> {
+    const found = await this.#orExplain(
+      eventually(
+        `metrics: ${what}`,
+        async () => {
+          if (!this.running) return "ended";
+          const now = await scrape(port);
+          return condition(now) ? now : undefined;
+        },
+        { timeoutMs, everyMs: 50 },
+      ),
+    );
+    if (found === "ended") throw this.#explained(`the program ended before: ${what}`);
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.running) this.#process.kill("SIGKILL");
+    await this.#collected;
+  }
+
+  async #orExplain<T>(waiting: Promise<T>): Promise<T> {
+    try {
+      return await waiting;
+    } catch (error) {
+      throw this.#explained((error as Error).message);
+    }
+  }
+
+  #explained(message: string): Error {
+    return new Error(`${message}\nIts output:\n${this.output.trim().split("\n").slice(-40).join("\n")}`);
+  }
+}
+
+async function collect(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) add(decoder.decode(bytes, { stream: true }));
+}

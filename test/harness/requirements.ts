@@ -1,0 +1,35 @@
+// What a test needs from the machine in; `test` out, or a skip that says what is missing, which in CI is a failure.
+import { test } from "bun:test";
+import { whyNoKafka } from "./kafka-artifacts.ts";
+import { whyNoSharedKafka } from "./shared-kafka.ts";
+
+type TestFunction = (name: string, run: () => void | Promise<unknown>, timeoutMs?: number) => void;
+
+/** A test against the broker that all tests of a run share; see `sharedKafka()`. */
+export const kafkaTest: TestFunction = requiring("Kafka", whyNoSharedKafka());
+
+/** A test against a cluster of its own, whose brokers it may end; see `KafkaCluster`. */
+export const clusterTest: TestFunction = requiring("a Kafka cluster of its own", whyNoKafka());
+
+/**
+ * @param what the thing needed, as it stands in the name of a skipped test
+ * @param missing why it is not there; undefined = it is there
+ */
+export function requiring(
+  what: string,
+  missing: string | undefined,
+  { ci = process.env["CI"] === "true", register = test as Registrar } = {},
+): TestFunction {
+  if (missing === undefined) return (name, run, timeoutMs) => register(name, run, timeoutMs);
+  const reason = `needs ${what}: ${missing}`;
+  if (!ci) return (name, run) => register.skip(`${name} [skipped, ${reason}]`, run);
+  return (name) =>
+    register(name, () => {
+      throw new Error(`In CI no test is skipped, and this one ${reason}.`);
+    });
+}
+
+interface Registrar {
+  (name: string, run: () => void | Promise<unknown>, timeoutMs?: number): void;
+  skip(name: string, run: () => void | Promise<unknown>): void;
+}

@@ -1,0 +1,85 @@
+// The servers that all test files of a run share: each is started when the first test asks for it.
+import { rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
+import { KafkaCluster } from "./kafka.ts";
+import type { PostgresAddress } from "./postgres.ts";
+
+/** Where test files, which are processes of their own, find the run's servers. */
+const ADDRESS_VARIABLE = "TEST_SERVERS";
+
+interface Addresses {
+  kafka: { bootstrapServers: string };
+  postgres: PostgresAddress;
+}
+
+/** Held by test/run.ts, or, where a test file runs by itself, by that file's process. */
+export class SharedServers {
+  #kafka: Promise<KafkaCluster> | undefined;
+  #postgres: Promise<EmbeddedPostgres> | undefined;
+  readonly #http: Bun.Server<undefined>;
+
+  constructor() {
+    this.#http = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      idleTimeout: 120,
+      routes: {
+        "/kafka": async () => Response.json(await this.kafka()),
+        "/postgres": async () => Response.json(await this.postgres()),
+      },
+      error: (error) => new Response(error.message, { status: 500 }),
+    });
+  }
+
+  /** What the processes of the test files need in their environment. */
+  get env(): Record<string, string> {
+    return { [ADDRESS_VARIABLE]: this.#http.url.href };
+  }
+
+  async kafka(): Promise<Addresses["kafka"]> {
+    this.#kafka ??= KafkaCluster.start();
+    const { bootstrapServers } = await this.#kafka;
+    return { bootstrapServers };
+  }
+
+  async postgres(): Promise<Addresses["postgres"]> {
+    this.#postgres ??= EmbeddedPostgres.start();
+    const { host, port, user, password } = await this.#postgres;
+    return { host, port, user, password };
+  }
+
+  /** Ends the servers. @returns where the databases of a failed run are kept, if there are any */
+  async stop(how: "remove databases" | "keep databases"): Promise<string | undefined> {
+    await this.#http.stop(true);
+    await (await this.#kafka)?.stop();
+    const postgres = await this.#postgres;
+    if (postgres === undefined) return undefined;
+    if (how === "remove databases") {
+      await postgres[Symbol.asyncDispose]();
+      return undefined;
+    }
+    await postgres.stop("fast");
+    // One place, so that failed runs do not fill the disk.
+    const kept = join(tmpdir(), "event-pipeline-failed-tests");
+    await rm(kept, { recursive: true, force: true });
+    await rename(postgres.directory, kept);
+    return kept;
+  }
+}
+
+let own: SharedServers | undefined;
+
+/** The address of a shared server, which starts if it has not started yet. */
+export async function sharedServer<Name extends keyof Addresses>(name: Name): Promise<Addresses[Name]> {
+  const url = process.env[ADDRESS_VARIABLE];
+  if (url === undefined) {
+    // This file runs by itself: its servers end with its process.
+    own ??= new SharedServers();
+    return (name === "kafka" ? own.kafka() : own.postgres()) as Promise<Addresses[Name]>;
+  }
+  const answer = await fetch(new URL(name, url), { signal: AbortSignal.timeout(120_000) });
+  if (!answer.ok) throw new Error(`the shared server did not start: ${await answer.text()}`);
+  return (await answer.json()) as Addresses[Name];
+}

@@ -1,0 +1,35 @@
+// The JUnit report of one `bun test` in; how many tests passed, failed and were skipped out.
+
+export interface TestReport {
+  readonly passed: number;
+  readonly failed: number;
+  /** The names of the skipped tests, which say why. */
+  readonly skipped: readonly string[];
+}
+
+/**
+ * @param junit the report; undefined where none was written (the file did not load, or its process died)
+ * @param exitCode of the process; one that is not 0 counts as a failure even when no test is to blame
+ */
+export function readTestReport(junit: string | undefined, exitCode: number): TestReport {
+  const root = /<testsuites\b[^>]*>/.exec(junit ?? "")?.[0] ?? "";
+  const count = (attribute: string) =>
+    Number(new RegExp(` ${attribute}="(\\d+)"`).exec(root)?.[1] ?? "0");
+  const skipped = (junit ?? "")
+    .matchAll(/<testcase name="([^"]*)"[^>]*>\s*<skipped/g)
+    .map((match) => unescapeXml(match[1]!))
+    .toArray();
+  const failures = count("failures");
+  return {
+    passed: count("tests") - failures - count("skipped"),
+    failed: exitCode !== 0 && failures === 0 ? 1 : failures,
+    skipped,
+  };
+}
+
+function unescapeXml(text: string): string {
+  const named: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+  return text.replaceAll(/&(?:#(\d+)|(\w+));/g, (entity, code: string | undefined, name: string | undefined) =>
+    code === undefined ? (named[name!] ?? entity) : String.fromCodePoint(Number(code)),
+  );
+}

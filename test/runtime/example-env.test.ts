@@ -1,0 +1,47 @@
+import { expect, test } from "bun:test";
+import { cpSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { loadConfig, VARIABLES } from "../../shared/runtime/config.ts";
+
+const EXAMPLE = resolve(import.meta.dir, "../../config.example.env");
+const lines = (await Bun.file(EXAMPLE).text()).split("\n");
+
+test("lists exactly the variables of config.ts, each with its default", () => {
+  const assignments = lines
+    .filter((line) => /^[A-Z]/.test(line))
+    .map((line) => {
+      const [name = "", ...value] = line.split("=");
+      return [name, value.join("=")] as const;
+    });
+  expect(assignments).toHaveLength(Object.keys(VARIABLES).length);
+  expect(Object.fromEntries(assignments)).toEqual(VARIABLES);
+});
+
+test("holds nothing but assignments, comments and blank lines", () => {
+  expect(lines.filter((line) => !/^([A-Z_]+=\S*|#.*|)$/.test(line))).toEqual([]);
+});
+
+test("shows pass-through properties that are accepted as they stand", () => {
+  const shown = lines.map((line) => /^# (KAFKA_CONFIG_[A-Z_]+)=(.*)$/.exec(line)).filter((match) => match !== null);
+  expect(shown.length).toBeGreaterThan(2);
+  const environment = Object.fromEntries(shown.map(([, name = "", value = ""]) => [name, value]));
+  const { kafka } = loadConfig({ ...environment, KAFKA_CONFIG_SASL_PASSWORD_FILE: EXAMPLE }, "consumer");
+  expect(Object.keys(kafka.passThrough)).toHaveLength(shown.length);
+});
+
+test("copied to .env it changes nothing, as Bun itself reads it", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pipeline-env-"));
+  cpSync(EXAMPLE, join(folder, ".env"));
+  const script = join(folder, "print.ts");
+  const config = resolve(import.meta.dir, "../../shared/runtime/config.ts");
+  return Bun.write(
+    script,
+    `import { loadConfig } from ${JSON.stringify(config)};
+     console.log(JSON.stringify(loadConfig(process.env, "consumer", 4)));`,
+  ).then(() => {
+    const run = Bun.spawnSync([process.execPath, script], { cwd: folder, env: { PATH: process.env["PATH"] } });
+    expect(run.stderr.toString()).toBe("");
+    expect(JSON.parse(run.stdout.toString())).toEqual(JSON.parse(JSON.stringify(loadConfig({}, "consumer", 4))));
+  });
+});

@@ -1,0 +1,28 @@
+// A committed batch in; its figures told to the telemetry.
+
+import type { Batch } from "../shared/pipeline/batch.ts";
+import type { CommitReport } from "../shared/store/transaction.ts";
+import type { WorkerTelemetry } from "../shared/telemetry/happened.ts";
+
+/** @param committedAtMs the database's clock when the COMMIT was answered */
+export function reportCommit(
+  telemetry: WorkerTelemetry,
+  batch: Batch,
+  report: CommitReport,
+  committedAtMs: number,
+): void {
+  telemetry.batchCommitted({
+    records: batch.records,
+    spans: [...batch.spans.values()],
+    deadLetters: batch.rejections(),
+    deltas: report.deltas,
+    createdHours: report.createdHours,
+    rawRows: report.rawRows,
+    storedAtMs: report.stored.map(({ event }) => event.timestampMs),
+    committedAtMs,
+    processingSeconds: (performance.now() - batch.openedAtMs) / 1000,
+    transformationSeconds: batch.transformationSeconds,
+    aggregationSeconds: report.aggregationSeconds,
+    transactionSeconds: report.transactionSeconds,
+  });
+}

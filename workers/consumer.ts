@@ -1,0 +1,94 @@
+// Kafka's records in; raw events, hours and dead letters in PostgreSQL out: `bun run workers/consumer.ts`.
+
+import { startHttpServer } from "../shared/http/server.ts";
+import { ensureTopics } from "../shared/kafka/admin.ts";
+import { prepareNativeLibrary } from "../shared/kafka/native.ts";
+import { adminSettings } from "../shared/kafka/settings.ts";
+import { describeConfig, loadConfig } from "../shared/runtime/config.ts";
+import { FatalError } from "../shared/runtime/errors.ts";
+import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
+import { makeLogger } from "../shared/telemetry/log.ts";
+import { MetricsRegistry } from "../shared/telemetry/registry.ts";
+import { MainDatabase } from "./main-database.ts";
+import { sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
+import { Supervisor } from "./supervisor.ts";
+
+const HELP = `Usage: bun run workers/consumer.ts [--help]
+
+Reads events from Kafka and stores them in PostgreSQL, each exactly once: raw events, hourly aggregations,
+dead letters. Configured by environment variables (see config.example.env); serves /metrics, /healthz and
+/readyz on METRICS_PORT_CONSUMER. The first SIGINT or SIGTERM drains, the second stops at once.
+
+Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
+`;
+
+async function main(stop: StopSignal): Promise<number> {
+  const args = process.argv.slice(2);
+  if (args.length > 0) {
+    const isHelp = args.length === 1 && (args[0] === "--help" || args[0] === "-h");
+    (isHelp ? process.stdout : process.stderr).write(isHelp ? HELP : `unknown argument: ${args.join(" ")}\n\n${HELP}`);
+    return isHelp ? 0 : 2;
+  }
+  const config = loadConfig(process.env, "consumer");
+  const log = makeLogger("consumer", config.logLevel);
+  log.info(describeConfig(config), "starting");
+  for (const warning of config.warnings) log.warn(warning);
+  await using resources = new Resources((problem) => log.warn(problem));
+
+  const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
+  let supervisor: Supervisor | undefined;
+  const server = await startHttpServer({
+    port: config.monitoring.consumerPort,
+    host: config.monitoring.httpHost,
+    portVariable: "METRICS_PORT_CONSUMER",
+    metrics: async () => ({ body: await metrics.text(), contentType: metrics.contentType }),
+    ready: () => {
+      const reasons = supervisor?.problems() ?? ["waiting for PostgreSQL or Kafka"];
+      return { ready: reasons.length === 0, reasons };
+    },
+  });
+  resources.defer("the HTTP server", 3000, () => server.stop());
+  log.info({ port: server.port }, "serving /metrics, /healthz and /readyz");
+
+  const libraryPath = await prepareNativeLibrary((line) => log.info(line));
+  setConstantMetrics(metrics, config.monitoring, libraryVersion(libraryPath));
+
+  const database = new MainDatabase(config, log, metrics);
+  resources.defer("the connection to PostgreSQL", 3000, () => database.close());
+  if (!(await database.prepare(stop))) return 0;
+  const topics = await ensureTopics({
+    libraryPath,
+    settings: adminSettings(config.kafka),
+    topics: config.kafka.topics,
+    partitions: config.kafka.partitions,
+    replicationFactor: config.kafka.replicationFactor,
+    deadlineMs: 20_000,
+  });
+  log.info(
+    { topics: topics.map(({ topic, partitions }) => `${topic} (${partitions.length} partitions)`) },
+    "reading from Kafka",
+  );
+  if (stop.isRequested) return 0;
+
+  supervisor = new Supervisor(config, libraryPath, log, metrics);
+  const housekeeping = setInterval(
+    () => void database.housekeep(sampleMetrics(metrics)),
+    config.consumer.flushIntervalSeconds * 1000,
+  );
+  const failure = await Promise.race([
+    supervisor.failed,
+    stop.requested.then((signal) => {
+      log.info({ signal }, "draining: committing what was read");
+      return undefined;
+    }),
+  ]);
+  clearInterval(housekeeping);
+  const late = await supervisor.drain();
+  if (late.length > 0) log.error({ workers: late }, "these workers did not drain in time; what they held is read again");
+  await database.housekeep(sampleMetrics(metrics));
+  log.info(totals(metrics), "stopped");
+  if (failure !== undefined) throw new FatalError(failure);
+  return late.length > 0 ? 1 : 0;
+}
+
+await runProgram(main);
