@@ -3,11 +3,7 @@ import { Client, type ErrorReport, type Settings } from "./client.ts";
 import { type Pointer, pointer } from "./library.ts";
 import { Requests } from "./requests.ts";
 import { AdminOperation, ErrorCode, EventType } from "./symbols.ts";
-import {
-  readTopicDescriptions,
-  requestTopicDescriptions,
-  type TopicDescription,
-} from "./topic-description.ts";
+import { describeTopics, type TopicDescription } from "./topic-description.ts";
 import { Wake } from "./wake.ts";
 
 export interface NewTopic {
@@ -67,13 +63,7 @@ export class AdminClient {
   }
 
   describeTopics(topics: readonly string[], timeoutMs: number): Promise<TopicDescription[]> {
-    return this.#requests.send({
-      what: `${topics.join(", ")} cannot be described`,
-      operation: AdminOperation.describeTopics,
-      timeoutMs,
-      send: (options, queue) => requestTopicDescriptions(this.#client, topics, options, queue),
-      read: (event) => readTopicDescriptions(this.#client.library, event),
-    });
+    return describeTopics(this.#client, this.#requests, topics, timeoutMs);
   }
 
   /** @throws KafkaError when librdkafka or the cluster as a whole refuses */
@@ -151,7 +141,9 @@ export class AdminClient {
       const event = library.nextEvent(this.#queue);
       if (event === undefined) return;
       if (library.c.rd_kafka_event_type(event) === EventType.error) {
-        this.lastError = this.#client.readError(event);
+        const error = this.#client.readError(event);
+        // It follows the errors that say why, and says nothing itself.
+        if (error.code !== ErrorCode.allBrokersDown || this.lastError === undefined) this.lastError = error;
       }
       library.c.rd_kafka_event_destroy(event);
     }

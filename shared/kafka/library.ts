@@ -8,13 +8,22 @@ import { encodeHeaders, type RecordBlock, type RecordHeader } from "../pipeline/
 import { FatalError, errorMessage } from "../runtime/errors.ts";
 import { KafkaError } from "./kafka-error.ts";
 import type { PartitionTable } from "./partition-table.ts";
-import { ErrorCode, EventType, SYMBOLS } from "./symbols.ts";
+import { ErrorCode, SYMBOLS } from "./symbols.ts";
 
 // Where the fields of librdkafka's public structs lie, the same on x86-64 and aarch64.
-const MESSAGE = { error: 0, topic: 8, partition: 16, value: 24, valueLength: 32, key: 40 } as const;
-const MESSAGE_KEY_LENGTH = 48;
-const MESSAGE_OFFSET = 56;
-const MESSAGE_OPAQUE = 64;
+// A message's are given in words of 32 bits; pointers, lengths and offsets take two of them, the lower one first.
+const MESSAGE = {
+  error: 0,
+  topic: 2,
+  partition: 4,
+  value: 6,
+  valueLength: 8,
+  key: 10,
+  keyLength: 12,
+  offset: 14,
+  opaque: 16,
+} as const;
+const MESSAGE_BYTES = 72;
 const PARTITION = { topic: 0, partition: 8, offset: 16, error: 48, size: 64 } as const;
 const LIST = { count: 0, elements: 8 } as const;
 
@@ -36,6 +45,8 @@ export type { Pointer } from "bun:ffi";
 export interface PartitionEntry extends TopicPartitionOffset {
   readonly errorCode: number;
 }
+
+type Functions = NativeLibrary<typeof SYMBOLS>["symbols"];
 
 export interface HeaderedMessage {
   readonly topic: Pointer;
@@ -63,12 +74,22 @@ export function loadLibrary(path: string): Library {
 
 export class Library {
   /** The C functions. Pointers given to them must come from this object. */
-  readonly c: NativeLibrary<typeof SYMBOLS>["symbols"];
+  readonly c: Functions;
   readonly version: string;
+  /** The functions that are called for every record. */
+  readonly #hot: {
+    readonly poll: Functions["rd_kafka_queue_poll"];
+    readonly messageNext: Functions["rd_kafka_event_message_next"];
+    readonly messageHeaders: Functions["rd_kafka_message_headers"];
+    readonly destroyEvent: Functions["rd_kafka_event_destroy"];
+    readonly memcpy: Functions["memcpy"];
+  };
   // Scratch for out-parameters. The numbers beside the arrays are their addresses; the arrays keep them valid.
   readonly #words = new BigUint64Array(4);
   readonly #word = new Uint32Array(this.#words.buffer);
   readonly #wordsAt = pointer(ptr(this.#words), "scratch");
+  readonly #message = new Uint32Array(MESSAGE_BYTES / 4);
+  readonly #messageAt = pointer(ptr(this.#message), "scratch");
   readonly #text = new Uint8Array(ERROR_TEXT_BYTES);
   // Held here while C reads them.
   #texts: Buffer[] = [];
@@ -81,6 +102,14 @@ export class Library {
     } catch (error) {
       throw new FatalError(`librdkafka cannot be loaded from ${path}: ${errorMessage(error)}`);
     }
+    // An object of so many functions is slow to look them up in.
+    this.#hot = {
+      poll: this.c.rd_kafka_queue_poll,
+      messageNext: this.c.rd_kafka_event_message_next,
+      messageHeaders: this.c.rd_kafka_message_headers,
+      destroyEvent: this.c.rd_kafka_event_destroy,
+      memcpy: this.c.memcpy,
+    };
     this.version = this.c.rd_kafka_version_str() ?? "";
   }
 
@@ -245,45 +274,52 @@ export class Library {
     table: PartitionTable,
     maxBytes: number,
   ): Pointer | undefined {
-    const c = this.c;
+    const { poll, messageNext, messageHeaders, destroyEvent, memcpy } = this.#hot;
+    const message = this.#message;
     const nextOffset = table.nextOffset;
     let bytes = block.bytes;
     let base = Number(ptr(bytes));
     while (block.count < block.maxRecords && block.used < maxBytes) {
-      const polled = c.rd_kafka_queue_poll(queue, 0);
+      const polled = poll(queue, 0);
       if (!polled) return undefined;
       const event = address(Number(polled));
-      if (c.rd_kafka_event_type(event) !== EventType.fetch) return event;
+      const found = messageNext(event);
+      // Only a record has a message on this queue.
+      if (!found) return event;
       // A record that is not freed would hang rd_kafka_destroy for ever.
       try {
-        const found = c.rd_kafka_event_message_next(event);
-        if (!found) continue;
-        const message = address(Number(found));
-        const slot = table.slotOf(read.ptr(message, MESSAGE.topic), read.i32(message, MESSAGE.partition));
-        const offset = readI64(message, MESSAGE_OFFSET);
+        const messageAt = address(Number(found));
+        // One copy of the struct and reads from an array cost half of reading its fields one by one.
+        memcpy(this.#messageAt, messageAt, MESSAGE_BYTES);
+        const slot = table.slotOf(
+          message[MESSAGE.topic]! + message[MESSAGE.topic + 1]! * WORD,
+          message[MESSAGE.partition]!,
+        );
+        const offset = message[MESSAGE.offset]! + message[MESSAGE.offset + 1]! * WORD;
         // librdkafka resumes a partition at the last position that it had seen us take; a record that was
         // being taken at the moment of the pause would come twice.
         if (offset < nextOffset[slot]!) continue;
         nextOffset[slot] = offset + 1;
 
-        const value = read.ptr(message, MESSAGE.value);
-        const valueLength = read.u32(message, MESSAGE.valueLength);
-        const key = read.ptr(message, MESSAGE.key);
-        const keyLength = read.u32(message, MESSAGE_KEY_LENGTH);
+        const value = message[MESSAGE.value]! + message[MESSAGE.value + 1]! * WORD;
+        const valueLength = message[MESSAGE.valueLength]!;
+        const key = message[MESSAGE.key]! + message[MESSAGE.key + 1]! * WORD;
+        const keyLength = message[MESSAGE.keyLength]!;
         const index = block.count;
         const gap = value - key - keyLength;
         if (key !== 0 && value !== 0 && gap >= 0 && gap <= MAX_GAP_BYTES) {
           // Key and value side by side: one copy for both.
-          const start = block.reserve(keyLength + gap + valueLength);
+          const valueOffset = keyLength + gap;
+          const start = block.reserve(valueOffset + valueLength);
           if (block.bytes !== bytes) {
             bytes = block.bytes;
             base = Number(ptr(bytes));
           }
-          c.memcpy(address(base + start), address(key), keyLength + gap + valueLength);
+          memcpy(address(base + start), address(key), valueOffset + valueLength);
           block.keyStart[index] = start;
           block.keyEnd[index] = start + keyLength;
-          block.valueStart[index] = start + keyLength + gap;
-          block.valueEnd[index] = start + keyLength + gap + valueLength;
+          block.valueStart[index] = start + valueOffset;
+          block.valueEnd[index] = start + valueOffset + valueLength;
         } else {
           block.keyStart[index] = this.#copy(block, key, keyLength);
           block.keyEnd[index] = block.keyStart[index] + keyLength;
@@ -296,12 +332,12 @@ export class Library {
         }
         block.slot[index] = slot;
         block.offset[index] = offset;
-        if (c.rd_kafka_message_headers(message, this.#wordsAt) === ErrorCode.none) {
+        if (messageHeaders(messageAt, this.#wordsAt) === ErrorCode.none) {
           block.headers.set(index, encodeHeaders(this.#readHeaders()));
         }
         block.count = index + 1;
       } finally {
-        c.rd_kafka_event_destroy(event);
+        destroyEvent(event);
       }
     }
     return undefined;
@@ -309,11 +345,15 @@ export class Library {
 
   /** Calls `each` with the opaque and the error code (0: delivered) of every message of a delivery event. */
   readDeliveries(event: Pointer, each: (opaque: number, code: number) => void): void {
+    const { memcpy } = this.#hot;
+    const message = this.#message;
     for (;;) {
       const count = Number(this.c.rd_kafka_event_message_array(event, this.#deliveries, DELIVERIES_AT_ONCE));
       for (let i = 0; i < count; i++) {
-        const message = address(this.#delivery[2 * i]! + this.#delivery[2 * i + 1]! * WORD);
-        each(read.ptr(message, MESSAGE_OPAQUE), read.i32(message, MESSAGE.error));
+        const messageAt = address(this.#delivery[2 * i]! + this.#delivery[2 * i + 1]! * WORD);
+        memcpy(this.#messageAt, messageAt, MESSAGE_BYTES);
+        const opaque = message[MESSAGE.opaque]! + message[MESSAGE.opaque + 1]! * WORD;
+        each(opaque, message[MESSAGE.error]! | 0);
       }
       if (count < DELIVERIES_AT_ONCE) return;
     }
@@ -354,24 +394,6 @@ export class Library {
   }
 
   // ---- the rest
-
-  /** A UDP socket that sends to a port of this machine. @returns its file descriptor, -1 when there is none */
-  connectedUdpSocket(port: number): number {
-    const { socket, connect, close } = this.c;
-    const AF_INET = 2;
-    const SOCK_DGRAM = 2;
-    const SOCK_NONBLOCK = process.platform === "linux" ? 0o4000 : 0;
-    const to = Buffer.alloc(16);
-    if (process.platform === "linux") to.writeUInt16LE(AF_INET, 0);
-    else to.set([16, AF_INET]); // BSD: the length of the address, then a family of one byte
-    to.writeUInt16BE(port, 2);
-    to.set([127, 0, 0, 1], 4);
-    const descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return -1;
-    if (connect(descriptor, to, to.length) === 0) return descriptor;
-    close(descriptor);
-    return -1;
-  }
 
   /** The address of a buffer that the caller keeps alive for as long as the address is used. */
   addressOf(buffer: Uint8Array): number {

@@ -33,7 +33,8 @@ const INSTALL_COMMANDS: Readonly<Record<string, string>> = {
 };
 
 /** Headers that stand for the C library's. */
-const HEADER_PROBE = "#include <stdio.h>\n#include <pthread.h>\n#include <sys/socket.h>\nint main(void) { return 0; }\n";
+const HEADER_PROBE =
+  "#include <stdio.h>\n#include <pthread.h>\n#include <sys/socket.h>\nint main(void) { return 0; }\n";
 /** The source tree without what the library is not made of. */
 const LEFT_OUT = new Set(["tests", "examples", "win32", "src-cpp"]);
 const LOG_TAIL_LINES = 15;

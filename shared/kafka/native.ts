@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cachedDirectory, withFileLock } from "../runtime/cache.ts";
 import { FatalError, errorMessage } from "../runtime/errors.ts";
-import { loadLibrary } from "./library.ts";
+import { Library } from "./library.ts";
 import { buildLibrary, CONFIGURE_FLAGS, installCommands } from "./native-build.ts";
 
 /** What `prepare` needs from outside; a test gives its own. */
@@ -74,29 +74,31 @@ export async function prepare(setup: NativeSetup): Promise<string> {
       await Bun.write(join(empty, CHECKSUM_FILE), await checksum(join(empty, fileName)));
     });
     const path = join(directory, fileName);
-    const problem = await problemOf(path, version);
-    if (problem === undefined) {
-      describeFeatures(path, say);
+    const library = await openVerified(path, version);
+    if (typeof library !== "string") {
+      describeFeatures(library, path, say);
       return path;
     }
-    if (attempt > 1) throw new FatalError(`the librdkafka that was built is of no use: ${problem}`);
-    say(`building librdkafka again: ${problem}`);
+    if (attempt > 1) throw new FatalError(`the librdkafka that was built is of no use: ${library}`);
+    say(`building librdkafka again: ${library}`);
     // Another process may have mended it while this one looked.
     await withFileLock(`${directory}.lock`, async () => {
-      if ((await problemOf(path, version)) !== undefined) await rm(directory, { recursive: true, force: true });
+      if (typeof (await openVerified(path, version)) === "string") {
+        await rm(directory, { recursive: true, force: true });
+      }
     });
   }
 }
 
-/** What is wrong with a cached library, undefined when nothing is. A damaged one must not even be loaded. */
-async function problemOf(path: string, version: string): Promise<string | undefined> {
+/** Loads a cached library; a damaged one must not be. @returns what is wrong with it, in words, if anything is */
+async function openVerified(path: string, version: string): Promise<Library | string> {
   const expected = await readFile(join(dirname(path), CHECKSUM_FILE), "utf8").catch(() => "");
   if (expected === "") return `${path} has no checksum beside it`;
   const found = await checksum(path).catch(() => undefined);
   if (found !== expected) return `${path} is damaged`;
   try {
-    const loaded = loadLibrary(path).version;
-    return loaded === version ? undefined : `${path} is version ${loaded}, not ${version}`;
+    const library = new Library(path);
+    return library.version === version ? library : `${path} is version ${library.version}, not ${version}`;
   } catch (error) {
     return errorMessage(error);
   }
@@ -125,8 +127,8 @@ async function probe(path: string): Promise<string | undefined> {
   return (await child.exited) === 0 ? output.trim() : undefined;
 }
 
-function describeFeatures(path: string, say: (line: string) => void): void {
-  const features = loadLibrary(path).features();
+function describeFeatures(library: Library, path: string, say: (line: string) => void): void {
+  const features = library.features();
   const missing = OPTIONAL_FEATURES.filter(({ feature }) => !features.has(feature));
   if (missing.length === 0) return;
   const gives = missing.map((each) => each.gives).join(", ");

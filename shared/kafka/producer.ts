@@ -53,6 +53,8 @@ export class KafkaProducer {
   readonly #topicName: string;
   readonly #wake: Wake;
   readonly #options: ProducerOptions;
+  /** Kept apart: an object of so many functions is slow to look them up in. */
+  readonly #produce: Library["c"]["rd_kafka_produce"];
   #scratch: Buffer;
   #scratchAt: number;
   #closing: Promise<void> | undefined;
@@ -65,6 +67,7 @@ export class KafkaProducer {
     this.#queue = queue;
     this.#wake = wake;
     this.#options = options;
+    this.#produce = client.library.c.rd_kafka_produce;
     this.#scratch = Buffer.allocUnsafeSlow(INITIAL_SCRATCH_BYTES);
     this.#scratchAt = this.#library.addressOf(this.#scratch);
     wake.watch(queue);
@@ -100,7 +103,7 @@ export class KafkaProducer {
     if (options?.headers !== undefined) {
       return this.#sendWithHeaders(key, value, opaque, options.headers, options.partition);
     }
-    const result = this.#library.c.rd_kafka_produce(
+    const result = this.#produce(
       this.#topic,
       options?.partition ?? ANY_PARTITION,
       COPY,
@@ -124,7 +127,7 @@ export class KafkaProducer {
     }
     const keyLength = this.#scratch.write(key, 0);
     const valueLength = this.#scratch.write(value, keyLength);
-    const result = this.#library.c.rd_kafka_produce(
+    const result = this.#produce(
       this.#topic,
       ANY_PARTITION,
       COPY,

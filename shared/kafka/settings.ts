@@ -19,6 +19,8 @@ export function consumerSettings(kafka: Source): Settings {
           "partition.assignment.strategy": "cooperative-sticky",
           // Longer than the failover of a broker (8 to 12 s), or each of those would cost a rebalance.
           "session.timeout.ms": "45000",
+          // A member learns of a rebalance with its next heartbeat: this is how long a newcomer waits, twice.
+          "heartbeat.interval.ms": "1000",
         };
   return {
     ...clientSettings(kafka),

@@ -66,6 +66,7 @@ export const SYMBOLS = {
 
   rd_kafka_poll_set_consumer: { args: ["ptr"], returns: "i32" },
   rd_kafka_subscribe: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_unsubscribe: { args: ["ptr"], returns: "i32" },
   rd_kafka_rebalance_protocol: { args: ["ptr"], returns: "cstring" },
   rd_kafka_assignment_lost: { args: ["ptr"], returns: "i32" },
   rd_kafka_assign: { args: ["ptr", "ptr"], returns: "i32" },
@@ -173,6 +174,7 @@ export const ErrorCode = {
   authentication: -169,
   ssl: -181,
   invalidArgument: -186,
+  allBrokersDown: -187,
 } as const;
 
 /** Event types (rd_kafka_event_type_t), and the bits that ask for them. */

@@ -1,7 +1,8 @@
 // Names of topics in; what the brokers know of them out.
 import type { Client } from "./client.ts";
 import { isNull, type Library, type Pointer, pointer } from "./library.ts";
-import { ErrorCode } from "./symbols.ts";
+import type { Requests } from "./requests.ts";
+import { AdminOperation, ErrorCode } from "./symbols.ts";
 
 export interface TopicPartitionDescription {
   readonly partition: number;
@@ -18,6 +19,22 @@ export interface TopicDescription {
   readonly errorCode: number;
   readonly error: string | undefined;
   readonly partitions: readonly TopicPartitionDescription[];
+}
+
+/** What the brokers know of topics, in any order. Someone must poll `requests`. @throws KafkaError when none answers */
+export function describeTopics(
+  client: Client,
+  requests: Requests,
+  topics: readonly string[],
+  timeoutMs: number,
+): Promise<TopicDescription[]> {
+  return requests.send({
+    what: `${topics.join(", ")} cannot be described`,
+    operation: AdminOperation.describeTopics,
+    timeoutMs,
+    send: (options, queue) => requestTopicDescriptions(client, topics, options, queue),
+    read: (event) => readTopicDescriptions(client.library, event),
+  });
 }
 
 /** Asks; the answer is an event in `queue`. */

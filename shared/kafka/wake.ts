@@ -26,7 +26,7 @@ export class Wake {
   /** @param onWake called from the event loop, also when there turns out to be nothing */
   static async open(library: Library, onWake: () => void): Promise<Wake> {
     const receiver = await Bun.udpSocket({ hostname: "127.0.0.1", socket: { data: () => onWake() } });
-    const sender = library.connectedUdpSocket(receiver.port);
+    const sender = connectedSocket(library, receiver.port);
     if (sender < 0) {
       receiver.close();
       throw new Error("no socket for wake-ups could be opened");
@@ -47,4 +47,23 @@ export class Wake {
     this.#library.c.close(this.#sender);
     this.#receiver.close();
   }
+}
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const ON_LINUX = process.platform === "linux";
+const SOCK_NONBLOCK = ON_LINUX ? 0o4000 : 0;
+
+/** A UDP socket that sends to a port of this machine. @returns its file descriptor, -1 when there is none */
+function connectedSocket({ c }: Library, port: number): number {
+  const to = Buffer.alloc(16);
+  if (ON_LINUX) to.writeUInt16LE(AF_INET, 0);
+  else to.set([to.length, AF_INET]); // BSD: the length of the address, then a family of one byte
+  to.writeUInt16BE(port, 2);
+  to.set([127, 0, 0, 1], 4);
+  const descriptor = c.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return -1;
+  if (c.connect(descriptor, to, to.length) === 0) return descriptor;
+  c.close(descriptor);
+  return -1;
 }

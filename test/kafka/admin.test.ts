@@ -1,0 +1,172 @@
+// Topics are there when a program starts, or one sentence says why they cannot be.
+import { expect, test } from "bun:test";
+import { deleteTopics, describeTopics, ensureTopics, whyUnwritable } from "../../shared/kafka/admin.ts";
+import { AdminClient } from "../../shared/kafka/admin-client.ts";
+import { FatalError } from "../../shared/runtime/errors.ts";
+import { eventually } from "../harness/eventually.ts";
+import { KafkaCluster } from "../harness/kafka.ts";
+import { clusterTest } from "../harness/requirements.ts";
+import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded, onKafka } from "./under-test.ts";
+
+const newName = () => `test-${crypto.randomUUID()}`;
+
+function options(
+  kafka: Pick<KafkaUnderTest, "adminSettings">,
+  topics: readonly string[],
+  deadlineMs = 15_000,
+) {
+  return {
+    libraryPath,
+    settings: kafka.adminSettings(),
+    topics,
+    partitions: 3,
+    replicationFactor: undefined,
+    deadlineMs,
+  };
+}
+
+/** The message of the FatalError that a promise rejects with. */
+async function fatal(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => "nothing was thrown",
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(FatalError);
+  return error instanceof FatalError ? error.message : "";
+}
+
+onBoth("a topic that exists is left as it is", async (kafka) => {
+  const topic = await kafka.createTopic(2);
+  const [found] = await ensureTopics({ ...options(kafka, [topic]), partitions: 7, replicationFactor: 5 });
+  expect(found).toMatchObject({ topic, errorCode: 0, error: undefined });
+  expect(found?.topicId).toMatch(/^[A-Za-z0-9_-]{22}$/);
+  expect(found?.partitions.map(({ partition }) => partition)).toEqual([0, 1]);
+  expect(await whyUnwritable(options(kafka, [topic]))).toEqual([]);
+});
+
+onKafka("missing topics are created, by several programs at once", async (kafka) => {
+  const topics = [newName(), newName()];
+  const all = await Promise.all([1, 2, 3].map(() => ensureTopics(options(kafka, topics))));
+  for (const found of all) {
+    expect(found.map(({ topic }) => topic).toSorted()).toEqual(topics.toSorted());
+    for (const { topicId, partitions } of found) {
+      expect(topicId).toBe(all[0]?.find((each) => each.topicId === topicId)?.topicId);
+      expect(partitions).toEqual(
+        [0, 1, 2].map((partition) => ({ partition, hasLeader: true, replicas: 1, inSyncReplicas: 1 })),
+      );
+    }
+  }
+  await deleteTopics(options(kafka, topics));
+  await deleteTopics(options(kafka, topics));
+  const gone = await describeTopics(options(kafka, topics));
+  expect(gone.map(({ errorCode, topicId }) => [errorCode, topicId])).toEqual([
+    [3, undefined],
+    [3, undefined],
+  ]);
+});
+
+onKafka("a created topic gets the settings that are asked for", async (kafka) => {
+  const topic = newName();
+  await ensureTopics({ ...options(kafka, [topic]), topicSettings: { "retention.ms": "12345" } });
+  const admin = await AdminClient.open(libraryPath, kafka.adminSettings());
+  expect(await admin.topicSetting(topic, "retention.ms", 5000)).toBe("12345");
+  expect(await admin.topicSetting(topic, "no.such.setting", 5000)).toBeUndefined();
+  expect(await admin.brokerCount(5000)).toBe(1);
+  admin.close();
+});
+
+onKafka("what a cluster refuses is said at once", async (kafka) => {
+  expect(await fatal(ensureTopics(options(kafka, ["a/b"])))).toMatch(/topic a\/b .*the name is not allowed/);
+  const topic = newName();
+  const refused = { ...options(kafka, [topic]), topicSettings: { "retention.ms": "soon" } };
+  expect(await fatal(ensureTopics(refused))).toMatch(
+    /a setting of the topic is not allowed .*retention\.ms/s,
+  );
+});
+
+onKafka("more replicas than brokers are waited for until the deadline", async (kafka) => {
+  const wanted = { ...options(kafka, [newName()], 1500), replicationFactor: 3 };
+  expect(await fatal(ensureTopics(wanted))).toMatch(/is not ready for .*replication factor.* 3/is);
+});
+
+onKafka("why a topic cannot be written is told", async (kafka) => {
+  const topic = newName();
+  await ensureTopics({ ...options(kafka, [topic]), topicSettings: { "min.insync.replicas": "2" } });
+  expect(await whyUnwritable(options(kafka, [topic, "no-such-topic"]))).toEqual([
+    `topic ${topic}: 3 of 3 partitions have fewer replicas in sync (1) than min.insync.replicas asks for (2); it has fewer replicas than that altogether`,
+    "topic no-such-topic: Broker: Unknown topic or partition",
+  ]);
+});
+
+onEmbedded("a topic that the embedded broker does not have cannot be created there", async (kafka) => {
+  expect(await fatal(ensureTopics(options(kafka, ["t"])))).toContain("cannot create topics by request");
+});
+
+onEmbedded("brokers that come up later are waited for", async (kafka) => {
+  const topic = await kafka.createTopic(1);
+  kafka.embedded?.setDown();
+  const ensured = ensureTopics(options(kafka, [topic]));
+  await Bun.sleep(1000);
+  kafka.embedded?.setUp();
+  expect((await ensured)[0]).toMatchObject({ topic, errorCode: 0 });
+});
+
+test("when no broker answers, the addresses are named", async () => {
+  const settings = { "bootstrap.servers": "127.0.0.1:1,127.0.0.1:2" };
+  const message = await fatal(ensureTopics({ ...options({ adminSettings: () => settings }, ["t"], 1000) }));
+  expect(message).toMatch(
+    /no Kafka broker answers at 127\.0\.0\.1:1,127\.0\.0\.1:2 .*KAFKA_BOOTSTRAP_SERVERS/,
+  );
+  expect(message).toContain("Connection refused");
+});
+
+test("a name that cannot be resolved is told", async () => {
+  const settings = { "bootstrap.servers": "no-such-host.invalid:9092" };
+  const message = await fatal(ensureTopics({ ...options({ adminSettings: () => settings }, ["t"], 1500) }));
+  expect(message).toMatch(/no Kafka broker answers at no-such-host\.invalid:9092 .*resolve/s);
+}, 30_000);
+
+clusterTest(
+  "credentials: good ones work, bad ones and none are told",
+  async () => {
+    await using cluster = await KafkaCluster.start({ users: { app: "right" } });
+    const login = (password: string) => ({
+      "bootstrap.servers": cluster.bootstrapServers,
+      "security.protocol": "sasl_plaintext",
+      "sasl.mechanism": "SCRAM-SHA-256",
+      "sasl.username": "app",
+      "sasl.password": password,
+    });
+    const ensure = (settings: Record<string, string>) =>
+      ensureTopics(options({ adminSettings: () => settings }, ["t"], 8000));
+    expect((await ensure(login("right")))[0]).toMatchObject({ topic: "t", errorCode: 0 });
+    const wrong = await fatal(ensure(login("wrong-secret")));
+    expect(wrong).toMatch(/refuses our credentials: .*[Aa]uthentication failed/s);
+    expect(wrong).not.toContain("wrong-secret");
+    const none = await fatal(ensure({ "bootstrap.servers": cluster.bootstrapServers }));
+    expect(none).toContain("KAFKA_CONFIG_SECURITY_PROTOCOL if it wants TLS or SASL");
+  },
+  90_000,
+);
+
+clusterTest(
+  "three brokers: three replicas, and one too few is told",
+  async () => {
+    await using cluster = await KafkaCluster.start({ brokers: 3 });
+    const kafka = { adminSettings: () => ({ "bootstrap.servers": cluster.bootstrapServers }) };
+    const topicSettings = { "min.insync.replicas": "3" };
+    const [found] = await ensureTopics({ ...options(kafka, ["t"], 30_000), topicSettings });
+    expect(found?.partitions.map(({ replicas }) => replicas)).toEqual([3, 3, 3]);
+    expect(await whyUnwritable(options(kafka, ["t"]))).toEqual([]);
+    await cluster.kill(2, "SIGKILL");
+    await eventually(
+      "the missing replica is told",
+      async () =>
+        (await whyUnwritable(options(kafka, ["t"]))).includes(
+          "topic t: 3 of 3 partitions have fewer replicas in sync (2) than min.insync.replicas asks for (3)",
+        ),
+      { timeoutMs: 30_000 },
+    );
+  },
+  90_000,
+);

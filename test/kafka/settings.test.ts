@@ -1,0 +1,53 @@
+// What librdkafka is told, from the configuration; all of it accepted by librdkafka.
+import { expect, test } from "bun:test";
+import { Client, type Settings } from "../../shared/kafka/client.ts";
+import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
+import { libraryPath } from "./under-test.ts";
+
+const kafka = (passThrough: Settings = {}) => ({
+  bootstrapServers: "127.0.0.1:1,127.0.0.1:2",
+  consumerGroup: "group",
+  passThrough,
+});
+
+test("the settings that the promise rests on", () => {
+  expect(consumerSettings(kafka())).toMatchObject({
+    "bootstrap.servers": "127.0.0.1:1,127.0.0.1:2",
+    "group.id": "group",
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": "45000",
+  });
+  expect(producerSettings(kafka())).toMatchObject({
+    "enable.idempotence": "true",
+    acks: "all",
+    "message.timeout.ms": "0",
+    "compression.type": "lz4",
+  });
+});
+
+test("what is passed through comes last", () => {
+  const passThrough = { "session.timeout.ms": "10000", "linger.ms": "50", "security.protocol": "plaintext" };
+  expect(consumerSettings(kafka(passThrough))["session.timeout.ms"]).toBe("10000");
+  expect(producerSettings(kafka(passThrough))["linger.ms"]).toBe("50");
+  expect(adminSettings(kafka(passThrough))["security.protocol"]).toBe("plaintext");
+});
+
+test("under KIP-848 our own session and assignor are left out", () => {
+  const settings = consumerSettings(kafka({ "group.protocol": "consumer" }));
+  expect(settings).not.toHaveProperty("session.timeout.ms");
+  expect(settings).not.toHaveProperty("partition.assignment.strategy");
+});
+
+test.each([
+  ["consumer", consumerSettings(kafka())],
+  ["consumer", consumerSettings(kafka({ "group.protocol": "consumer" }))],
+  ["producer", producerSettings(kafka())],
+  ["producer", adminSettings(kafka())],
+] as const)("librdkafka takes them (%s)", (type, settings) => {
+  const client = Client.create(libraryPath, type, settings, 0);
+  client.destroy();
+});
