@@ -3,6 +3,7 @@
 import type { DeadLetter, PipelineEvent, Rejection, RejectionReason, TopicPartition } from "../event.ts";
 import { decode } from "./decode.ts";
 import { enrich } from "./enrich.ts";
+import { FastReader } from "./fast-reader.ts";
 import { RecordBlock } from "./record-block.ts";
 import { isRejection, makeRejection } from "./reject.ts";
 import { validate } from "./validate.ts";
@@ -69,13 +70,14 @@ export interface Judgement {
 export class Batch {
   readonly block: RecordBlock;
   readonly spans = new Map<number, Span>();
-  readonly events: BatchEvent[] = [];
   /** False while no record holds a backslash: then no id needs quoting in SQL array literals. */
   hasEscapes = false;
   /** When the first record arrived, ms of the monotonic clock. */
   openedAtMs = 0;
   /** Time spent on decoding, validating and enriching, seconds. */
   transformationSeconds = 0;
+  readonly #fastReader = new FastReader();
+  #events: BatchEvent[] = [];
   #rejected: RejectedRecord[] = [];
   #read = 0;
   #judgement: Judgement = { processedAtMs: 0, maxFutureSkewMs: 0 };
@@ -86,6 +88,10 @@ export class Batch {
 
   get isEmpty(): boolean {
     return this.#read === 0;
+  }
+
+  get events(): readonly BatchEvent[] {
+    return this.#events;
   }
 
   /** Records read. */
@@ -104,7 +110,8 @@ export class Batch {
   }
 
   /**
-   * Reads the records that were added to the block since the last call: decode, validate, enrich.
+   * Reads the records that were added to the block since the last call: to events in the fast way or the plain one
+   * (decode, validate), then enriched.
    *
    * @param spanStart the partition of a slot and the offset that a batch of it begins at; undefined for a
    *   partition that this worker no longer reads, whose records are passed over
@@ -124,23 +131,54 @@ export class Batch {
         this.spans.set(slot, span);
       }
       if (offset < span.to) {
-        throw new OutOfOrder(`${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`);
+        throw new OutOfOrder(
+          `${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`,
+        );
       }
       span.to = offset + 1;
       span.consumed++;
       if (block.valueStart[record]! >= 0) span.bytes += block.valueEnd[record]! - block.valueStart[record]!;
-      const decoded = decode(block.bytes, block.valueStart[record]!, block.valueEnd[record]!);
-      const event = isRejection(decoded) ? decoded : validate(decoded, processedAtMs, maxFutureSkewMs);
+      const event =
+        this.#fastReader.read(
+          block.bytes,
+          block.valueStart[record]!,
+          block.valueEnd[record]!,
+          processedAtMs,
+          maxFutureSkewMs,
+        ) ?? this.#readPlainly(record);
       if (isRejection(event)) {
         span.deadLettered++;
         this.#rejected.push({ span, offset, record, rejection: event });
       } else {
-        if (!isRejection(decoded) && decoded.hasEscapes) this.hasEscapes = true;
-        this.events.push({ event: enrich(event), span, offset, record, refusal: undefined });
+        this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
       }
     }
     this.#read = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
+  }
+
+  /** Reads what the fast reader hands over, which is every record with a backslash and every one that is no event. */
+  #readPlainly(record: number): PipelineEvent | Rejection {
+    const { block } = this;
+    const { processedAtMs, maxFutureSkewMs } = this.#judgement;
+    const decoded = decode(block.bytes, block.valueStart[record]!, block.valueEnd[record]!);
+    if (isRejection(decoded)) return decoded;
+    const event = validate(decoded, processedAtMs, maxFutureSkewMs);
+    if (!isRejection(event) && decoded.hasEscapes) this.hasEscapes = true;
+    return event;
+  }
+
+  /** Takes partitions out that belong to another worker now; what was read of them is for that one to read. */
+  drop(slots: Iterable<number>): void {
+    const dropped = new Set<Span>();
+    for (const slot of slots) {
+      const span = this.spans.get(slot);
+      if (span !== undefined) dropped.add(span);
+      this.spans.delete(slot);
+    }
+    if (dropped.size === 0) return;
+    this.#events = this.#events.filter(({ span }) => !dropped.has(span));
+    this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
   }
 
   /** Marks events that PostgreSQL refuses for their content; they become dead letters. */
@@ -155,7 +193,7 @@ export class Batch {
    * The events to store: of each event_id the one of the lowest (topic, partition, offset). The others are
    * duplicates, charged to their own partitions.
    */
-  distinct(): BatchEvent[] {
+  distinct(): readonly BatchEvent[] {
     for (const span of this.spans.values()) span.duplicates = 0;
     const byId = new Map<string, BatchEvent>();
     for (const event of this.events) {
@@ -176,7 +214,10 @@ export class Batch {
 
   /** Where each rejected record came from, and why it was rejected. */
   rejections(): { readonly topic: string; readonly reason: RejectionReason }[] {
-    return this.#allRejected().map(({ span, rejection }) => ({ topic: span.topic, reason: rejection.reason }));
+    return this.#allRejected().map(({ span, rejection }) => ({
+      topic: span.topic,
+      reason: rejection.reason,
+    }));
   }
 
   /** The rejected records, with copies of their bytes. */
@@ -204,7 +245,7 @@ export class Batch {
   clear(): void {
     this.block.clear();
     this.spans.clear();
-    this.events.length = 0;
+    this.#events = [];
     this.hasEscapes = false;
     this.transformationSeconds = 0;
     this.#rejected = [];

@@ -105,7 +105,8 @@ export function findUnstorableEscape(text: string): string | undefined {
       if (unit === 0) return `\\u0000 at character ${at}`;
       if (unit >= 0xd800 && unit <= 0xdfff) {
         const low = text.startsWith("\\u", at + 6) ? hexUnit(text, at + 6) : 0;
-        if (unit > 0xdbff || low < 0xdc00 || low > 0xdfff) return `half of a surrogate pair at character ${at}`;
+        if (unit > 0xdbff || low < 0xdc00 || low > 0xdfff)
+          return `half of a surrogate pair at character ${at}`;
         at += 6;
       }
       at += 6;

@@ -51,27 +51,18 @@ function daysFromCivil(year: number, month: number, day: number): number {
 export function parseTimestamp(text: string): Instant | undefined {
   const century = twoDigits(text, 0);
   const yearOfCentury = twoDigits(text, 2);
-  const month = twoDigits(text, 5);
-  const day = twoDigits(text, 8);
-  const hour = twoDigits(text, 11);
-  const minute = twoDigits(text, 14);
-  if (century < 0 || yearOfCentury < 0 || month < 1 || month > 12 || day < 1) return undefined;
-  if (hour < 0 || hour > 23 || minute < 0 || minute > 59) return undefined;
+  if (century < 0 || yearOfCentury < 0) return undefined;
   if (text.charCodeAt(4) !== MINUS || text.charCodeAt(7) !== MINUS || text.charCodeAt(13) !== COLON) {
     return undefined;
   }
   const separator = text[10];
   if (separator !== "T" && separator !== "t" && separator !== " ") return undefined;
-  const year = century * 100 + yearOfCentury;
-  const daysInMonth = month === 2 && isLeapYear(year) ? 29 : DAYS_IN_MONTH[month - 1]!;
-  if (day > daysInMonth) return undefined;
 
   let at = 16;
   let second = 0;
   let fractionMicros = 0;
   if (text.charCodeAt(at) === COLON) {
     second = twoDigits(text, at + 1);
-    if (second < 0 || second > 59) return undefined;
     at += 3;
     if (text[at] === "." || text[at] === ",") {
       const start = ++at;
@@ -89,7 +80,38 @@ export function parseTimestamp(text: string): Instant | undefined {
 
   const zoneMinutes = parseZone(text, at);
   if (zoneMinutes === undefined) return undefined;
-  const seconds = daysFromCivil(year, month, day) * 86_400 + hour * 3600 + (minute - zoneMinutes) * 60 + second;
+  return instantOf(
+    century * 100 + yearOfCentury,
+    twoDigits(text, 5),
+    twoDigits(text, 8),
+    twoDigits(text, 11),
+    twoDigits(text, 14),
+    second,
+    fractionMicros,
+    zoneMinutes,
+  );
+}
+
+/**
+ * The instant of a date and a time of day, `zoneMinutes` east of UTC; -1 stands for a part that is no number.
+ * @returns undefined where the calendar or the clock has no such moment, or it is outside 1970 to 9999, UTC
+ */
+export function instantOf(
+  year: number,
+  month: number,
+  day: number,
+  hour: number,
+  minute: number,
+  second: number,
+  fractionMicros: number,
+  zoneMinutes: number,
+): Instant | undefined {
+  if (month < 1 || month > 12 || day < 1) return undefined;
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return undefined;
+  const daysInMonth = month === 2 && isLeapYear(year) ? 29 : DAYS_IN_MONTH[month - 1]!;
+  if (day > daysInMonth) return undefined;
+  const seconds =
+    daysFromCivil(year, month, day) * 86_400 + hour * 3600 + (minute - zoneMinutes) * 60 + second;
   const micros = fractionMicros % 1000;
   const ms = seconds * 1000 + (fractionMicros - micros) / 1000;
   return ms >= MIN_MS && ms <= MAX_MS ? { ms, micros } : undefined;

@@ -1,6 +1,6 @@
 // A decoded record in; an event out, or the field that makes it none.
 
-import Type, { type Static } from "typebox";
+import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
 import type { Decoded, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
 import { isRejection, makeRejection } from "./reject.ts";
@@ -26,7 +26,11 @@ const compiled = Compile(EventSchema);
  * @param nowMs the database's clock, milliseconds since 1970
  * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
  */
-export function validate(decoded: Decoded, nowMs: number, maxFutureSkewMs: number): PipelineEvent | Rejection {
+export function validate(
+  decoded: Decoded,
+  nowMs: number,
+  maxFutureSkewMs: number,
+): PipelineEvent | Rejection {
   const { value } = decoded;
   if (!compiled.Check(value)) return explain(value);
   const timestamp = parseTimestamp(value.timestamp);
@@ -88,6 +92,11 @@ function explain(value: unknown): Rejection {
     return makeRejection("validate", "missing_field", `${names}: missing`);
   }
   const field = first.instancePath.slice(1);
+  const given = (value as Record<string, unknown>)[field];
+  // JSON has no infinity: it is what JSON.parse makes of a number beyond every double, such as 1e400.
+  if (given === Infinity || given === -Infinity) {
+    return makeRejection("validate", "out_of_range", `${field}: beyond the range of a double`);
+  }
   return makeRejection(
     "validate",
     REASON_BY_KEYWORD[first.keyword] ?? "wrong_type",
@@ -99,7 +108,11 @@ function explain(value: unknown): Rejection {
  * Why a record's bytes are rejected, judged as of a moment; undefined where they are an event. This is the
  * judgement of the flow in one call, for whoever has to repeat it later.
  */
-export function judge(decoded: Decoded | Rejection, nowMs: number, maxFutureSkewMs: number): Rejection | undefined {
+export function judge(
+  decoded: Decoded | Rejection,
+  nowMs: number,
+  maxFutureSkewMs: number,
+): Rejection | undefined {
   if (isRejection(decoded)) return decoded;
   const event = validate(decoded, nowMs, maxFutureSkewMs);
   return isRejection(event) ? event : undefined;

@@ -1,0 +1,109 @@
+// Bytes of ASCII text in a larger buffer in; whether they are a word, and the number or the instant they spell out.
+
+import { type Instant, instantOf, parseTimestamp } from "./timestamp.ts";
+
+export const MINUS = 45;
+export const POINT = 46;
+const DIGIT_0 = 48;
+const DIGIT_9 = 57;
+const COLON = 58;
+const CAPITAL_T = 84;
+const CAPITAL_Z = 90;
+const SMALL_E = 101;
+const ZERO_OFFSET = Buffer.from("+00:00");
+
+/** Up to here the digits of a number are exact in a double, and so is the power of ten that divides them. */
+const MAX_EXACT_DIGITS = 15;
+const POWERS_OF_TEN = Array.from({ length: MAX_EXACT_DIGITS + 1 }, (_, power) => 10 ** power);
+
+/** True where the bytes from `at` on are those of `word`. */
+export function isAt(bytes: Buffer, at: number, word: Buffer): boolean {
+  for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word[i]) return false;
+  return true;
+}
+
+/** True for 0 to 9. */
+export function isDigit(byte: number): boolean {
+  return byte >= DIGIT_0 && byte <= DIGIT_9;
+}
+
+/** True for e and E. */
+export function isExponent(byte: number): boolean {
+  return (byte | 0x20) === SMALL_E;
+}
+
+/**
+ * The JSON number at `at`, as JSON.parse has it: the digits over a power of ten, both exact, so that the division
+ * rounds once, and to the nearest double.
+ *
+ * @returns NaN where there is no number, or it has an exponent or more than 15 digits
+ */
+export function decimalAt(bytes: Buffer, at: number): number {
+  const isNegative = bytes[at] === MINUS;
+  if (isNegative) at++;
+  let digits = 0;
+  let count = 0;
+  let countBeforePoint = -1;
+  for (; ; at++) {
+    const byte = bytes[at]!;
+    if (isDigit(byte)) {
+      digits = digits * 10 + byte - DIGIT_0;
+      count++;
+    } else if (byte === POINT) {
+      countBeforePoint = count;
+    } else {
+      if (count === 0 || count > MAX_EXACT_DIGITS || isExponent(byte)) return Number.NaN;
+      break;
+    }
+  }
+  const value = countBeforePoint < 0 ? digits : digits / POWERS_OF_TEN[count - countBeforePoint]!;
+  return isNegative ? -value : value;
+}
+
+/**
+ * The instant of a timestamp. The usual forms, `YYYY-MM-DDTHH:MM:SS[.fraction]` and `Z` or `+00:00`, are read from
+ * the bytes, all others by `parseTimestamp`.
+ *
+ * @param end after the last byte, where there is one that is no digit
+ */
+export function instantAt(bytes: Buffer, start: number, end: number): Instant | undefined {
+  const century = twoDigitsAt(bytes, start);
+  const yearOfCentury = twoDigitsAt(bytes, start + 2);
+  const isUsual =
+    century >= 0 &&
+    yearOfCentury >= 0 &&
+    bytes[start + 4] === MINUS &&
+    bytes[start + 7] === MINUS &&
+    bytes[start + 10] === CAPITAL_T &&
+    bytes[start + 13] === COLON &&
+    bytes[start + 16] === COLON;
+  let at = start + 19;
+  let fractionMicros = 0;
+  if (isUsual && bytes[at] === POINT && isDigit(bytes[at + 1]!)) {
+    let scale = 100_000;
+    for (at++; isDigit(bytes[at]!); at++) {
+      fractionMicros += (bytes[at]! - DIGIT_0) * scale;
+      // What is finer than a microsecond is cut: the scale has fallen to nothing.
+      scale = Math.floor(scale / 10);
+    }
+  }
+  const isUtc = bytes[at] === CAPITAL_Z ? at + 1 === end : isAt(bytes, at, ZERO_OFFSET) && at + 6 === end;
+  if (!isUsual || !isUtc) return parseTimestamp(bytes.toString("latin1", start, end));
+  return instantOf(
+    century * 100 + yearOfCentury,
+    twoDigitsAt(bytes, start + 5),
+    twoDigitsAt(bytes, start + 8),
+    twoDigitsAt(bytes, start + 11),
+    twoDigitsAt(bytes, start + 14),
+    twoDigitsAt(bytes, start + 17),
+    fractionMicros,
+    0,
+  );
+}
+
+/** The two digits at `at`, or -1. */
+function twoDigitsAt(bytes: Buffer, at: number): number {
+  const tens = bytes[at]!;
+  const ones = bytes[at + 1]!;
+  return isDigit(tens) && isDigit(ones) ? (tens - DIGIT_0) * 10 + ones - DIGIT_0 : -1;
+}

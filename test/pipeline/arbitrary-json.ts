@@ -1,0 +1,134 @@
+// Arbitrary JSON as producers may write it: any white space, escapes, repeated keys, numbers of many digits.
+import fc from "fast-check";
+
+const whiteSpace = fc.string({ unit: fc.constantFrom(" ", "\t", "\n", "\r"), maxLength: 2 });
+
+/** Characters that stand for themselves in a JSON string, with those that a careless scanner trips over. */
+const plainCharacter = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom(...Array.from("aeiou{}[]:, 0'/")) },
+  { weight: 2, arbitrary: fc.string({ unit: "binary", minLength: 1, maxLength: 1 }).filter(isPlain) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      "\u007f",
+      "\u0085",
+      "\u2028",
+      "\ufeff",
+      "\uffff",
+      "é",
+      "日",
+      "😀",
+      "\u{10ffff}",
+    ),
+  },
+);
+
+const storableEscape = fc.oneof(
+  fc.constantFrom('\\"', "\\\\", "\\/", "\\b", "\\f", "\\n", "\\r", "\\t"),
+  fc
+    .integer({ min: 1, max: 0xffff })
+    .filter((unit) => unit < 0xd800 || unit > 0xdfff)
+    .map(escapeUnit),
+  fc
+    .integer({ min: 0x10000, max: 0x10ffff })
+    .map((point) =>
+      Array.from(String.fromCodePoint(point).split(""), (half) => escapeUnit(half.charCodeAt(0))).join(""),
+    ),
+);
+
+/** NUL, and halves of surrogate pairs in every order: two of them may make a pair. */
+const doubtfulEscape = fc.oneof(
+  fc.constant("\\u0000"),
+  fc.integer({ min: 0xd800, max: 0xdfff }).map(escapeUnit),
+  fc.constantFrom("\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\\\u0000", "\\\\ud800"),
+);
+
+const number = fc
+  .tuple(
+    fc.constantFrom("", "-"),
+    fc.oneof(fc.constant("0"), fc.bigInt({ min: 1n, max: 10n ** 30n }).map(String)),
+    fc.oneof(fc.constant(""), fc.stringMatching(/^\.\d{1,25}$/)),
+    fc.oneof(
+      { weight: 3, arbitrary: fc.constant("") },
+      { weight: 1, arbitrary: fc.stringMatching(/^[eE][+-]?\d{1,2}$/) },
+    ),
+  )
+  .map((parts) => parts.join(""));
+
+/** Keys that meet each other, those that mean something to us or to JavaScript, and one of them in disguise. */
+const knownKey = fc.constantFrom(
+  '"event_data"',
+  '"event\\u005fdata"',
+  '"event_data "',
+  '"amount"',
+  '"is_high_value"',
+  '"__proto__"',
+  '"toString"',
+  '"a"',
+  '""',
+);
+
+interface Options {
+  /** Escapes for NUL and for halves of surrogate pairs come too. */
+  readonly doubtful?: boolean;
+}
+
+interface JsonTexts {
+  value: string;
+  array: string;
+  object: string;
+}
+
+function texts({ doubtful = false }: Options) {
+  const string = fc
+    .array(
+      fc.oneof(
+        { weight: 6, arbitrary: plainCharacter },
+        { weight: 1, arbitrary: storableEscape },
+        ...(doubtful ? [{ weight: 1, arbitrary: doubtfulEscape }] : []),
+      ),
+      { maxLength: 8 },
+    )
+    .map((characters) => `"${characters.join("")}"`);
+  const spaced = (arbitrary: fc.Arbitrary<string>) =>
+    fc.tuple(whiteSpace, arbitrary, whiteSpace).map((parts) => parts.join(""));
+  return fc.letrec<JsonTexts>((tie: fc.LetrecTypedTie<JsonTexts>) => {
+    const member = fc
+      .tuple(spaced(fc.oneof(knownKey, string)), spaced(tie("value")))
+      .map(([key, value]) => `${key}:${value}`);
+    return {
+      value: fc.oneof(
+        { depthSize: "small", withCrossShrink: true },
+        fc.constantFrom("null", "true", "false"),
+        number,
+        string,
+        tie("array"),
+        tie("object"),
+      ),
+      array: fc.array(spaced(tie("value")), { maxLength: 4 }).map((items) => `[${items.join(",")}]`),
+      object: fc
+        .tuple(whiteSpace, fc.array(member, { maxLength: 5 }))
+        .map(([space, members]) => `{${members.length === 0 ? space : members.join(",")}}`),
+    };
+  });
+}
+
+/** Text of any JSON value. */
+export function jsonText(options: Options = {}): fc.Arbitrary<string> {
+  return texts(options).value;
+}
+
+/** Text of any JSON object. */
+export function jsonObjectText(options: Options = {}): fc.Arbitrary<string> {
+  return texts(options).object;
+}
+
+/** A character that JSON strings hold as it is, and UTF-8 too. */
+function isPlain(character: string): boolean {
+  return character >= " " && character !== '"' && character !== "\\" && character.isWellFormed();
+}
+
+function escapeUnit(unit: number): string {
+  const hex = unit.toString(16).padStart(4, "0");
+  return `\\u${unit % 3 === 0 ? hex.toUpperCase() : hex}`;
+}

@@ -1,0 +1,102 @@
+// What a test says about a record in; the record as the Kafka client would put it into a block out.
+import type { Decoded, PipelineEvent, Rejection } from "../../shared/event.ts";
+import { Batch, type Judgement, type PartitionKey } from "../../shared/pipeline/batch.ts";
+import { decode } from "../../shared/pipeline/decode.ts";
+import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../shared/pipeline/record-block.ts";
+import { validate } from "../../shared/pipeline/validate.ts";
+
+/** 2026-03-14T09:26:53.589Z */
+export const NOW_MS = 1_773_480_413_589;
+/** A day, the default of MAX_FUTURE_SKEW_SECONDS. */
+export const SKEW_MS = 86_400_000;
+export const JUDGEMENT: Judgement = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
+
+/** A record as a test writes it. */
+export interface TestRecord {
+  readonly offset: number;
+  /** The partition's slot in the client's list; 0 if not given. */
+  readonly slot?: number;
+  readonly key?: string | Uint8Array;
+  /** Undefined: a tombstone. */
+  readonly value: string | Uint8Array | undefined;
+  readonly headers?: readonly RecordHeader[];
+}
+
+/** The members of an event that nothing is wrong with. */
+export const GOOD_EVENT = {
+  event_id: "page_view_1773480413000_k3",
+  user_id: "user_7",
+  event_type: "page_view",
+  timestamp: "2026-03-14T09:26:53.123456Z",
+  event_data: {},
+};
+
+/** JSON text of a good event with some members changed; one that is set to undefined is left out. */
+export function eventText(changes: Readonly<Record<string, unknown>> = {}): string {
+  return JSON.stringify({ ...GOOD_EVENT, ...changes });
+}
+
+/** JSON text of a good event with its event_data written exactly so. */
+export function eventTextWith(
+  eventDataText: string,
+  changes: Readonly<Record<string, unknown>> = {},
+): string {
+  const others = JSON.stringify({ ...GOOD_EVENT, ...changes, event_data: undefined });
+  return `${others.slice(0, -1)},"event_data":${eventDataText}}`;
+}
+
+/** Adds a record at the block's end. */
+export function addRecord(block: RecordBlock, record: TestRecord): void {
+  const index = block.count++;
+  block.slot[index] = record.slot ?? 0;
+  block.offset[index] = record.offset;
+  const [keyStart, keyEnd] = put(block, record.key);
+  block.keyStart[index] = keyStart;
+  block.keyEnd[index] = keyEnd;
+  const [valueStart, valueEnd] = put(block, record.value);
+  block.valueStart[index] = valueStart;
+  block.valueEnd[index] = valueEnd;
+  if (record.headers !== undefined) block.headers.set(index, encodeHeaders(record.headers));
+}
+
+function put(block: RecordBlock, content: string | Uint8Array | undefined): [start: number, end: number] {
+  if (content === undefined) return [-1, -1];
+  const bytes = Buffer.from(content as Uint8Array);
+  const start = block.reserve(bytes.length);
+  bytes.copy(block.bytes, start);
+  return [start, start + bytes.length];
+}
+
+/**
+ * A batch that has read these records.
+ * @param starts by slot: the partition, and the offset that the batch begins at
+ */
+export function batchOf(
+  records: readonly TestRecord[],
+  starts: readonly (PartitionKey & { readonly from: number })[],
+  judgement: Judgement = JUDGEMENT,
+): Batch {
+  const batch = new Batch(Math.max(1, records.length));
+  batch.open(judgement, 0);
+  for (const record of records) addRecord(batch.block, record);
+  batch.read((slot) => starts[slot]);
+  return batch;
+}
+
+export function decodeText(text: string | Uint8Array): Decoded | Rejection {
+  const bytes = Buffer.from(text as Uint8Array);
+  return decode(bytes, 0, bytes.length);
+}
+
+/** Decodes and validates as the flow does, now, with a day of skew. */
+export function judgeText(text: string | Uint8Array): PipelineEvent | Rejection {
+  const decoded = decodeText(text);
+  return "reason" in decoded ? decoded : validate(decoded, NOW_MS, SKEW_MS);
+}
+
+/** As `judgeText`, for what must be an event. */
+export function eventOf(text: string): PipelineEvent {
+  const event = judgeText(text);
+  if ("reason" in event) throw new Error(`rejected: ${event.reason}, ${event.error}`);
+  return event;
+}

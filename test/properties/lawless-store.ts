@@ -1,0 +1,81 @@
+// The Store once more, in short, with one rule broken on purpose: what the property must notice.
+import { aggregate } from "../../shared/pipeline/aggregate.ts";
+import type { Batch, Span } from "../../shared/pipeline/batch.ts";
+import { storedBy } from "../../shared/pipeline/batch.ts";
+import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
+import { addToHours } from "../../shared/store/hourly.ts";
+import { advance, fence } from "../../shared/store/offsets.ts";
+import type { Session, Transaction } from "../../shared/store/postgres.ts";
+import { insertByUnnest } from "../../shared/store/raw-events.ts";
+import { findRefused } from "../../shared/store/refused.ts";
+import { HOUR_GRACE_MS, type Committer } from "./simulated-worker.ts";
+
+/** Which rule is broken. */
+export type Breach =
+  | "none"
+  /** Offsets are moved without a comparison. */
+  | "no fence"
+  /** Events whose id is stored already count in their hours. */
+  | "duplicates count"
+  /** A user who is stored already counts as a new one. */
+  | "users count again"
+  | "dead letters are dropped";
+
+export class LawlessStore implements Committer {
+  readonly #session: Session;
+  readonly #breach: Breach;
+
+  constructor(session: Session, breach: Breach) {
+    this.#session = session;
+    this.#breach = breach;
+  }
+
+  async commit(batch: Batch): Promise<void> {
+    const { processedAtMs } = batch.judgement;
+    if (batch.events.length > 0) {
+      const refused = await findRefused(this.#session, batch.events, processedAtMs);
+      batch.refuse([...refused.keys()], (event) => refused.get(event)!);
+    }
+    const events = batch.distinct();
+    const spans = [...batch.spans.values()];
+    await this.#session.transaction(10_000, async (tx) => {
+      if (this.#breach !== "no fence") await fence(tx, this.#session, spans, []);
+      const newIds = await insertByUnnest(tx, events, processedAtMs, false);
+      const stored = events.filter(({ event, span }) => {
+        const isNew = newIds?.has(event.eventId) ?? true;
+        if (!isNew) span.duplicates++;
+        return isNew || this.#breach === "duplicates count";
+      });
+      const deltas = aggregate(
+        stored.map(({ event }) => event),
+        { of: () => undefined },
+        { processedAtMs, hourGraceMs: HOUR_GRACE_MS, unsaved: false },
+      );
+      // Their key alone would stop most batches that come twice; here it is the fence that is on trial.
+      if (this.#breach === "no fence") await forgetDeadLetters(tx, spans);
+      if (this.#breach !== "dead letters are dropped")
+        await insertDeadLetters(tx, batch.deadLetters(), batch.judgement);
+      await addToHours(tx, deltas);
+      if (this.#breach === "users count again")
+        await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;
+      if (this.#breach === "no fence") await advanceBlindly(tx, spans);
+      else await advance(tx, spans);
+    });
+  }
+}
+
+async function forgetDeadLetters(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  for (const { partition, from, to } of spans) {
+    await tx`delete from dead_letter_events where partition = ${partition} and "offset" >= ${from} and "offset" < ${to}`;
+  }
+}
+
+async function advanceBlindly(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  for (const span of spans) {
+    await tx`
+      update pipeline_offsets set next_offset = ${span.to}, consumed = consumed + ${span.consumed},
+        skipped = skipped + ${span.to - span.from - span.consumed}, stored = stored + ${storedBy(span)},
+        duplicates = duplicates + ${span.duplicates}, dead_lettered = dead_lettered + ${span.deadLettered}
+      where partition = ${span.partition}`;
+  }
+}

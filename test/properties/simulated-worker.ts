@@ -1,0 +1,220 @@
+// A topic and orders in; what a worker would commit to PostgreSQL, with the pipeline's own code, out.
+import { Batch } from "../../shared/pipeline/batch.ts";
+import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shared/store/offsets.ts";
+import { Session } from "../../shared/store/postgres.ts";
+import { classify } from "../../shared/store/sqlstate.ts";
+import { Store } from "../../shared/store/transaction.ts";
+import type { TestDatabase } from "../harness/postgres.ts";
+import { addRecord } from "../pipeline/record.ts";
+import { NOW_MS, type World } from "./world.ts";
+
+/** What commits batches: the Store, or a double that breaks a rule. */
+export interface Committer {
+  commit(batch: Batch): Promise<unknown>;
+}
+
+/** How a commit ended, as the worker sees it. */
+export type Outcome = "nothing" | "committed" | "fence" | "transient" | "connection";
+
+/** What goes wrong while a batch is committed. */
+export type Fault =
+  | { readonly kind: "none" }
+  /** The batch was built, and the worker died before it committed. */
+  | { readonly kind: "crash" }
+  /** The backend is ended so many ms after the commit began; what became of it is not known. */
+  | { readonly kind: "kill"; readonly afterMs: number }
+  /** The COMMIT happened, and its answer was lost. */
+  | { readonly kind: "lost answer" };
+
+export interface SimulatedWorkerOptions {
+  readonly saveRawEvents: boolean;
+  readonly makeCommitter?: (session: Session) => Committer;
+}
+
+export const HOUR_GRACE_MS = 300_000;
+const SKEW_MS = 86_400_000;
+
+export function partitionKey(partition: number) {
+  return { topic: "user-events", topicId: "AAAAAAAAQACAAAAAAAAAAA", partition };
+}
+
+/**
+ * A partition worker without Kafka: it has partitions, knows from where to read them on, builds batches, one
+ * ahead of the one in flight, and whatever goes wrong, resyncs.
+ */
+export class SimulatedWorker {
+  readonly #database: TestDatabase;
+  readonly #world: World;
+  readonly #options: SimulatedWorkerOptions;
+  #session: Session;
+  #committer: Committer;
+  /** Where the next batch of a partition begins; undefined: its offset has to be read first. */
+  readonly #next = new Map<number, number | undefined>();
+  #builtAhead: Batch | undefined;
+
+  private constructor(
+    database: TestDatabase,
+    world: World,
+    options: SimulatedWorkerOptions,
+    session: Session,
+  ) {
+    this.#database = database;
+    this.#world = world;
+    this.#options = options;
+    this.#session = session;
+    this.#committer = this.#makeCommitter();
+  }
+
+  /** @param session from another run, to spare the log-in */
+  static async start(
+    database: TestDatabase,
+    world: World,
+    options: SimulatedWorkerOptions,
+    session?: Session,
+  ): Promise<SimulatedWorker> {
+    const usable = session === undefined || session.isLost ? await openSession(database) : session;
+    return new SimulatedWorker(database, world, options, usable);
+  }
+
+  get session(): Session {
+    return this.#session;
+  }
+
+  assign(partition: number): void {
+    this.#next.set(partition, undefined);
+  }
+
+  /** Gives a partition back; what was read of it and is in no transaction is dropped. */
+  revoke(partition: number): void {
+    this.#next.delete(partition);
+    this.#builtAhead?.drop([partition]);
+  }
+
+  /** @param how whether the connection goes as well */
+  async resync(how: "same connection" | "new connection"): Promise<void> {
+    this.#builtAhead = undefined;
+    for (const partition of this.#next.keys()) this.#next.set(partition, undefined);
+    if (how === "new connection" || this.#session.isLost) {
+      this.#session.destroy();
+      this.#session = await openSession(this.#database);
+    }
+    this.#committer = this.#makeCommitter();
+  }
+
+  /**
+   * Builds a batch of the picked partitions' next records, unless one was built ahead, and commits it.
+   * @param picks a partition for each record, as an index into its own, in the order in which Kafka delivers them
+   * @param ahead what to read while the transaction is in flight, for the next commit
+   * @param clockMs how far the database's clock has gone on
+   */
+  async commit(
+    picks: readonly number[],
+    ahead: readonly number[],
+    clockMs: number,
+    fault: Fault,
+  ): Promise<Outcome> {
+    const outcome = await this.#tryCommit(picks, ahead, clockMs, fault);
+    const isBroken = outcome !== "committed" && outcome !== "nothing";
+    if (isBroken) await this.resync(outcome === "connection" ? "new connection" : "same connection");
+    return outcome;
+  }
+
+  async #tryCommit(
+    picks: readonly number[],
+    ahead: readonly number[],
+    clockMs: number,
+    fault: Fault,
+  ): Promise<Outcome> {
+    let killing: Promise<unknown> | undefined;
+    try {
+      await this.#placePartitions();
+      const batch = this.#builtAhead ?? this.#build(picks, clockMs);
+      this.#builtAhead = undefined;
+      if (batch.spans.size === 0) return "nothing";
+      if (fault.kind === "crash") return "connection";
+      const isStale = await this.#isStale(batch);
+      const commit = this.#committer.commit(batch);
+      if (fault.kind === "kill") killing = this.#killAfter(fault.afterMs);
+      if (ahead.length > 0) this.#builtAhead = this.#build(ahead, clockMs + 1);
+      await commit;
+      if (isStale && this.#options.makeCommitter === undefined)
+        throw new Error("a stale batch was committed");
+      return fault.kind === "lost answer" ? "connection" : "committed";
+    } catch (error) {
+      if (error instanceof FenceFailed) return "fence";
+      const kind = classify(error);
+      if (kind === "transient" || kind === "connection") return kind;
+      // Nothing that happens here is anybody else's fault.
+      throw error;
+    } finally {
+      await killing;
+    }
+  }
+
+  /** True where the stored offsets have left the batch's beginnings behind: they only grow, so it stays stale. */
+  async #isStale(batch: Batch): Promise<boolean> {
+    const rows = await this.#database.sql<{ partition: number; next: number }[]>`
+      select partition, next_offset::float8 as next from pipeline_offsets`;
+    const stored = new Map(rows.map(({ partition, next }) => [partition, next]));
+    return [...batch.spans.values()].some(({ partition, from }) => stored.get(partition) !== from);
+  }
+
+  async #killAfter(ms: number): Promise<void> {
+    const { backendPid } = this.#session;
+    await Bun.sleep(ms);
+    await this.#database.sql`select pg_terminate_backend(${backendPid})`;
+  }
+
+  /** True where all that the worker has is consumed, as far as it knows. */
+  isDone(): boolean {
+    return (
+      this.#builtAhead === undefined &&
+      [...this.#next].every(
+        ([partition, next]) =>
+          next !== undefined && next > (this.#world.partitions[partition]!.at(-1)?.offset ?? -1),
+      )
+    );
+  }
+
+  async #placePartitions(): Promise<void> {
+    const unknown = [...this.#next]
+      .filter(([, next]) => next === undefined)
+      .map(([partition]) => partitionKey(partition));
+    if (unknown.length === 0) return;
+    const starts = unknown.map((key) => ({ ...key, nextOffset: this.#world.beginnings[key.partition]! }));
+    await this.#session.run((sql) => enterPartitions(sql, starts));
+    const offsets = await this.#session.run((sql) => readOffsets(sql, unknown));
+    for (const key of unknown) this.#next.set(key.partition, offsets.get(offsetKey(key)));
+  }
+
+  #build(picks: readonly number[], clockMs: number): Batch {
+    const batch = new Batch(Math.max(1, picks.length));
+    batch.open({ processedAtMs: NOW_MS + clockMs, maxFutureSkewMs: SKEW_MS }, 0);
+    const taken = new Map<number, number>();
+    const own = [...this.#next.keys()].toSorted((a, b) => a - b);
+    for (const pick of own.length === 0 ? [] : picks) {
+      const partition = own[pick % own.length]!;
+      const from = taken.get(partition) ?? this.#next.get(partition);
+      if (from === undefined) continue;
+      const record = this.#world.partitions[partition]!.find(({ offset }) => offset >= from);
+      if (record === undefined) continue;
+      addRecord(batch.block, { ...record, slot: partition });
+      taken.set(partition, record.offset + 1);
+    }
+    batch.read((partition) => ({ ...partitionKey(partition), from: this.#next.get(partition)! }));
+    for (const [partition, to] of taken) this.#next.set(partition, to);
+    return batch;
+  }
+
+  #makeCommitter(): Committer {
+    const { saveRawEvents, makeCommitter } = this.#options;
+    return (
+      makeCommitter?.(this.#session) ??
+      new Store(this.#session, { saveRawEvents, hourGraceMs: HOUR_GRACE_MS })
+    );
+  }
+}
+
+async function openSession(database: TestDatabase): Promise<Session> {
+  return await Session.open(database.config, { role: "worker", consumerGroup: "property" });
+}
