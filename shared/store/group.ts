@@ -2,6 +2,7 @@
 
 import { FatalError } from "../runtime/errors.ts";
 import { APPLICATION_PREFIX, applicationName, type Database } from "./postgres.ts";
+import { textArray } from "./sql-array.ts";
 
 /** Who had the database before: `undefined` where it is new or was ours. */
 export interface TakenOver {
@@ -24,7 +25,7 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
       const names = [applicationName("worker", recorded), applicationName("main", recorded)];
       const [others] = await tx<[{ connections: number }]>`
         select count(*)::int as connections from pg_stat_activity
-        where datname = current_database() and application_name = any(${names}::text[])`;
+        where datname = current_database() and application_name = any(${textArray(names)}::text[])`;
       if (others.connections > 0) {
         throw new FatalError(
           `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database holds one fold: ` +
@@ -55,14 +56,18 @@ export async function assertStillOurs(sql: Database, consumerGroup: string): Pro
  * @returns the process ids of the backends that were ended
  */
 export async function endStuckPeers(sql: Database, seconds: number): Promise<number[]> {
+  // Found first, ended afterwards: as one more condition of the same query, pg_terminate_backend would be
+  // called before the costlier conditions were looked at, and for every backend of the server.
   const rows = await sql<{ pid: number }[]>`
-    select pid from pg_stat_activity
-    where datname = current_database()
-      and application_name like ${`${APPLICATION_PREFIX} %`}
-      and pid <> pg_backend_pid()
-      and xact_start is not null
-      and wait_event_type = 'Client'
-      and greatest(state_change, query_start) < clock_timestamp() - make_interval(secs => ${seconds}::float8)
-      and pg_terminate_backend(pid)`;
+    with stuck as materialized (
+      select pid from pg_stat_activity
+      where datname = current_database()
+        and application_name like ${`${APPLICATION_PREFIX} %`}
+        and pid <> pg_backend_pid()
+        and xact_start is not null
+        and wait_event_type = 'Client'
+        and greatest(state_change, query_start) < clock_timestamp() - make_interval(secs => ${seconds}::float8)
+    )
+    select pid from stuck where pg_terminate_backend(pid)`;
   return rows.map(({ pid }) => pid);
 }

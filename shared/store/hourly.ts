@@ -35,7 +35,15 @@ const UPSERT = `
     unsaved_events = h.unsaved_events + excluded.unsaved_events,
     late_events = h.late_events + excluded.late_events,
     updated_at = now()
-  returning event_type, (xmax = 0) as is_created`;
+  returning event_type, (xmax = 0) as is_created, (select count(*)::int from new_users) as new_users`;
+
+/** What a batch's deltas did to the tables of the hours. */
+export interface AddedToHours {
+  /** The event types for which a row came into being, one entry a row. */
+  readonly createdTypes: readonly string[];
+  /** Rows that came into hourly_users; the other candidates were there. */
+  readonly newUsers: number;
+}
 
 function hourText(hour: number): string {
   return new Date(hour * HOUR_MS).toISOString();
@@ -43,10 +51,9 @@ function hourText(hour: number): string {
 
 /**
  * Adds a batch's deltas to the hours; last but one in the transaction, because every worker wants these rows.
- * @returns the event types for which a row came into being, one entry a row
  */
-export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]): Promise<string[]> {
-  if (deltas.length === 0) return [];
+export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]): Promise<AddedToHours> {
+  if (deltas.length === 0) return { createdTypes: [], newUsers: 0 };
   const hours: string[] = [];
   const types: string[] = [];
   const users: string[] = [];
@@ -58,7 +65,7 @@ export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]):
       users.push(user);
     }
   }
-  const rows = await tx.unsafe<{ event_type: string; is_created: boolean }[]>(
+  const rows = await tx.unsafe<{ event_type: string; is_created: boolean; new_users: number }[]>(
     UPSERT,
     [
       `{${deltas.map(({ hour }) => hourText(hour)).join(",")}}`,
@@ -74,7 +81,10 @@ export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]):
     ],
     { prepare: true },
   );
-  return rows.filter(({ is_created }) => is_created).map(({ event_type }) => event_type);
+  return {
+    createdTypes: rows.filter(({ is_created }) => is_created).map(({ event_type }) => event_type),
+    newUsers: rows[0]?.new_users ?? 0,
+  };
 }
 
 /**

@@ -33,7 +33,9 @@ export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> 
     names.map(async (name, index) => {
       const version = Number(FILE_NAME.exec(name)?.[1]);
       if (version !== index + 1) {
-        throw new FatalError(`sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`);
+        throw new FatalError(
+          `sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`,
+        );
       }
       const text = await Bun.file(join(folder, name)).text();
       return { version, name, text, checksum: new Bun.CryptoHasher("sha256").update(text).digest("hex") };
@@ -61,7 +63,9 @@ export async function migrate(sql: Database, migrations: readonly Migration[]): 
         checksum text not null,
         applied_at timestamptz not null default now()
       )`;
-    const applied = await tx<AppliedRow[]>`select version, name, checksum from schema_migrations order by version`;
+    const applied = await tx<
+      AppliedRow[]
+    >`select version, name, checksum from schema_migrations order by version`;
     assertSameHistory(applied, migrations);
     const missing = migrations.slice(applied.length);
     for (const migration of missing) await apply(tx, migration);

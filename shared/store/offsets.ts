@@ -142,7 +142,10 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
  * The stored offsets of partitions. It waits for transactions in flight that hold them (up to
  * lock_timeout): an old transaction of this worker, or of the partition's last owner, has ended then.
  */
-export async function readOffsets(sql: Database, keys: readonly PartitionKey[]): Promise<Map<string, number>> {
+export async function readOffsets(
+  sql: Database,
+  keys: readonly PartitionKey[],
+): Promise<Map<string, number>> {
   const rows = await sql.begin((tx) =>
     tx.unsafe<FenceRow[]>(FENCE, [...keyArrays(keys), ...keyArrays([])], { prepare: true }),
   );

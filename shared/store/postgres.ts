@@ -3,7 +3,8 @@
 import { connect, type Socket } from "node:net";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { DatabaseConfig } from "../runtime/config.ts";
-import { ConnectionLost } from "./sqlstate.ts";
+import { leaveBrokenTransactions } from "./broken-transaction.ts";
+import { ConnectionLost, isDisconnection } from "./sqlstate.ts";
 
 /** Parsers that differ from the driver's: int8 as number (counts and offsets stay below 2^53). */
 const TYPES = {
@@ -26,7 +27,10 @@ export function applicationName(role: SessionRole, consumerGroup: string): strin
   const name = `${APPLICATION_PREFIX} ${role} ${consumerGroup}`;
   if (Buffer.byteLength(name) <= MAX_APPLICATION_NAME) return name;
   const digest = new Bun.CryptoHasher("sha256").update(consumerGroup).digest("hex").slice(0, 12);
-  return `${Buffer.from(name).subarray(0, 40).toString("latin1").replace(/[^ -~]/g, "?")}~${digest}`;
+  return `${Buffer.from(name)
+    .subarray(0, 40)
+    .toString("latin1")
+    .replace(/[^ -~]/g, "?")}~${digest}`;
 }
 
 /** How a session waits, by role; ms. A stopped peer must not stop the others. */
@@ -45,7 +49,7 @@ const HOUSEKEEPING_DEADLINE_MS = 20_000;
 export interface SessionOptions {
   readonly role: SessionRole;
   readonly consumerGroup: string;
-  /** Called once when the connection goes, also when it was idle; not after `close`. */
+  /** Called once when an open connection goes, also when it was idle; not where its owner ended it. */
   readonly onLost?: () => void;
 }
 
@@ -64,7 +68,11 @@ export class Session {
   /** Database clock minus our monotonic clock, ms. */
   #clockOffsetMs = 0;
 
-  private constructor(sql: Database, socket: { current: Socket | undefined }, onLost: (() => void) | undefined) {
+  private constructor(
+    sql: Database,
+    socket: { current: Socket | undefined },
+    onLost: (() => void) | undefined,
+  ) {
     this.sql = sql;
     this.#socket = socket;
     this.#onLost = onLost;
@@ -89,8 +97,10 @@ export class Session {
       idle_timeout: 0,
       connect_timeout: CONNECT_TIMEOUT_SECONDS,
       fetch_types: false,
-      // A socket of our own, because only destroying it ends a transaction whose server answers nothing.
+      // A socket of our own, because only destroying it ends a transaction whose server answers nothing. There is
+      // one in a session's life: the driver would connect anew for a statement that waits for its turn.
       socket: async () => {
+        if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is gone");
         socket.current = await openSocket(config);
         return socket.current;
       },
@@ -109,7 +119,9 @@ export class Session {
       onclose: () => session?.markLost(),
     };
     const sql: Database = postgres(driverOptions);
-    session = new Session(sql, socket, options.onLost);
+    const opened = new Session(sql, socket, options.onLost);
+    leaveBrokenTransactions(sql, () => opened.isLost);
+    session = opened;
     try {
       await session.#greet();
     } catch (error) {
@@ -157,6 +169,10 @@ export class Session {
   /** Ends the connection at once, whatever is in flight. */
   destroy(): void {
     this.#isClosing = true;
+    this.#break();
+  }
+
+  #break(): void {
     this.markLost();
     this.#socket.current?.destroy();
     // Rejects what the driver still holds in its queues.
@@ -174,7 +190,7 @@ export class Session {
   private markLost(): void {
     if (this.#isLost) return;
     this.#isLost = true;
-    if (!this.#isClosing) this.#onLost?.();
+    if (!this.#isClosing && this.#backendPid !== 0) this.#onLost?.();
   }
 
   async #withDeadline<T>(deadlineMs: number, body: () => Promise<T>): Promise<T> {
@@ -189,6 +205,10 @@ export class Session {
     work.catch(() => undefined);
     try {
       return await Promise.race([work, deadline.promise]);
+    } catch (error) {
+      // The driver hears of an end in two steps, and what it is given in between it never answers.
+      if (isDisconnection(error)) this.#break();
+      throw error;
     } finally {
       clearTimeout(timer);
     }

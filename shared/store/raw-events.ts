@@ -37,9 +37,18 @@ export async function insertByUnnest(
   const rows = await tx.unsafe<{ new_ids: string[] | null }[]>(
     INSERT_BY_UNNEST,
     [
-      textArray(events.map(({ event }) => event.eventId), plain),
-      textArray(events.map(({ event }) => event.userId), plain),
-      textArray(events.map(({ event }) => event.eventType), plain),
+      textArray(
+        events.map(({ event }) => event.eventId),
+        plain,
+      ),
+      textArray(
+        events.map(({ event }) => event.userId),
+        plain,
+      ),
+      textArray(
+        events.map(({ event }) => event.eventType),
+        plain,
+      ),
       events.map(({ event }) => event.eventDataText).join(SEPARATOR),
       numberArray(
         events.map(({ event }) => (event.durationMs === undefined ? undefined : event.durationMs / 1000)),

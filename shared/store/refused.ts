@@ -4,7 +4,7 @@ import type { PipelineEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import type { Session, Transaction } from "./postgres.ts";
 import { insertByUnnest } from "./raw-events.ts";
-import { classify, describeFault } from "./sqlstate.ts";
+import { classify, describeFault, SchemaFault } from "./sqlstate.ts";
 
 const DEADLINE_MS = 60_000;
 
@@ -15,11 +15,11 @@ class Passed extends Error {
 
 /**
  * Finds the events whose content the raw insert refuses, by bisection, each try in a savepoint that is
- * rolled back. An event is to blame only if another one passes the same statement: an event of our own is
- * tried first, and where it is refused too, the fault is the schema's.
+ * rolled back. An event is to blame only if another one passes the same statement: an event of our own, as
+ * large as events may be, is tried first, and where it is refused too, the fault is the schema's.
  *
  * @returns the refused events with the server's reason; empty where no single event is refused
- * @throws the server's error where even our own event is refused, or where anything but content is at fault
+ * @throws SchemaFault where even our own event is refused; the server's error where anything but content is at fault
  */
 export async function findRefused(
   session: Session,
@@ -31,7 +31,12 @@ export async function findRefused(
   await session
     .transaction(DEADLINE_MS, async (tx) => {
       const probe = await tryInsert(tx, [makeProbe(events[0]!, processedAtMs)], processedAtMs);
-      if (probe !== undefined) throw probe;
+      if (probe !== undefined) {
+        if (classify(probe) !== "content") throw probe;
+        throw new SchemaFault(`raw_events refuses what every event may hold: ${describeFault(probe)}`, {
+          cause: probe,
+        });
+      }
       await bisect(tx, events, processedAtMs, refused);
       throw new Passed("done");
     })
@@ -77,17 +82,21 @@ async function tryInsert(
   }
 }
 
-/** The plainest event there is, with an id that no other has. */
+/** Of each text the longest that validate takes, in characters that only Unicode has: a narrowed column refuses it. */
+const WIDE = "\u{1f600}";
+
+/** An event with an id that no other has, and otherwise the widest there may be. */
 function makeProbe(like: BatchEvent, processedAtMs: number): BatchEvent {
+  const uniqueId = `probe_${crypto.randomUUID()}`;
   const event: PipelineEvent = {
-    eventId: `probe_${crypto.randomUUID()}`,
-    userId: "probe",
-    eventType: "probe",
+    eventId: uniqueId + WIDE.repeat(100 - uniqueId.length),
+    userId: WIDE.repeat(100),
+    eventType: WIDE.repeat(50),
     timestampMs: processedAtMs,
     timestampMicros: 0,
-    eventDataText: "{}",
+    eventDataText: `{"probe":"${WIDE}"}`,
     purchaseAmount: undefined,
-    durationMs: undefined,
+    durationMs: 1e12,
   };
   return { event, span: like.span, offset: like.offset, record: like.record, refusal: undefined };
 }

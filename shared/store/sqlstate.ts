@@ -58,6 +58,11 @@ export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
 }
 
+/** The tables refuse what they must take; thrown where our own code found that out. */
+export class SchemaFault extends Error {
+  override readonly name = "SchemaFault";
+}
+
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 /** The SQLSTATE or system code of anything thrown, if it carries one. */
@@ -66,12 +71,17 @@ export function codeOf(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
+/** True where the error itself says that the connection is gone, rather than what the server thinks of a statement. */
+export function isDisconnection(error: unknown): boolean {
+  return error instanceof ConnectionLost || CONNECTION_CODES.has(codeOf(error) ?? "");
+}
+
 /** Classifies anything that using the database can throw; total, so that no error is nobody's. */
 export function classify(error: unknown): FaultKind {
-  if (error instanceof ConnectionLost) return "connection";
+  if (isDisconnection(error)) return "connection";
+  if (error instanceof SchemaFault) return "schema";
   const code = codeOf(error);
   if (code === undefined) return "bug";
-  if (CONNECTION_CODES.has(code)) return "connection";
   if (!SQLSTATE.test(code)) return "bug";
   // Everything else that the server says is about statements and tables: missing columns, constraints.
   return KIND_BY_SQLSTATE[code] ?? KIND_BY_SQLSTATE[code.slice(0, 2)] ?? "schema";

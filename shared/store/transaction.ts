@@ -5,7 +5,7 @@ import { aggregate } from "../pipeline/aggregate.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
 import { RecentIds, UserMemory } from "../pipeline/memory.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
-import { addToHours } from "./hourly.ts";
+import { type AddedToHours, addToHours } from "./hourly.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { Session, Transaction } from "./postgres.ts";
 import { findRefused } from "./refused.ts";
@@ -27,6 +27,8 @@ export interface CommitReport {
   readonly deltas: readonly HourDelta[];
   /** Event types for which a row of hourly_aggregations came into being. */
   readonly createdHours: readonly string[];
+  /** Rows written to hourly_users. */
+  readonly newUsers: number;
   /** Rows written to raw_events. */
   readonly rawRows: number;
   /** Time spent, seconds. */
@@ -84,7 +86,7 @@ export class Store {
     let rawInsertSeconds = 0;
     let aggregationSeconds = 0;
     let hourlySeconds = 0;
-    let createdHours: string[] = [];
+    let added: AddedToHours = { createdTypes: [], newUsers: 0 };
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
@@ -103,7 +105,7 @@ export class Store {
       aggregationSeconds = secondsSince(aggregationStartedAt);
       await insertDeadLetters(tx, batch.deadLetters(), batch.judgement);
       const hourlyStartedAt = performance.now();
-      createdHours = await addToHours(tx, deltas);
+      added = await addToHours(tx, deltas);
       hourlySeconds = secondsSince(hourlyStartedAt);
       await advance(tx, spans);
     });
@@ -119,7 +121,8 @@ export class Store {
     return {
       stored,
       deltas,
-      createdHours,
+      createdHours: added.createdTypes,
+      newUsers: added.newUsers,
       rawRows: saveRawEvents ? stored.length : 0,
       aggregationSeconds,
       rawInsertSeconds,

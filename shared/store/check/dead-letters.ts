@@ -1,0 +1,99 @@
+// Dead letters in, one after the other; the proof that each would be rejected again, for the same reason, out.
+
+import type { RejectionReason } from "../../event.ts";
+import { decode } from "../../pipeline/decode.ts";
+import { enrich } from "../../pipeline/enrich.ts";
+import { isRejection } from "../../pipeline/reject.ts";
+import { judge, validate } from "../../pipeline/validate.ts";
+import type { Transaction } from "../postgres.ts";
+import { classify } from "../sqlstate.ts";
+import { formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+
+/** Letters fetched at once, and how large one may be to come along; larger ones come one by one. */
+const LETTERS_AT_ONCE = 500;
+const MAX_BYTES_AT_ONCE = 64 * 1024;
+
+interface LetterRow {
+  topic: string;
+  topic_id: string;
+  partition: number;
+  offset: number;
+  reason: RejectionReason;
+  is_tombstone: boolean;
+  /** Null for a tombstone, and where it is fetched by itself. */
+  value: Buffer | null;
+  first_seen_ms: number;
+  max_future_skew_seconds: number;
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** Judges every dead letter anew, by the plain path, the clock and the limit that it was judged by. */
+export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
+  // A cursor of SQL's own and not of the driver's: other statements run between two fetches.
+  await tx.unsafe(`
+    declare dead_letters no scroll cursor for
+    select topic, topic_id, partition, "offset", reason, value is null as is_tombstone,
+      case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
+      (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
+    from dead_letter_events`);
+  let letters = 0;
+  let wrong = 0;
+  const samples: string[] = [];
+  for (;;) {
+    const rows = await tx.unsafe<LetterRow[]>(`fetch ${LETTERS_AT_ONCE} from dead_letters`);
+    if (rows.length === 0) break;
+    letters += rows.length;
+    for (const row of rows) {
+      const problem = await contradictionOf(tx, row);
+      if (problem === undefined) continue;
+      wrong++;
+      if (samples.length < MAX_SAMPLES)
+        samples.push(`${row.topic}[${row.partition}]@${row.offset}: ${problem}`);
+    }
+  }
+  await tx.unsafe("close dead_letters");
+  return makeInvariant("dead_letters_rejected_again", `${formatCount(letters)} dead letters judged anew`, {
+    count: wrong,
+    samples,
+  });
+}
+
+/** Why a letter's bytes do not bear its reason out; undefined where they do. */
+async function contradictionOf(tx: Transaction, row: LetterRow): Promise<string | undefined> {
+  const bytes = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
+  const decoded = bytes === undefined ? decode(NOTHING, -1, -1) : decode(bytes, 0, bytes.length);
+  const maxFutureSkewMs = row.max_future_skew_seconds * 1000;
+  if (row.reason !== "refused_by_database") {
+    const rejection = judge(decoded, row.first_seen_ms, maxFutureSkewMs);
+    if (rejection === undefined) return `reason ${row.reason}, and it is a valid event`;
+    return rejection.reason === row.reason ? undefined : `reason ${row.reason}, now ${rejection.reason}`;
+  }
+  const event = isRejection(decoded) ? decoded : validate(decoded, row.first_seen_ms, maxFutureSkewMs);
+  if (isRejection(event)) return `reason ${row.reason}, now ${event.reason}`;
+  const { eventId, userId, eventType, eventDataText } = enrich(event);
+  const isRefused = await refuses(tx, [eventId, userId, eventType, eventDataText]);
+  return isRefused ? undefined : `reason ${row.reason}, and PostgreSQL takes it`;
+}
+
+async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
+  const [found] = await tx<[{ value: Buffer }]>`
+    select value from dead_letter_events
+    where topic = ${row.topic} and topic_id = ${row.topic_id} and partition = ${row.partition} and "offset" = ${row.offset}`;
+  return found.value;
+}
+
+/** Whether PostgreSQL cannot hold the content of an event: its ids as text, or its data as jsonb. */
+async function refuses(tx: Transaction, texts: readonly [string, string, string, string]): Promise<boolean> {
+  try {
+    await tx.savepoint(async (savepoint) => {
+      await savepoint.unsafe("select $1::text, $2::text, $3::text, $4::text::jsonb is null", [...texts], {
+        prepare: true,
+      });
+    });
+    return false;
+  } catch (error) {
+    if (classify(error) !== "content") throw error;
+    return true;
+  }
+}

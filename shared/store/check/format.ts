@@ -1,0 +1,92 @@
+// What a check found in; text for a person out.
+
+import { type CheckReport, formatCount, type Invariant } from "./report.ts";
+import { formatTable, printable } from "./text-table.ts";
+
+/** Partitions that are listed one by one. */
+const MAX_PARTITIONS = 50;
+
+/** All of a report: tables of what there is, then the proofs. */
+export function formatReport(report: CheckReport): string {
+  const { tables, newest_events, hours, dead_letters } = report;
+  return [
+    ...section("tables", ["table", "rows"], Object.entries(tables)),
+    ...section(
+      "newest events",
+      ["timestamp", "event_type", "user_id", "event_id", "processed_at"],
+      newest_events.map((event) => [
+        event.timestamp,
+        event.event_type,
+        event.user_id,
+        event.event_id,
+        event.processed_at,
+      ]),
+    ),
+    ...section(
+      title("hours", hours.length, tables["hourly_aggregations"] ?? 0, "newest"),
+      ["hour", "event_type", "events", "users", "avg_seconds", "late", "unsaved", "state"],
+      hours.map((hour) => [
+        hour.aggregation_hour.slice(0, 16).replace("T", " "),
+        hour.event_type,
+        hour.total_events,
+        hour.unique_users,
+        hour.avg_duration_seconds,
+        hour.late_events,
+        hour.unsaved_events,
+        hour.closed_at === null ? "open" : "closed",
+      ]),
+    ),
+    ...partitionLines(report),
+    ...section("dead letters", ["reason", "records"], Object.entries(dead_letters)),
+    formatLedger(report),
+  ].join("\n");
+}
+
+/** The proofs alone, one line each, and the verdict. */
+export function formatLedger({ ok, invariants }: Pick<CheckReport, "ok" | "invariants">): string {
+  const width = Math.max(0, ...invariants.map(({ name }) => name.length));
+  const wrong = invariants.filter((invariant) => !invariant.ok).length;
+  return [
+    "proofs",
+    ...invariants.map((invariant) => invariantLine(invariant, width)),
+    "",
+    ok
+      ? `ok: all ${invariants.length} proofs hold`
+      : `FALSE: ${wrong} of ${invariants.length} proofs ${wrong === 1 ? "does" : "do"} not hold`,
+    "",
+  ].join("\n");
+}
+
+function invariantLine({ name, ok, detail }: Invariant, width: number): string {
+  return `  ${(ok ? "ok" : "FALSE").padEnd(5)}  ${name.padEnd(width)}  ${printable(detail)}`;
+}
+
+function partitionLines({ partitions }: CheckReport): string[] {
+  const head = ["topic", "p", "first", "next", "consumed", "skipped", "stored", "duplicates", "dead"];
+  const isLagAsked = partitions.some(({ lag, lag_problem }) => lag !== null || lag_problem !== null);
+  const listed = partitions.slice(0, MAX_PARTITIONS);
+  return section(
+    title("offsets", listed.length, partitions.length, "first"),
+    isLagAsked ? [...head, "lag"] : head,
+    listed.map((row) => [
+      row.topic,
+      row.partition,
+      row.first_offset,
+      row.next_offset,
+      row.consumed,
+      row.skipped,
+      row.stored,
+      row.duplicates,
+      row.dead_lettered,
+      ...(isLagAsked ? [row.lag ?? row.lag_problem] : []),
+    ]),
+  );
+}
+
+function title(name: string, listed: number, all: number, which: string): string {
+  return listed === all ? name : `${name} (the ${which} ${listed} of ${formatCount(all)})`;
+}
+
+function section(...[name, head, rows]: [string, ...Parameters<typeof formatTable>]): string[] {
+  return [name, ...(rows.length === 0 ? ["  none"] : formatTable(head, rows)), ""];
+}

@@ -1,0 +1,231 @@
+// raw_events in; the hours and their users computed anew, and compared with what is stored, out.
+
+import type { Transaction } from "../postgres.ts";
+import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+
+// The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user who is in only
+// one of the two shows without a join; their groups are many, so they carry nothing but where they come from. A
+// duration that is out of range is left out of the sum, where it would end the statement. For an hour with unsaved
+// events raw_events tells only a part, so its figures are bounds.
+const HOUR = `date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00')`;
+const COMPARE = `
+  with events as (
+    select ${HOUR} as aggregation_hour, event_type, count(*) as events, count(duration_seconds) as durations,
+      coalesce(sum(case when duration_seconds between 0 and 1e9 then round(duration_seconds * 1000)::bigint end), 0) as duration_ms
+    from raw_events
+    group by 1, 2
+  ), each_user as (
+    select aggregation_hour, event_type, user_id, bit_or(origin) as origins
+    from (
+      select ${HOUR} as aggregation_hour, event_type, user_id, 1 as origin from raw_events
+      union all
+      select aggregation_hour, event_type, user_id, 2 from hourly_users
+    ) as either
+    group by 1, 2, 3
+  ), users as (
+    select aggregation_hour, event_type,
+      count(*) filter (where origins <> 2) as users,
+      count(*) filter (where origins <> 1) as listed_users,
+      count(*) filter (where origins = 1) as missing_users,
+      count(*) filter (where origins = 2) as extra_users
+    from each_user
+    group by 1, 2
+  ), recomputed as (
+    select * from users left join events using (aggregation_hour, event_type)
+  ), compared as materialized (
+    select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type,
+      h.total_events is not null as is_stored,
+      coalesce(h.total_events, 0) as stored_events, coalesce(h.unsaved_events, 0) as unsaved_events,
+      coalesce(h.unique_users, 0) as unique_users,
+      coalesce(h.total_duration_ms, 0) as stored_duration_ms, coalesce(h.duration_count, 0) as stored_durations,
+      round(h.avg_duration_seconds, 6) as stored_average,
+      coalesce(r.events, 0) as events, coalesce(r.durations, 0) as durations,
+      coalesce(r.duration_ms, 0) as duration_ms,
+      round(r.duration_ms / nullif(r.durations, 0) / 1000, 6) as average,
+      coalesce(r.users, 0) as users, coalesce(r.listed_users, 0) as listed_users,
+      coalesce(r.missing_users, 0) as missing_users, coalesce(r.extra_users, 0) as extra_users
+    from recomputed r full join hourly_aggregations h using (aggregation_hour, event_type)
+  ), judged as materialized (
+    select *,
+      (stored_events - unsaved_events <> events)
+        or (is_stored and stored_events = 0)
+        or (is_stored and unsaved_events = 0 and (unique_users <> users or stored_duration_ms <> duration_ms
+          or stored_durations <> durations or stored_average is distinct from average))
+        or (unsaved_events > 0 and (unique_users < users or stored_duration_ms < duration_ms
+          or stored_durations < durations or stored_durations - durations > unsaved_events))
+        as is_wrong,
+      (missing_users > 0) or (extra_users > 0 and unsaved_events = 0) as has_wrong_users,
+      unique_users <> listed_users as is_miscounted
+    from compared
+  ), shown as (
+    select hour, event_type, is_stored, stored_events, unsaved_events, unique_users, stored_durations, events, durations,
+      users, listed_users, missing_users, extra_users, is_wrong, has_wrong_users, is_miscounted,
+      trim_scale(stored_duration_ms)::text as stored_duration_ms, trim_scale(duration_ms)::text as duration_ms
+    from judged
+    order by hour, event_type
+  )
+  select
+    count(*) as hours, coalesce(sum(events), 0)::bigint as events, coalesce(sum(users), 0)::bigint as users,
+    coalesce(sum(listed_users), 0)::bigint as listed_users,
+    count(*) filter (where unsaved_events > 0) as unsaved_hours,
+    count(*) filter (where is_wrong) as wrong,
+    count(*) filter (where has_wrong_users) as with_wrong_users,
+    count(*) filter (where is_miscounted) as miscounted,
+    (select json_agg(s) from (select * from shown where is_wrong limit ${MAX_SAMPLES}) s) as wrong_samples,
+    (select json_agg(s) from (select * from shown where has_wrong_users limit ${MAX_SAMPLES}) s) as wrong_user_samples,
+    (select json_agg(s) from (select * from shown where is_miscounted limit ${MAX_SAMPLES}) s) as miscounted_samples
+  from judged`;
+
+/** An hour and event type, as stored (`stored_…`, and the columns' own names) and computed anew. */
+interface ComparedHour {
+  hour: string;
+  event_type: string;
+  is_stored: boolean;
+  stored_events: number;
+  unsaved_events: number;
+  unique_users: number;
+  /** Text: a sum may have more digits than a number. */
+  stored_duration_ms: string;
+  stored_durations: number;
+  events: number;
+  durations: number;
+  duration_ms: string;
+  users: number;
+  listed_users: number;
+  missing_users: number;
+  extra_users: number;
+}
+
+interface ComparisonRow {
+  hours: number;
+  events: number;
+  users: number;
+  listed_users: number;
+  unsaved_hours: number;
+  wrong: number;
+  with_wrong_users: number;
+  miscounted: number;
+  wrong_samples: ComparedHour[] | null;
+  wrong_user_samples: ComparedHour[] | null;
+  miscounted_samples: ComparedHour[] | null;
+}
+
+/** That the hours and their users are what raw_events gives. */
+export async function checkHours(tx: Transaction): Promise<Invariant[]> {
+  const [row] = await tx.unsafe<[ComparisonRow]>(COMPARE);
+  const hours = `${formatCount(row.hours)} hours and types`;
+  const partial =
+    row.unsaved_hours === 0
+      ? ""
+      : ` (${formatCount(row.unsaved_hours)} of them hold events without raw rows: only their saved events are compared)`;
+  return [
+    makeInvariant(
+      "hours_recomputed",
+      `${hours} computed anew from ${formatCount(row.events)} events${partial}`,
+      faults(row.wrong, row.wrong_samples, explainHour),
+    ),
+    makeInvariant(
+      "hourly_users_recomputed",
+      `${formatCount(row.listed_users)} rows of hourly_users, ${formatCount(row.users)} distinct users by hour and type in raw_events`,
+      faults(row.with_wrong_users, row.wrong_user_samples, explainUsers),
+    ),
+    makeInvariant(
+      "unique_users_counted",
+      `${hours}: unique_users is the number of rows in hourly_users`,
+      faults(
+        row.miscounted,
+        row.miscounted_samples,
+        (hour) => `${nameOf(hour)}: unique_users ${hour.unique_users}, ${hour.listed_users} rows`,
+      ),
+    ),
+  ];
+}
+
+interface HourCounts {
+  hours: number;
+  total_events: number;
+  unsaved_events: number;
+  inconsistent: number;
+  samples: { hour: string; event_type: string; counts: string }[] | null;
+}
+
+const COUNT = `
+  with hours as (
+    select *, least(total_events, unique_users, total_duration_ms, duration_count, unsaved_events, late_events) < 0
+      or greatest(unique_users, duration_count, unsaved_events, late_events) > total_events as is_wrong
+    from hourly_aggregations
+  )
+  select count(*) as hours, coalesce(sum(total_events), 0)::bigint as total_events,
+    coalesce(sum(unsaved_events), 0)::bigint as unsaved_events,
+    count(*) filter (where is_wrong) as inconsistent,
+    (select json_agg(s) from (
+      select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type,
+        format('%s events: %s users, %s durations of %s ms, %s unsaved, %s late', total_events, unique_users,
+          duration_count, total_duration_ms, unsaved_events, late_events) as counts
+      from hours where is_wrong order by aggregation_hour, event_type limit ${MAX_SAMPLES}) s) as samples
+  from hours`;
+
+/**
+ * That the hours as stored fit together and hold as many events as were stored.
+ * @param stored the events that the offsets account for as stored
+ */
+export async function checkHourCounts(
+  tx: Transaction,
+  stored: number,
+): Promise<{ unsavedEvents: number; invariants: Invariant[] }> {
+  const [row] = await tx.unsafe<[HourCounts]>(COUNT);
+  const difference = row.total_events - stored;
+  return {
+    unsavedEvents: row.unsaved_events,
+    invariants: [
+      makeInvariant(
+        "hours_hold_every_event",
+        `${formatCount(stored)} events stored, ${formatCount(row.total_events)} in ${formatCount(row.hours)} hours and types`,
+        difference === 0
+          ? { count: 0, samples: [] }
+          : {
+              count: 1,
+              samples: [`${formatCount(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
+            },
+      ),
+      makeInvariant(
+        "hour_counts_consistent",
+        `${formatCount(row.hours)} hours and types: no count is negative, none but the sum of durations above total_events`,
+        faults(row.inconsistent, row.samples, (hour) => `${nameOf(hour)}: ${hour.counts}`),
+      ),
+    ],
+  };
+}
+
+function explainHour(hour: ComparedHour): string {
+  const name = nameOf(hour);
+  if (!hour.is_stored) return `${name} is missing; raw_events has ${hour.events} of its events`;
+  if (hour.events === 0 && hour.unsaved_events === 0) {
+    return `${name} has ${hour.stored_events} events, and raw_events none`;
+  }
+  const pairs: [string, number | string, number | string][] = [
+    ["events", hour.stored_events - hour.unsaved_events, hour.events],
+    ["users", hour.unique_users, hour.users],
+    ["durations", hour.stored_durations, hour.durations],
+    ["ms", hour.stored_duration_ms, hour.duration_ms],
+  ];
+  const differing = pairs
+    .filter(([, stored, recomputed]) => stored !== recomputed)
+    .map(([what, stored, recomputed]) => `${stored} ${what} stored, ${recomputed} computed`);
+  if (hour.unsaved_events > 0) differing.push(`${hour.unsaved_events} events unsaved`);
+  return `${name}: ${differing.join(", ")}`;
+}
+
+function explainUsers(hour: ComparedHour): string {
+  const missing = `${nameOf(hour)}: missing users: ${hour.missing_users}`;
+  // Users of unsaved events have none in raw_events.
+  return hour.unsaved_events > 0 ? missing : `${missing}, users without an event: ${hour.extra_users}`;
+}
+
+function nameOf({ hour, event_type }: { hour: string; event_type: string }): string {
+  return `${hour} ${event_type}`;
+}
+
+function faults<Row>(count: number, rows: readonly Row[] | null, explain: (row: Row) => string): Faults {
+  return { count, samples: (rows ?? []).map(explain) };
+}

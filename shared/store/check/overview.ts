@@ -1,0 +1,85 @@
+// The tables in; rows by table, the newest hours and events, and dead letters by reason out: what a person looks at first.
+
+import { FatalError } from "../../runtime/errors.ts";
+import type { Transaction } from "../postgres.ts";
+import { textArray } from "../sql-array.ts";
+import type { EventReport, HourReport } from "./report.ts";
+
+/** The tables of the pipeline, in the order of the flow. */
+const TABLES = [
+  "raw_events",
+  "hourly_aggregations",
+  "hourly_users",
+  "dead_letter_events",
+  "pipeline_offsets",
+  "pipeline_metrics",
+] as const;
+
+const NEWEST_HOURS = 20;
+const NEWEST_EVENTS = 5;
+
+/** @throws FatalError where tables are missing */
+export async function assertTables(tx: Transaction): Promise<void> {
+  const rows = await tx<{ name: string; database: string }[]>`
+    select name, current_database() as database from unnest(${textArray(TABLES)}::text[]) as t (name)
+    where to_regclass(name) is null`;
+  const [first] = rows;
+  if (first === undefined) return;
+  const missing = rows.map(({ name }) => name);
+  throw new FatalError(
+    missing.length === TABLES.length
+      ? `database "${first.database}" has no tables of the pipeline; the consumer makes them when it starts`
+      : `database "${first.database}" lacks the tables ${missing.join(", ")}; restore them, or the database`,
+  );
+}
+
+/** @param rawEvents rows of raw_events, which have been counted before */
+export async function countRows(tx: Transaction, rawEvents: number): Promise<Record<string, number>> {
+  const counted: Record<string, number> = { raw_events: rawEvents };
+  for (const table of TABLES.slice(1)) {
+    const [row] = await tx<[{ rows: number }]>`select count(*) as rows from ${tx(table)}`;
+    counted[table] = row.rows;
+  }
+  return counted;
+}
+
+export async function countDeadLetters(tx: Transaction): Promise<Record<string, number>> {
+  const rows = await tx<{ reason: string; letters: number }[]>`
+    select reason, count(*) as letters from dead_letter_events group by reason order by letters desc, reason`;
+  return Object.fromEntries(rows.map(({ reason, letters }) => [reason, letters]));
+}
+
+type HourRow = Omit<HourReport, "aggregation_hour" | "closed_at"> & {
+  aggregation_hour: Date;
+  closed_at: Date | null;
+};
+
+export async function newestHours(tx: Transaction): Promise<HourReport[]> {
+  const rows = await tx<HourRow[]>`
+    select aggregation_hour, event_type, total_events, unique_users,
+      total_duration_seconds::float8 as total_duration_seconds, avg_duration_seconds::float8 as avg_duration_seconds,
+      unsaved_events, late_events, closed_at
+    from hourly_aggregations
+    order by aggregation_hour desc, event_type
+    limit ${NEWEST_HOURS}`;
+  return rows.map((row) => ({
+    ...row,
+    aggregation_hour: row.aggregation_hour.toISOString(),
+    closed_at: row.closed_at?.toISOString() ?? null,
+  }));
+}
+
+type EventRow = Omit<EventReport, "timestamp" | "processed_at"> & { timestamp: Date; processed_at: Date };
+
+export async function newestEvents(tx: Transaction): Promise<EventReport[]> {
+  const rows = await tx<EventRow[]>`
+    select event_id, user_id, event_type, "timestamp", processed_at
+    from raw_events
+    order by "timestamp" desc, event_id
+    limit ${NEWEST_EVENTS}`;
+  return rows.map((row) => ({
+    ...row,
+    timestamp: row.timestamp.toISOString(),
+    processed_at: row.processed_at.toISOString(),
+  }));
+}

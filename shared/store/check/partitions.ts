@@ -1,0 +1,121 @@
+// The stored offsets and their accounts in; the proofs that every record below them is accounted for out.
+
+import type { Transaction } from "../postgres.ts";
+import { faultsOf, formatCount, type Invariant, makeInvariant, type PartitionReport } from "./report.ts";
+
+/** A partition as the database knows it. */
+export type PartitionRow = Omit<PartitionReport, "lag" | "lag_problem">;
+
+export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
+  const rows = await tx<(Omit<PartitionRow, "updated_at"> & { updated_at: Date })[]>`
+    select topic, topic_id, partition, first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered, updated_at
+    from pipeline_offsets
+    order by topic, topic_id, partition`;
+  return rows.map((row) => ({ ...row, updated_at: row.updated_at.toISOString() }));
+}
+
+/** Each partition's own account. */
+export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] {
+  const where = `${formatCount(partitions.length)} partition${partitions.length === 1 ? "" : "s"}`;
+  const sum = (figure: (row: PartitionRow) => number): string => formatCount(total(partitions, figure));
+  const consumedInAll = `${sum((row) => row.consumed)} consumed`;
+  return [
+    makeInvariant(
+      "offsets_accounted_for",
+      `${where}: ${sum((row) => row.next_offset - row.first_offset)} offsets, ${consumedInAll} + ${sum((row) => row.skipped)} skipped`,
+      faultsOf(partitions, (row) => {
+        const expected = row.next_offset - row.first_offset;
+        if (expected === row.consumed + row.skipped) return undefined;
+        return `${nameOf(row)} went from ${row.first_offset} to ${row.next_offset} (${expected}) with ${row.consumed} consumed + ${row.skipped} skipped`;
+      }),
+    ),
+    makeInvariant(
+      "records_accounted_for",
+      `${where}: ${consumedInAll}, ${sum((row) => row.stored)} stored + ${sum((row) => row.duplicates)} duplicates + ${sum((row) => row.dead_lettered)} dead letters`,
+      faultsOf(partitions, (row) => {
+        if (row.consumed === row.stored + row.duplicates + row.dead_lettered) return undefined;
+        return `${nameOf(row)} consumed ${row.consumed}, with ${row.stored} stored + ${row.duplicates} duplicates + ${row.dead_lettered} dead letters`;
+      }),
+    ),
+    makeInvariant(
+      "counters_not_negative",
+      `${where} with 7 counters each`,
+      faultsOf(partitions, (row) => {
+        const { first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered } = row;
+        const counters = { first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered };
+        const negative = Object.entries(counters).filter(([, value]) => value < 0);
+        if (negative.length === 0) return undefined;
+        return `${nameOf(row)} has ${negative.map(([name, value]) => `${name} ${value}`).join(", ")}`;
+      }),
+    ),
+  ];
+}
+
+/** Events stored, by the accounts of the partitions. */
+export function storedEvents(partitions: readonly PartitionRow[]): number {
+  return total(partitions, (row) => row.stored);
+}
+
+interface LetterCountRow {
+  topic: string;
+  topic_id: string;
+  partition: number;
+  letters: number;
+  outside: number;
+  /** Null where pipeline_offsets has no such partition. */
+  dead_lettered: number | null;
+  first_offset: number | null;
+  next_offset: number | null;
+}
+
+/** That each partition's dead letters are as many as its account says, and come from the offsets it has read. */
+export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[]> {
+  const rows = await tx<LetterCountRow[]>`
+    with letters as (
+      select d.topic, d.topic_id, d.partition, count(*) as letters,
+        count(*) filter (where o.topic is null or d."offset" < o.first_offset or d."offset" >= o.next_offset) as outside
+      from dead_letter_events d left join pipeline_offsets o using (topic, topic_id, partition)
+      group by d.topic, d.topic_id, d.partition
+    )
+    select topic, topic_id, partition, coalesce(letters, 0) as letters, coalesce(outside, 0) as outside,
+      dead_lettered, first_offset, next_offset
+    from letters full join pipeline_offsets using (topic, topic_id, partition)
+    order by topic, topic_id, partition`;
+  const kept = formatCount(total(rows, (row) => row.letters));
+  const counted = formatCount(total(rows, (row) => row.dead_lettered ?? 0));
+  return [
+    makeInvariant(
+      "dead_letters_kept",
+      `${counted} dead letters counted, ${kept} rows`,
+      faultsOf(rows, (row) => {
+        const expected = row.dead_lettered ?? 0;
+        return row.letters === expected
+          ? undefined
+          : `${nameOf(row)} counted ${expected} and has ${row.letters}`;
+      }),
+    ),
+    makeInvariant(
+      "dead_letters_within_offsets",
+      `${kept} dead letters`,
+      faultsOf(rows, (row) => {
+        if (row.outside === 0) return undefined;
+        const letters = `${formatCount(row.outside)} of ${nameOf(row)}`;
+        return row.next_offset === null
+          ? `${letters}, which pipeline_offsets does not know`
+          : `${letters} outside of [${row.first_offset}, ${row.next_offset})`;
+      }),
+    ),
+  ];
+}
+
+function nameOf({
+  topic,
+  topic_id,
+  partition,
+}: Pick<PartitionRow, "topic" | "topic_id" | "partition">): string {
+  return `${topic}[${partition}] (topic id ${topic_id})`;
+}
+
+function total<Row>(rows: readonly Row[], figure: (row: Row) => number): number {
+  return rows.reduce((sum, row) => sum + figure(row), 0);
+}

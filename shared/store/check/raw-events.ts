@@ -1,0 +1,94 @@
+// raw_events in; the proofs that every stored event is there, and that each row is as it was stored, out.
+
+import { HIGH_VALUE_AMOUNT } from "../../pipeline/enrich.ts";
+import type { Transaction } from "../postgres.ts";
+import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+
+const IS_PRICED = `(event_type = 'purchase' and jsonb_typeof(event_data -> 'amount') = 'number')`;
+
+// The pipeline compares the amount as a double, the nearest to what the record says. A numeric far from the limit
+// is compared as it is, because the cast refuses what a double cannot hold.
+const AMOUNT = `(event_data -> 'amount')::numeric`;
+const IS_HIGH_VALUE = `(case when ${AMOUNT} > ${HIGH_VALUE_AMOUNT + 1} then true
+  when ${AMOUNT} < ${HIGH_VALUE_AMOUNT} then false else ${AMOUNT}::float8 > ${HIGH_VALUE_AMOUNT} end)`;
+
+/** What a producer sends in the event_data of anything else is its own affair: only priced purchases are enriched. */
+const FLAG_IS_WRONG = `(case when ${IS_PRICED}
+  then (event_data -> 'is_high_value') is distinct from to_jsonb(${IS_HIGH_VALUE}) else false end)`;
+
+// NaN is above every number.
+const DURATION_IS_WRONG = `(duration_seconds is not null and not (
+  duration_seconds between 0 and 1e9 and duration_seconds = round(duration_seconds * 1000) / 1000))`;
+
+/** What one pass over raw_events counts. */
+interface RawFigures {
+  rows: number;
+  durations: number;
+  wrong_durations: number;
+  purchases: number;
+  wrong_flags: number;
+}
+
+/**
+ * @param stored the events that the offsets account for as stored
+ * @param unsaved the events that the hours count without a raw row
+ */
+export async function checkRawEvents(
+  tx: Transaction,
+  stored: number,
+  unsaved: number,
+): Promise<{ rows: number; invariants: Invariant[] }> {
+  const [figures] = await tx.unsafe<[RawFigures]>(`
+    select count(*) as rows,
+      count(duration_seconds) as durations,
+      count(*) filter (where ${DURATION_IS_WRONG}) as wrong_durations,
+      count(*) filter (where ${IS_PRICED}) as purchases,
+      count(*) filter (where ${FLAG_IS_WRONG}) as wrong_flags
+    from raw_events`);
+  const { rows, durations, wrong_durations, purchases, wrong_flags } = figures;
+  const difference = rows + unsaved - stored;
+  return {
+    rows,
+    invariants: [
+      makeInvariant(
+        "stored_events_kept",
+        `${formatCount(stored)} events stored, ${formatCount(rows)} rows of raw_events + ${formatCount(unsaved)} without one`,
+        difference === 0
+          ? { count: 0, samples: [] }
+          : {
+              count: 1,
+              samples: [`${formatCount(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
+            },
+      ),
+      makeInvariant(
+        "durations_in_range",
+        `${formatCount(durations)} durations: whole milliseconds, 0 to 1e9 s`,
+        await samplesOf(tx, wrong_durations, DURATION_IS_WRONG, "duration_seconds::text"),
+      ),
+      makeInvariant(
+        "high_value_flags_recomputed",
+        `${formatCount(purchases)} purchases with an amount, is_high_value where it is above ${HIGH_VALUE_AMOUNT}`,
+        await samplesOf(
+          tx,
+          wrong_flags,
+          FLAG_IS_WRONG,
+          `format('amount %s, is_high_value %s', event_data -> 'amount', coalesce((event_data -> 'is_high_value')::text, 'missing'))`,
+        ),
+      ),
+    ],
+  };
+}
+
+/** Another pass, only where there is something to find. */
+async function samplesOf(
+  tx: Transaction,
+  count: number,
+  condition: string,
+  wording: string,
+): Promise<Faults> {
+  if (count === 0) return { count, samples: [] };
+  const rows = await tx.unsafe<{ event_id: string; words: string }[]>(
+    `select event_id, left(${wording}, 200) as words from raw_events where ${condition} limit ${MAX_SAMPLES}`,
+  );
+  return { count, samples: rows.map(({ event_id, words }) => `${event_id}: ${words}`) };
+}

@@ -1,0 +1,97 @@
+// The shapes of what a check finds: figures of each table, and proofs that are true or false with their figures.
+
+/** A proof: something that must hold in every snapshot of the database. */
+export interface Invariant {
+  /** Stable, snake_case. */
+  readonly name: string;
+  readonly ok: boolean;
+  /** For a person: the figures, and where they do not agree, which. */
+  readonly detail: string;
+}
+
+/** A row of pipeline_offsets, and how far it is behind Kafka. */
+export interface PartitionReport {
+  readonly topic: string;
+  readonly topic_id: string;
+  readonly partition: number;
+  readonly first_offset: number;
+  readonly next_offset: number;
+  readonly consumed: number;
+  readonly skipped: number;
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly dead_lettered: number;
+  /** ISO 8601, UTC. */
+  readonly updated_at: string;
+  /** Records; null where it is not known. */
+  readonly lag: number | null;
+  /** Why the lag is not known; null where it is, or where nobody asked. */
+  readonly lag_problem: string | null;
+}
+
+/** A row of hourly_aggregations. */
+export interface HourReport {
+  /** ISO 8601, UTC. */
+  readonly aggregation_hour: string;
+  readonly event_type: string;
+  readonly total_events: number;
+  readonly unique_users: number;
+  readonly total_duration_seconds: number;
+  readonly avg_duration_seconds: number | null;
+  readonly unsaved_events: number;
+  readonly late_events: number;
+  /** ISO 8601, UTC; null while the hour is open. */
+  readonly closed_at: string | null;
+}
+
+/** A row of raw_events, without its data. */
+export interface EventReport {
+  readonly event_id: string;
+  readonly user_id: string;
+  readonly event_type: string;
+  /** ISO 8601, UTC. */
+  readonly timestamp: string;
+  readonly processed_at: string;
+}
+
+/** All that a check finds; `check --json` prints it as it is. */
+export interface CheckReport {
+  /** True where every invariant is. */
+  readonly ok: boolean;
+  readonly invariants: readonly Invariant[];
+  /** Rows by table. */
+  readonly tables: Readonly<Record<string, number>>;
+  readonly partitions: readonly PartitionReport[];
+  /** Rows of dead_letter_events by reason. */
+  readonly dead_letters: Readonly<Record<string, number>>;
+  /** The newest hours; all of them are counted in `tables`. */
+  readonly hours: readonly HourReport[];
+  readonly newest_events: readonly EventReport[];
+}
+
+/** What contradicts an invariant: how often, and some of it in words. */
+export interface Faults {
+  readonly count: number;
+  readonly samples: readonly string[];
+}
+
+/** Contradictions that are spelled out; the others are counted. */
+export const MAX_SAMPLES = 3;
+
+/** @param figures what was compared; a contradiction is added to it */
+export function makeInvariant(name: string, figures: string, { count, samples }: Faults): Invariant {
+  if (count === 0) return { name, ok: true, detail: figures };
+  const more = count > samples.length ? `; and ${formatCount(count - samples.length)} more` : "";
+  return { name, ok: false, detail: `${figures}; wrong: ${samples.join("; ")}${more}` };
+}
+
+/** @param explain what is wrong with a row; undefined = nothing */
+export function faultsOf<Row>(rows: readonly Row[], explain: (row: Row) => string | undefined): Faults {
+  const wrong = rows.flatMap((row) => explain(row) ?? []);
+  return { count: wrong.length, samples: wrong.slice(0, MAX_SAMPLES) };
+}
+
+/** `1,234,567` */
+export function formatCount(count: number | bigint): string {
+  return count.toLocaleString("en-US");
+}

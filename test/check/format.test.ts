@@ -1,0 +1,122 @@
+// What a person reads: aligned, complete, and nothing in it steers the terminal.
+import { expect, test } from "bun:test";
+import { formatLedger, formatReport } from "../../shared/store/check/format.ts";
+import {
+  type CheckReport,
+  faultsOf,
+  type Invariant,
+  makeInvariant,
+  type PartitionReport,
+} from "../../shared/store/check/report.ts";
+import { formatTable } from "../../shared/store/check/text-table.ts";
+
+const PARTITION: PartitionReport = {
+  topic: "user-events",
+  topic_id: "AAAAAAAAQACAAAAAAAAAAA",
+  partition: 0,
+  first_offset: 0,
+  next_offset: 1_234_567,
+  consumed: 1_234_567,
+  skipped: 0,
+  stored: 1_234_560,
+  duplicates: 4,
+  dead_lettered: 3,
+  updated_at: "2026-03-14T09:26:53.589Z",
+  lag: null,
+  lag_problem: null,
+};
+const HOLDS: Invariant = { name: "stored_events_kept", ok: true, detail: "3 events stored, 3 rows" };
+const FAILS: Invariant = { name: "short", ok: false, detail: "1 too few" };
+const REPORT: CheckReport = {
+  ok: true,
+  invariants: [HOLDS],
+  tables: { raw_events: 1_234_560 },
+  partitions: [PARTITION],
+  dead_letters: { not_json: 2, tombstone: 1 },
+  hours: [],
+  newest_events: [],
+};
+
+test("numbers are set to the right, text to the left, wide characters count twice", () => {
+  expect(
+    formatTable(
+      ["name", "count"],
+      [
+        ["a", 1],
+        ["日本", 1_234],
+        [null, undefined],
+      ],
+    ),
+  ).toEqual(["  name  count", "  a         1", "  日本  1,234", ""]);
+});
+
+test("text that is too long is cut", () => {
+  const [, line] = formatTable(["id"], [["x".repeat(100)]]);
+  expect(line).toBe(`  ${"x".repeat(47)}…`);
+});
+
+test("the ledger has a line for each proof and ends with the verdict", () => {
+  expect(formatLedger({ ok: true, invariants: [HOLDS] })).toBe(
+    "proofs\n  ok     stored_events_kept  3 events stored, 3 rows\n\nok: all 1 proofs hold\n",
+  );
+  expect(formatLedger({ ok: false, invariants: [HOLDS, FAILS] })).toBe(
+    "proofs\n  ok     stored_events_kept  3 events stored, 3 rows\n  FALSE  short               1 too few\n\n" +
+      "FALSE: 1 of 2 proofs does not hold\n",
+  );
+  expect(formatLedger({ ok: false, invariants: [FAILS, FAILS] })).toEndWith(
+    "FALSE: 2 of 2 proofs do not hold\n",
+  );
+});
+
+test("a report has all of its sections", () => {
+  const text = formatReport(REPORT);
+  for (const title of ["tables", "newest events", "hours", "offsets", "dead letters", "proofs"]) {
+    expect(text).toMatch(new RegExp(`^${title}$`, "m"));
+  }
+  expect(text).toContain("  raw_events  1,234,560\n");
+  expect(text).toContain("  tombstone        1\n");
+});
+
+test("the lag is a column where somebody asked, and says why it is not known", () => {
+  expect(formatReport(REPORT)).not.toContain("lag");
+  const known = formatReport({ ...REPORT, partitions: [{ ...PARTITION, lag: 12_345 }] });
+  expect(known).toMatch(/ lag\n.* 12,345\n/);
+  const unknown = formatReport({
+    ...REPORT,
+    partitions: [{ ...PARTITION, lag_problem: "Kafka does not answer" }],
+  });
+  expect(unknown).toMatch(/ lag\n.* Kafka does not answer\n/);
+});
+
+test("many partitions and hours are shortened, and said to be", () => {
+  const partitions = Array.from({ length: 1_200 }, (_, partition) => ({ ...PARTITION, partition }));
+  const text = formatReport({ ...REPORT, partitions });
+  expect(text).toContain("offsets (the first 50 of 1,200)");
+  expect(text.split("\n").length).toBeLessThan(80);
+});
+
+test("what comes from outside cannot steer the terminal", () => {
+  const evil = "a\u001b[31m\nb\u202e\u0007";
+  const text = formatReport({
+    ...REPORT,
+    ok: false,
+    invariants: [{ ...FAILS, detail: evil }],
+    newest_events: [{ event_id: evil, user_id: evil, event_type: evil, timestamp: "t", processed_at: "p" }],
+  });
+  expect(text.replaceAll("\n", "")).not.toMatch(/\p{C}/u);
+  expect(text).toContain("a·[31m·b··");
+});
+
+test("the first contradictions are spelled out, the others counted", () => {
+  const faults = faultsOf([1, 2, 3, 4, 5, 6], (row) => (row > 1 ? `row ${row}` : undefined));
+  expect(makeInvariant("name", "6 rows", faults)).toEqual({
+    name: "name",
+    ok: false,
+    detail: "6 rows; wrong: row 2; row 3; row 4; and 2 more",
+  });
+  expect(makeInvariant("name", "6 rows", { count: 0, samples: [] })).toEqual({
+    name: "name",
+    ok: true,
+    detail: "6 rows",
+  });
+});

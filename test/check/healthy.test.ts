@@ -1,0 +1,148 @@
+// A database that nothing is wrong with is proven, and its figures are what was committed.
+import { expect, test } from "bun:test";
+import type { RejectionReason } from "../../shared/event.ts";
+import { checkDatabase } from "../../shared/store/check/check.ts";
+import { formatReport } from "../../shared/store/check/format.ts";
+import { eventText } from "../pipeline/record.ts";
+import { batchFrom, enter, openSession, openStore, pipelineDatabase } from "../store/pipeline-database.ts";
+import { check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
+
+const PROOFS = [
+  "offsets_accounted_for",
+  "records_accounted_for",
+  "counters_not_negative",
+  "stored_events_kept",
+  "durations_in_range",
+  "high_value_flags_recomputed",
+  "hours_hold_every_event",
+  "hour_counts_consistent",
+  "hours_recomputed",
+  "hourly_users_recomputed",
+  "unique_users_counted",
+  "dead_letters_kept",
+  "dead_letters_within_offsets",
+  "dead_letters_rejected_again",
+];
+
+const allHold = PROOFS.map((name) => ({ name, ok: true }));
+
+test("every proof holds after real commits, whatever was in them", async () => {
+  await using database = await healthyDatabase();
+  const report = await check(database);
+  expect(report.invariants.map(({ name, ok }) => ({ name, ok }))).toEqual(allHold);
+  expect(report.ok).toBe(true);
+  expect(report.tables).toEqual({
+    raw_events: 18,
+    hourly_aggregations: 4,
+    hourly_users: 8,
+    dead_letter_events: 16,
+    pipeline_offsets: 3,
+    pipeline_metrics: 0,
+  });
+  expect(report.partitions).toMatchObject([
+    {
+      first_offset: 2,
+      next_offset: 28,
+      consumed: 21,
+      skipped: 5,
+      stored: 17,
+      duplicates: 2,
+      dead_lettered: 2,
+    },
+    {
+      first_offset: 0,
+      next_offset: 16,
+      consumed: 16,
+      skipped: 0,
+      stored: 1,
+      duplicates: 1,
+      dead_lettered: 14,
+    },
+    { first_offset: 0, next_offset: 0, consumed: 0, lag: null, lag_problem: null },
+  ]);
+  const once: RejectionReason[] = [
+    "too_large",
+    "not_utf8",
+    "too_deep",
+    "not_an_object",
+    "wrong_type",
+    "out_of_range",
+    "invalid_timestamp",
+    "future_timestamp",
+    "unstorable_text",
+    "refused_by_database",
+  ];
+  expect(report.dead_letters).toEqual({
+    tombstone: 2,
+    not_json: 2,
+    missing_field: 2,
+    ...Object.fromEntries(once.map((reason) => [reason, 1])),
+  });
+  expect(report.hours.map(({ aggregation_hour, event_type }) => `${aggregation_hour} ${event_type}`)).toEqual(
+    [
+      "2026-03-14T09:00:00.000Z page_view",
+      "2026-03-14T09:00:00.000Z purchase",
+      "2026-03-14T08:00:00.000Z page_view",
+      "2026-02-01T00:00:00.000Z page_view",
+    ],
+  );
+  expect(report.hours[2]).toMatchObject({
+    total_events: 7,
+    unique_users: 5,
+    total_duration_seconds: 1.75,
+    unsaved_events: 0,
+    closed_at: null,
+  });
+  expect(report.newest_events[0]).toMatchObject({
+    event_type: "purchase",
+    processed_at: "2026-03-14T09:26:53.589Z",
+  });
+});
+
+test("an empty database is proven too", async () => {
+  await using database = await pipelineDatabase();
+  const report = await check(database);
+  expect(report.invariants.map(({ name, ok }) => ({ name, ok }))).toEqual(allHold);
+  expect(report).toMatchObject({ ok: true, partitions: [], hours: [], newest_events: [], dead_letters: {} });
+  expect(formatReport(report)).toContain("newest events\n  none\n");
+});
+
+test("events without raw rows are proven by their sums, and said to be so", async () => {
+  await using database = await partlyUnsavedDatabase();
+  const report = await check(database);
+  expect(report.invariants.map(({ name, ok }) => ({ name, ok }))).toEqual(allHold);
+  const details = Object.fromEntries(report.invariants.map(({ name, detail }) => [name, detail]));
+  expect(details["stored_events_kept"]).toBe("21 events stored, 18 rows of raw_events + 3 without one");
+  expect(details["hours_recomputed"]).toContain("2 of them hold events without raw rows");
+  expect(report.hours.map(({ unsaved_events }) => unsaved_events).toSorted((a, b) => a - b)).toEqual([
+    0, 0, 0, 1, 2,
+  ]);
+});
+
+test("it sees one snapshot, while batches are committed", async () => {
+  await using database = await pipelineDatabase();
+  await using opened = await openStore(database);
+  await enter(opened.session, 1);
+  const session = await openSession(database, { role: "check" });
+  const progress = { isDone: false };
+  const commits = (async () => {
+    for (let from = 0; from < 600; from += 3) {
+      const event = eventText({
+        event_id: `e${from}`,
+        user_id: `user ${from % 50}`,
+        duration_seconds: from / 8,
+      });
+      await opened.store.commit(batchFrom(from, [event, event, "{"]));
+    }
+    progress.isDone = true;
+  })();
+  const seen = new Set<number>();
+  while (!progress.isDone) {
+    const report = await checkDatabase(session.sql);
+    expect(report.invariants.filter(({ ok }) => !ok)).toEqual([]);
+    seen.add(report.partitions[0]!.next_offset);
+  }
+  await commits;
+  await session.close();
+  expect(seen.size).toBeGreaterThan(2);
+});

@@ -1,0 +1,57 @@
+// The lag that check shows is what Kafka holds beyond the stored offsets, or says why it is not known.
+import { expect, test } from "bun:test";
+import { describeTopics } from "../../shared/kafka/admin.ts";
+import { freePorts } from "../../shared/runtime/free-port.ts";
+import type { StoredOffset } from "../../shared/store/offsets.ts";
+import { kafkaLag } from "../../workers/kafka-lag.ts";
+import { Sender } from "../kafka/sender.ts";
+import { type KafkaUnderTest, libraryPath, onBoth } from "../kafka/under-test.ts";
+
+function lagReader(bootstrapServers: string) {
+  return kafkaLag({ bootstrapServers, consumerGroup: "check-test", passThrough: {} }, () => {});
+}
+
+async function topicIdOf(kafka: KafkaUnderTest, topic: string): Promise<string> {
+  const settings = kafka.adminSettings();
+  const [found] = await describeTopics({ libraryPath, settings, topics: [topic], deadlineMs: 5000 });
+  return found!.topicId!;
+}
+
+onBoth("the lag of each partition, in the order that was asked", async (kafka) => {
+  const topic = await kafka.createTopic(3);
+  await using sender = await Sender.open(kafka, topic);
+  await sender.sendNumbers(0, 21, 3);
+  const topicId = await topicIdOf(kafka, topic);
+  const at = (partition: number, nextOffset: number): StoredOffset => ({
+    topic,
+    topicId,
+    partition,
+    nextOffset,
+  });
+  expect(
+    await lagReader(kafka.bootstrapServers)([
+      at(1, 3),
+      at(0, 7),
+      // Kafka was set back behind what is stored.
+      at(2, 50),
+      at(7, 0),
+      { ...at(0, 0), topicId: "AAAAAAAAQACAAAAAAAAAAA" },
+      { ...at(0, 0), topic: `${topic}-not` },
+    ]),
+  ).toEqual([4, 0, 0, "Kafka does not say", "an earlier topic of this name", "no such topic"]);
+});
+
+test("Kafka being away is said within a few seconds, and nothing fails", async () => {
+  const [port] = await freePorts(1);
+  const startedAt = performance.now();
+  const lags = await lagReader(`127.0.0.1:${port}`)([
+    { topic: "t", topicId: "id", partition: 0, nextOffset: 0 },
+    { topic: "t", topicId: "id", partition: 1, nextOffset: 0 },
+  ]);
+  expect(lags).toEqual(["Kafka does not answer", "Kafka does not answer"]);
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+});
+
+test("nobody is asked for no partitions", async () => {
+  expect(await lagReader("127.0.0.1:1")([])).toEqual([]);
+});

@@ -1,0 +1,226 @@
+import { describe, expect, test } from "bun:test";
+import { FatalError } from "../../shared/runtime/errors.ts";
+import { assertStillOurs, claimDatabase, endStuckPeers } from "../../shared/store/group.ts";
+import type { Session, SessionRole } from "../../shared/store/postgres.ts";
+import { Store } from "../../shared/store/transaction.ts";
+import { eventually } from "../harness/eventually.ts";
+import type { TestDatabase } from "../harness/postgres.ts";
+import { eventText } from "../pipeline/record.ts";
+import {
+  account,
+  batchFrom,
+  enter,
+  expectProven,
+  openSession,
+  openStore,
+  pipelineDatabase,
+  rowCounts,
+} from "./pipeline-database.ts";
+
+describe("the database belongs to one consumer group at a time", () => {
+  const open = (database: TestDatabase, consumerGroup: string, role: SessionRole = "main") =>
+    openSession(database, { role, consumerGroup });
+  const claim = (session: Session, group: string) => claimDatabase(session.sql, group);
+
+  test("a new one is anybody's, and stays theirs", async () => {
+    await using database = await pipelineDatabase();
+    const session = await open(database, "first");
+    expect(await claim(session, "first")).toEqual({ previousGroup: undefined });
+    expect(await claim(session, "first")).toEqual({ previousGroup: undefined });
+    await assertStillOurs(session.sql, "first");
+    expect(await database.sql`select consumer_group from pipeline_state`).toMatchObject([
+      { consumer_group: "first" },
+    ]);
+    session.destroy();
+  });
+
+  test.each<SessionRole>(["main", "worker"])(
+    "another one is refused while a %s of the first is connected",
+    async (role) => {
+      await using database = await pipelineDatabase();
+      const first = await open(database, "first", role);
+      await claim(first, "first");
+      const second = await open(database, "second");
+      const refusal = await claim(second, "second").then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(refusal).toBeInstanceOf(FatalError);
+      expect((refusal as FatalError).message).toMatch(
+        /"first" \(1 connections\).*KAFKA_CONSUMER_GROUP=first.*"second"/,
+      );
+      expect(await database.sql`select consumer_group from pipeline_state`).toMatchObject([
+        { consumer_group: "first" },
+      ]);
+
+      await first.close();
+      const taken = await eventually("the first is gone", () =>
+        claim(second, "second").catch(() => undefined),
+      );
+      expect(taken).toEqual({ previousGroup: "first" });
+      await assertStillOurs(second.sql, "second");
+      await expect(assertStillOurs(second.sql, "first")).rejects.toThrow(
+        'the consumer group "second" has taken this database over from "first"',
+      );
+      second.destroy();
+    },
+  );
+
+  test("who only checks, works for another group, or uses another database does not stand in the way", async () => {
+    await using database = await pipelineDatabase();
+    await using elsewhere = await pipelineDatabase();
+    const first = await open(database, "first");
+    await claim(first, "first");
+    await first.close();
+    const others = await Promise.all([
+      open(database, "first", "check"),
+      open(database, "first-2", "worker"),
+      open(elsewhere, "first", "worker"),
+    ]);
+    const second = await open(database, "second");
+    const taken = await eventually("it is free", () => claim(second, "second").catch(() => undefined));
+    expect(taken).toEqual({ previousGroup: "first" });
+    for (const session of [...others, second]) session.destroy();
+  });
+
+  test.each(['quote"backslash\\comma,{brace}', "x".repeat(200), `${"long-".repeat(30)}a`])(
+    "whatever its name is: %s",
+    async (group) => {
+      await using database = await pipelineDatabase();
+      const first = await open(database, group, "worker");
+      await claim(first, group);
+      const second = await open(database, "second");
+      await expect(claim(second, "second")).rejects.toThrow(FatalError);
+      // Its own consumers are not held against it, those whose long names only begin alike neither.
+      const twin = await open(database, `${group}-twin`, "worker");
+      expect(await claim(first, group)).toEqual({ previousGroup: undefined });
+      await first.close();
+      await eventually("the first is gone", () => claim(second, "second").catch(() => undefined));
+      twin.destroy();
+      second.destroy();
+    },
+  );
+
+  test("of two new groups at once one gets it", async () => {
+    await using database = await pipelineDatabase();
+    const sessions = await Promise.all(["left", "right"].map((group) => open(database, group)));
+    const results = await Promise.allSettled(
+      sessions.map((session, n) => claim(session, ["left", "right"][n]!)),
+    );
+    expect(results.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+    for (const session of sessions) session.destroy();
+  });
+});
+
+describe("stuck peers", () => {
+  const LOCK_OFFSETS = "select * from pipeline_offsets for update";
+
+  async function isAlive({ sql }: TestDatabase, pid: number): Promise<boolean> {
+    return (await sql`select 1 from pg_stat_activity where pid = ${pid}`).length > 0;
+  }
+
+  /** A session whose client has stopped in the middle of a transaction. */
+  function leaveIdleInTransaction(session: Session): Promise<unknown> {
+    const left = session.sql.begin(async (tx) => {
+      await tx.unsafe(LOCK_OFFSETS);
+      await new Promise(() => undefined);
+    });
+    return left.catch((error: unknown) => error);
+  }
+
+  /** A session whose client has stopped while it was sending rows. */
+  function leaveInCopy(session: Session): Promise<unknown> {
+    const left = session.sql.begin(async (tx) => {
+      await tx.unsafe(LOCK_OFFSETS);
+      const rows = await tx.unsafe("copy raw_events from stdin").writable();
+      rows.on("error", () => undefined);
+      await new Promise(() => undefined);
+    });
+    return left.catch((error: unknown) => error);
+  }
+
+  const waitsForClient = ({ sql }: TestDatabase, { backendPid }: Session, state: string) =>
+    eventually(`backend ${backendPid} is ${state}`, async () => {
+      const rows = await sql`
+        select 1 from pg_stat_activity where pid = ${backendPid} and state = ${state} and wait_event_type = 'Client' and xact_start is not null`;
+      return rows.length > 0;
+    });
+
+  test.each<[state: string, leave: (session: Session) => Promise<unknown>]>([
+    ["idle in transaction", leaveIdleInTransaction],
+    ["active", leaveInCopy],
+  ])("one that is %s and waits for its client is ended, and what it held is free", async (state, leave) => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    let lost = false;
+    const stuck = await openSession(database, { onLost: () => (lost = true) });
+    const left = leave(stuck);
+    await waitsForClient(database, stuck, state);
+    // The fence meets the lock.
+    await worker.session.sql`set lock_timeout = '100ms'`;
+    const batch = () => batchFrom(0, [eventText()]);
+    await expect(worker.store.commit(batch())).rejects.toMatchObject({ code: "55P03" });
+    expect(await worker.session.run((sql) => endStuckPeers(sql, 0.05))).toEqual([stuck.backendPid]);
+    await eventually("it is gone", async () => !(await isAlive(database, stuck.backendPid)));
+    expect(await left).toBeInstanceOf(Error);
+    await eventually("its client knows", () => lost);
+    await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(batch());
+    expect(await account(database)).toMatchObject({ next_offset: 1 });
+    await expectProven(database);
+    stuck.destroy();
+  });
+
+  test("one that has been so for a shorter time is left", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    const [idle, copying] = [await openSession(database), await openSession(database)];
+    void leaveIdleInTransaction(idle);
+    void leaveInCopy(copying);
+    await waitsForClient(database, idle, "idle in transaction");
+    await waitsForClient(database, copying, "active");
+    expect(await worker.session.run((sql) => endStuckPeers(sql, 60))).toEqual([]);
+    expect(await isAlive(database, idle.backendPid)).toBe(true);
+    for (const session of [idle, copying]) session.destroy();
+  });
+
+  test("nobody else is ended: the idle, the busy, those of other programs and databases", async () => {
+    await using database = await pipelineDatabase();
+    await using elsewhere = await pipelineDatabase();
+    await using worker = await openStore(database);
+    const idle = await openSession(database);
+    const busy = await openSession(database);
+    const stranger = await openSession(database);
+    await stranger.sql`set application_name = 'psql'`;
+    const almost = await openSession(database);
+    await almost.sql`set application_name = 'event-pipelines'`;
+    const otherDatabase = await openSession(elsewhere);
+    const stuck = await openSession(database);
+
+    const working = busy.sql.begin((tx) => tx`select pg_sleep(60)`).catch(() => undefined);
+    for (const session of [stranger, almost, otherDatabase]) void leaveIdleInTransaction(session);
+    const left = leaveIdleInTransaction(stuck);
+    await waitsForClient(database, stuck, "idle in transaction");
+    await waitsForClient(database, stranger, "idle in transaction");
+    await waitsForClient(database, almost, "idle in transaction");
+    await waitsForClient(elsewhere, otherDatabase, "idle in transaction");
+    await eventually("the busy one is busy", async () => {
+      const rows =
+        await database.sql`select 1 from pg_stat_activity where pid = ${busy.backendPid} and wait_event = 'PgSleep'`;
+      return rows.length > 0;
+    });
+    const ended = await eventually("the stuck one is ended", async () => {
+      const pids = await worker.session.run((sql) => endStuckPeers(sql, 0));
+      return pids.length > 0 && pids;
+    });
+    expect(ended).toEqual([stuck.backendPid]);
+    await left;
+    for (const session of [idle, busy, stranger, almost, worker.session]) {
+      expect(await isAlive(database, session.backendPid)).toBe(true);
+    }
+    expect(await isAlive(elsewhere, otherDatabase.backendPid)).toBe(true);
+    for (const session of [idle, busy, stranger, almost, otherDatabase, stuck]) session.destroy();
+    await working;
+    expect(await rowCounts(database)).toMatchObject({ raw_events: 0 });
+  });
+});

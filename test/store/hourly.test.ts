@@ -1,0 +1,315 @@
+import { describe, expect, test } from "bun:test";
+import type { HourDelta } from "../../shared/event.ts";
+import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
+import { addToHours, closeHours } from "../../shared/store/hourly.ts";
+import { codeOf } from "../../shared/store/sqlstate.ts";
+import { Store } from "../../shared/store/transaction.ts";
+import { eventText } from "../pipeline/record.ts";
+import {
+  batchFrom,
+  enter,
+  everything,
+  expectProven,
+  openSession,
+  openStore,
+  pipelineDatabase,
+} from "./pipeline-database.ts";
+
+/** 2026-03-14T09:00:00Z */
+const HOUR = 492_633;
+const OPTIONS = { saveRawEvents: true, hourGraceMs: 300_000 };
+
+function delta(changes: Partial<HourDelta> = {}): HourDelta {
+  return {
+    hour: HOUR,
+    eventType: "page_view",
+    totalEvents: 1,
+    totalDurationMs: 0n,
+    durationCount: 0,
+    lateEvents: 0,
+    unsavedEvents: 0,
+    newUserCandidates: [],
+    ...changes,
+  };
+}
+
+describe("adding to the hours", () => {
+  test("sums what came before, and counts each user once", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    const add = (...deltas: HourDelta[]) => worker.session.transaction(5000, (tx) => addToHours(tx, deltas));
+    expect(await add()).toEqual({ createdTypes: [], newUsers: 0 });
+    const first = delta({
+      totalEvents: 3,
+      totalDurationMs: 1501n,
+      durationCount: 2,
+      lateEvents: 1,
+      newUserCandidates: ["u", "v"],
+    });
+    expect(await add(first, delta({ eventType: "login", newUserCandidates: ["u"] }))).toEqual({
+      createdTypes: ["login", "page_view"],
+      newUsers: 3,
+    });
+    const second = delta({
+      totalEvents: 2,
+      totalDurationMs: 1n,
+      durationCount: 1,
+      unsavedEvents: 2,
+      newUserCandidates: ["v", "w"],
+    });
+    // A row that is there already is not created, and a user who is there already is not new.
+    expect(await add(second, delta({ hour: HOUR + 1 }))).toEqual({
+      createdTypes: ["page_view"],
+      newUsers: 1,
+    });
+    const rows = await database.sql`
+      select aggregation_hour, event_type, total_events::int, unique_users::int, total_duration_ms::text, duration_count::int,
+        total_duration_seconds::text, round(avg_duration_seconds, 6)::text as average, unsaved_events::int, late_events::int, closed_at
+      from hourly_aggregations order by 1, 2`;
+    const empty = {
+      total_duration_ms: "0",
+      duration_count: 0,
+      average: null,
+      unsaved_events: 0,
+      late_events: 0,
+      closed_at: null,
+    };
+    expect(rows.map((row) => ({ ...row }))).toMatchObject([
+      { ...empty, event_type: "login", total_events: 1, unique_users: 1 },
+      {
+        aggregation_hour: new Date(HOUR * HOUR_MS),
+        event_type: "page_view",
+        total_events: 5,
+        unique_users: 3,
+        total_duration_ms: "1502",
+        duration_count: 3,
+        average: "0.500667",
+        unsaved_events: 2,
+        late_events: 1,
+      },
+      { ...empty, aggregation_hour: new Date((HOUR + 1) * HOUR_MS), total_events: 1, unique_users: 0 },
+    ]);
+    expect(Number(rows[1]!["total_duration_seconds"])).toBe(1.502);
+  });
+
+  test("nothing overflows: a sum of durations beyond 2^63 ms is exact", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    const huge = delta({ totalDurationMs: 2n ** 63n + 1n, durationCount: 9_223_373 });
+    for (let n = 0; n < 3; n++) await worker.session.transaction(5000, (tx) => addToHours(tx, [huge]));
+    expect(await database.sql`select total_duration_ms::text from hourly_aggregations`).toMatchObject([
+      { total_duration_ms: String(3n * (2n ** 63n + 1n)) },
+    ]);
+  });
+
+  test("types and users of any text are kept apart byte by byte", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    const texts = ["a", "A", "á", "a\u0301", "NULL", '","', "{}", "\\", '"', "\n", "日本", "😀", "\uffff"];
+    const deltas = texts.map((eventType) => delta({ eventType, newUserCandidates: texts }));
+    const { createdTypes, newUsers } = await worker.session.transaction(5000, (tx) => addToHours(tx, deltas));
+    expect(createdTypes.toSorted()).toEqual(texts.toSorted());
+    expect(newUsers).toBe(texts.length ** 2);
+    const rows = await database.sql`select event_type, unique_users::int as users from hourly_aggregations`;
+    expect(rows.map((row) => ({ ...row })).toSorted(byType)).toEqual(
+      texts.map((event_type) => ({ event_type, users: texts.length })).toSorted(byType),
+    );
+  });
+});
+
+/** Numbers that are the same in every run. */
+function sequence(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+const HAMMER_MS = 3000;
+
+describe("two workers on the same hours and users", () => {
+  test("never deadlock, in whatever order their events come", async () => {
+    await using database = await pipelineDatabase();
+    await using left = await openStore(database);
+    await using right = await openStore(database);
+    await enter(left.session, 2);
+    const until = performance.now() + HAMMER_MS;
+    const hammer = async ({ session }: typeof left, partition: number): Promise<number> => {
+      const random = sequence(partition + 1);
+      let batches = 0;
+      for (let from = 0; performance.now() < until; from += 40) {
+        const values = Array.from({ length: 40 }, (_, n) =>
+          eventText({
+            event_id: `${partition}_${from + n}`,
+            user_id: `user_${Math.floor(random() * 30)}`,
+            event_type: `type_${Math.floor(random() * 6)}`,
+            // New hours all the time, so that rows are inserted against each other as well as updated.
+            timestamp: new Date(
+              (HOUR - Math.floor(random() * 3) - Math.floor(batches / 10) * 3) * HOUR_MS,
+            ).toISOString(),
+            duration_seconds: Math.round(random() * 1e6) / 1000,
+          }),
+        );
+        // A store without memory sends all of its users every time.
+        await new Store(session, OPTIONS).commit(batchFrom(from, values, partition));
+        batches++;
+      }
+      return batches;
+    };
+    const batches = await Promise.all([hammer(left, 0), hammer(right, 1)]);
+    expect(Math.min(...batches)).toBeGreaterThan(20);
+    await expectProven(database);
+  });
+
+  test.each([
+    { what: "users", userCount: 300, typeCount: 4 },
+    { what: "hours", userCount: 0, typeCount: 150 },
+  ])(
+    "never deadlock over $what that are new to both, in opposite orders",
+    async ({ userCount, typeCount }) => {
+      await using database = await pipelineDatabase();
+      await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '20ms'`);
+      await using left = await openStore(database);
+      await using right = await openStore(database);
+      const users = Array.from({ length: userCount }, (_, n) => `user_${n}`);
+      const types = Array.from({ length: typeCount }, (_, n) => `type_${n}`);
+      const rounds = 40;
+      for (let round = 0; round < rounds; round++) {
+        const deltas = [0, 1].flatMap((later) =>
+          types.map((eventType) =>
+            delta({ hour: HOUR - 2 * round + later, eventType, newUserCandidates: users }),
+          ),
+        );
+        const reversed = deltas
+          .toReversed()
+          .map((each) => ({ ...each, newUserCandidates: each.newUserCandidates.toReversed() }));
+        const added = await Promise.all([
+          left.session.transaction(10_000, (tx) => addToHours(tx, deltas)),
+          right.session.transaction(10_000, (tx) => addToHours(tx, reversed)),
+        ]);
+        // What the one found new was not new to the other.
+        expect(added[0].newUsers + added[1].newUsers).toBe(deltas.length * users.length);
+      }
+      const wrong = await database.sql`
+      select * from hourly_aggregations where unique_users <> ${users.length} or total_events <> 2`;
+      expect([...wrong]).toEqual([]);
+    },
+  );
+
+  test("with the same ids in opposite orders: one stores each, a deadlock is the worst, a broken key never", async () => {
+    await using database = await pipelineDatabase();
+    // A deadlock is looked for after a second; there may be many of them.
+    await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '20ms'`);
+    await using left = await openStore(database);
+    await using right = await openStore(database);
+    await enter(left.session, 2);
+    const size = 200;
+    const codes: (string | undefined)[] = [];
+    const play = async ({ session }: typeof left, partition: number, round: number): Promise<void> => {
+      const ids = Array.from({ length: size }, (_, n) => `e_${round}_${n}`);
+      const values = (partition === 0 ? ids : ids.toReversed()).map((event_id) => eventText({ event_id }));
+      for (;;) {
+        try {
+          await new Store(session, OPTIONS).commit(batchFrom(round * size, values, partition));
+          return;
+        } catch (error) {
+          codes.push(codeOf(error));
+          if (codeOf(error) !== "40P01") throw error;
+        }
+      }
+    };
+    let rounds = 0;
+    // Until the two have really met.
+    for (; rounds < 20 || (codes.length === 0 && rounds < 500); rounds++) {
+      await Promise.all([play(left, 0, rounds), play(right, 1, rounds)]);
+    }
+    expect(new Set(codes)).toEqual(new Set(["40P01"]));
+    const rows =
+      await database.sql`select stored::int, duplicates::int from pipeline_offsets order by partition`;
+    const [first, second] = rows.map((row) => ({ ...row }) as { stored: number; duplicates: number });
+    // What the one stored is a duplicate of the other.
+    expect(second).toEqual({ stored: first!.duplicates, duplicates: first!.stored });
+    expect(first!.stored + first!.duplicates).toBe(rounds * size);
+    await expectProven(database);
+  });
+});
+
+describe("closing hours", () => {
+  /** Hours that ended so many minutes ago, by the database's clock, each with a type of that name. */
+  async function withHoursEnded(minutesAgo: readonly number[]) {
+    const database = await pipelineDatabase();
+    for (const minutes of minutesAgo) {
+      await database.sql`
+        insert into hourly_aggregations (aggregation_hour, event_type, total_events, unique_users, total_duration_ms,
+          duration_count, unsaved_events, late_events)
+        values (now() - interval '1 hour' - make_interval(mins => ${minutes}), ${String(minutes)}, 1, 1, 0, 0, 0, 0)`;
+    }
+    return database;
+  }
+  const closed = async ({ sql }: Awaited<ReturnType<typeof withHoursEnded>>) => {
+    const rows =
+      await sql`select event_type from hourly_aggregations where closed_at is not null order by event_type::int`;
+    return rows.map(({ event_type }) => Number(event_type));
+  };
+
+  test("those that ended at least the grace ago, once", async () => {
+    await using database = await withHoursEnded([-60, -1, 0, 4, 6, 300]);
+    const session = await openSession(database, { role: "main" });
+    expect(await session.run((sql) => closeHours(sql, 5))).toBe(2);
+    expect(await closed(database)).toEqual([6, 300]);
+    const before = await everything(database);
+    expect(await session.run((sql) => closeHours(sql, 5))).toBe(0);
+    expect(await everything(database)).toEqual(before);
+    expect(await session.run((sql) => closeHours(sql, 0))).toBe(2);
+    expect(await closed(database)).toEqual([0, 4, 6, 300]);
+    session.destroy();
+  });
+
+  test("a fraction of a minute counts", async () => {
+    await using database = await withHoursEnded([1]);
+    const session = await openSession(database, { role: "main" });
+    expect(await session.run((sql) => closeHours(sql, 1.5))).toBe(0);
+    expect(await session.run((sql) => closeHours(sql, 0.5))).toBe(1);
+    session.destroy();
+  });
+
+  test("what a worker holds is left for the next time, without waiting", async () => {
+    await using database = await withHoursEnded([10, 20, 30]);
+    const session = await openSession(database, { role: "main" });
+    await using worker = await openStore(database);
+    await worker.session.transaction(20_000, async (tx) => {
+      await tx`select 1 from hourly_aggregations where event_type = '20' for update`;
+      expect(await session.run((sql) => closeHours(sql, 5))).toBe(2);
+      expect(await closed(database)).toEqual([10, 30]);
+    });
+    expect(await session.run((sql) => closeHours(sql, 5))).toBe(1);
+    expect(await closed(database)).toEqual([10, 20, 30]);
+    session.destroy();
+  });
+
+  test("a closed hour still counts what comes late, and stays closed", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await worker.store.commit(
+      batchFrom(0, [eventText({ event_id: "a", timestamp: "2026-03-14T07:59:59Z" })]),
+    );
+    await worker.session.run((sql) => closeHours(sql, 5));
+    const [before] = await database.sql`select closed_at from hourly_aggregations`;
+    await worker.store.commit(
+      batchFrom(1, [eventText({ event_id: "b", timestamp: "2026-03-14T07:00:00Z" })]),
+    );
+    const [after] =
+      await database.sql`select closed_at, total_events::int, late_events::int from hourly_aggregations`;
+    expect(before!["closed_at"]).not.toBeNull();
+    // Both are late by the clock of their batch, 09:26.
+    expect(after).toMatchObject({ closed_at: before!["closed_at"], total_events: 2, late_events: 2 });
+    await expectProven(database);
+  });
+});
+
+function byType(a: object, b: object): number {
+  const [left, right] = [a, b].map((row) => (row as { event_type: string }).event_type);
+  return left! < right! ? -1 : 1;
+}

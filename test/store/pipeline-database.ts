@@ -1,0 +1,159 @@
+// A test database in; one with the pipeline's tables out, stores that write to it, and what its tables hold.
+import { expect } from "bun:test";
+import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
+import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { enterPartitions } from "../../shared/store/offsets.ts";
+import { Session, type SessionOptions } from "../../shared/store/postgres.ts";
+import { Store, type StoreOptions } from "../../shared/store/transaction.ts";
+import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
+import { batchOf, type TestRecord } from "../pipeline/record.ts";
+
+export const GROUP = "test-group";
+
+/** A fresh database with the tables of sql/. */
+export async function pipelineDatabase(): Promise<TestDatabase> {
+  const server = await sharedPostgres();
+  return await server.database({ prepared: { name: "migrated", prepare: migrateDatabase } });
+}
+
+/** Makes the tables of sql/ in an empty database. */
+export async function migrateDatabase(database: Pick<TestDatabase, "config">): Promise<void> {
+  const session = await openSession(database, { role: "main" });
+  await migrate(session.sql, await readMigrations());
+  await session.close();
+}
+
+export async function openSession(
+  database: Pick<TestDatabase, "config">,
+  options: Partial<SessionOptions> = {},
+): Promise<Session> {
+  return await Session.open(database.config, { role: "worker", consumerGroup: GROUP, ...options });
+}
+
+/** A session that is ended with its scope, and a store over it. */
+export interface TestStore extends AsyncDisposable {
+  readonly session: Session;
+  readonly store: Store;
+}
+
+export async function openStore(
+  database: TestDatabase,
+  options: Partial<StoreOptions> = {},
+): Promise<TestStore> {
+  const session = await openSession(database);
+  return {
+    session,
+    store: new Store(session, { saveRawEvents: true, hourGraceMs: 300_000, ...options }),
+    async [Symbol.asyncDispose]() {
+      session.destroy();
+    },
+  };
+}
+
+export function partitionKey(partition: number): PartitionKey {
+  return { topic: "user-events", topicId: "AAAAAAAAQACAAAAAAAAAAA", partition };
+}
+
+/** Enters partitions 0 to `count` - 1, from offset 0 on. */
+export async function enter(session: Session, count: number): Promise<void> {
+  const starts = Array.from({ length: count }, (_, partition) => ({
+    ...partitionKey(partition),
+    nextOffset: 0,
+  }));
+  await session.run((sql) => enterPartitions(sql, starts));
+}
+
+/** A batch of one partition that holds these values, one offset after the other. */
+export function batchFrom(from: number, values: readonly TestRecord["value"][], partition = 0): Batch {
+  return batchOf(
+    values.map((value, index) => ({ offset: from + index, value })),
+    [{ ...partitionKey(partition), from }],
+  );
+}
+
+/** Everything that a batch may change, for comparing before with after. */
+export async function everything({ sql }: TestDatabase): Promise<Record<string, unknown[]>> {
+  const tables = {
+    raw_events: "event_id",
+    hourly_aggregations: "aggregation_hour, event_type",
+    hourly_users: "aggregation_hour, event_type, user_id",
+    pipeline_offsets: 'topic, topic_id, "partition"',
+    dead_letter_events: 'topic, topic_id, "partition", "offset"',
+  };
+  const rows = await Promise.all(
+    Object.entries(tables).map(async ([table, key]) => {
+      const found = await sql.unsafe<{ row: string }[]>(
+        `select t::text as row from ${table} t order by ${key}`,
+      );
+      return [table, found.map(({ row }) => row)] as const;
+    }),
+  );
+  return Object.fromEntries(rows);
+}
+
+/** How many rows each table holds. */
+export async function rowCounts(database: TestDatabase): Promise<Record<string, number>> {
+  return Object.fromEntries(
+    Object.entries(await everything(database)).map(([table, rows]) => [table, rows.length]),
+  );
+}
+
+/** The account of a partition. */
+export async function account({ sql }: TestDatabase, partition = 0): Promise<Record<string, number>> {
+  const [row] = await sql`
+    select first_offset::float8, next_offset::float8, consumed::float8, skipped::float8, stored::float8,
+      duplicates::float8, dead_lettered::float8
+    from pipeline_offsets where partition = ${partition}`;
+  return { ...row };
+}
+
+/**
+ * What must hold of the tables at any time, whatever was done: the hours are a GROUP BY of the raw events, the
+ * offsets account for every record, and all of it adds up. Each query gives the rows that break it.
+ */
+const BROKEN = {
+  "hours and their GROUP BY": `
+    with recomputed as (
+      select date_trunc('hour', "timestamp", 'UTC') as aggregation_hour, event_type, count(*) as total_events,
+        count(distinct user_id) as unique_users, coalesce(sum(round(duration_seconds::numeric * 1000)), 0) as total_duration_ms,
+        count(duration_seconds) as duration_count
+      from raw_events group by 1, 2
+    ), kept as (
+      select aggregation_hour, event_type, total_events, unique_users, total_duration_ms, duration_count
+      from hourly_aggregations
+    )
+    (table recomputed except table kept) union all (table kept except table recomputed)`,
+  "totals and averages in seconds": `
+    with recomputed as (
+      select date_trunc('hour', "timestamp", 'UTC') as aggregation_hour, event_type,
+        sum(duration_seconds::numeric) as total, avg(duration_seconds::numeric) as average
+      from raw_events group by 1, 2
+    )
+    select * from hourly_aggregations h join recomputed r using (aggregation_hour, event_type)
+    where h.total_duration_seconds <> coalesce(r.total, 0)
+      or (h.avg_duration_seconds is null) <> (r.average is null) or abs(h.avg_duration_seconds - r.average) > 1e-9`,
+  "hourly users": `
+    with recomputed as (
+      select distinct date_trunc('hour', "timestamp", 'UTC') as aggregation_hour, event_type, user_id from raw_events
+    )
+    (table recomputed except table hourly_users) union all (table hourly_users except table recomputed)`,
+  "accounts of the offsets": `
+    select * from pipeline_offsets
+    where next_offset - first_offset <> consumed + skipped or consumed <> stored + duplicates + dead_lettered`,
+  "stored and raw rows": `
+    select 1 where (select coalesce(sum(stored), 0) from pipeline_offsets) <> (select count(*) from raw_events)`,
+  "dead letters": `
+    select 1 from pipeline_offsets o where dead_lettered <> (
+      select count(*) from dead_letter_events d
+      where (d.topic, d.topic_id, d.partition) = (o.topic, o.topic_id, o.partition) and d.offset < o.next_offset)`,
+};
+
+/** Asserts that all proofs of the tables hold. */
+export async function expectProven({ sql }: TestDatabase): Promise<void> {
+  const broken: Record<string, unknown> = {};
+  for (const [what, query] of Object.entries(BROKEN)) {
+    const rows = await sql.unsafe(query);
+    if (rows.length > 0) broken[what] = [...rows];
+  }
+  expect(broken).toEqual({});
+}

@@ -1,0 +1,261 @@
+import { describe, expect, test } from "bun:test";
+import { classify, describeFault } from "../../shared/store/sqlstate.ts";
+import { Store } from "../../shared/store/transaction.ts";
+import { sharedPostgres, type TestDatabase } from "../harness/postgres.ts";
+import { eventText, eventTextWith } from "../pipeline/record.ts";
+import {
+  account,
+  batchFrom,
+  enter,
+  everything,
+  expectProven,
+  migrateDatabase,
+  openSession,
+  openStore,
+  pipelineDatabase,
+} from "./pipeline-database.ts";
+
+/** Numbers that JSON allows, and a numeric of PostgreSQL cannot hold. */
+const REFUSED_NUMBERS = [
+  "1e200000",
+  "1e-20000",
+  "1e131072",
+  "-1e99999999999",
+  `1${"0".repeat(131_072)}`,
+  `0.${"1".repeat(16_384)}`,
+];
+/** The greatest and the finest that it can. */
+const HELD_NUMBERS = ["1e131071", `1${"0".repeat(131_071)}`, `0.${"1".repeat(16_383)}`];
+
+const good = (event_id: string) => eventText({ event_id });
+const withNumber = (event_id: string, number: string) => eventTextWith(`{"n":${number}}`, { event_id });
+const refused = (event_id: string) => withNumber(event_id, "1e200000");
+
+async function deadLetters({ sql }: TestDatabase) {
+  const rows = await sql`
+    select "offset"::int, convert_from(value, 'UTF8') as value, stage, reason, error from dead_letter_events order by "offset"`;
+  return rows.map((row) => ({ ...row }));
+}
+
+async function rawIds({ sql }: TestDatabase): Promise<string[]> {
+  const rows = await sql<{ event_id: string }[]>`select event_id from raw_events order by 1`;
+  return rows.map(({ event_id }) => event_id);
+}
+
+describe("records that PostgreSQL refuses for their content", () => {
+  const REST = ["a", "b", "c", "d", "e", "f", "g"];
+  test.each<[what: string, at: number[], size: number]>([
+    ["the only one", [0], 1],
+    ["the first", [0], 8],
+    ["in the middle", [4], 8],
+    ["the last", [7], 8],
+    ["several apart", [0, 3, 7], 8],
+    ["two side by side", [3, 4], 8],
+    ["all but one", [0, 1, 2, 4, 5, 6, 7], 8],
+    ["all", [0, 1, 2, 3, 4, 5, 6, 7], 8],
+    ["the last of an odd batch", [6], 7],
+  ])("become dead letters, and the rest is stored: %s", async (_what, at, size) => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    const values = Array.from({ length: size }, (_, n) =>
+      at.includes(n) ? refused(`bad_${n}`) : good(REST[n] ?? "h"),
+    );
+    const batch = batchFrom(0, values);
+    const report = await worker.store.commit(batch);
+    expect(report.rawRows).toBe(size - at.length);
+    expect(batch.rejections()).toHaveLength(at.length);
+    expect(await deadLetters(database)).toEqual(
+      at.map((offset) => ({
+        offset,
+        value: refused(`bad_${offset}`),
+        stage: "store",
+        reason: "refused_by_database",
+        error: "value overflows numeric format (22003)",
+      })),
+    );
+    expect(await rawIds(database)).toHaveLength(size - at.length);
+    expect(await account(database)).toMatchObject({
+      next_offset: size,
+      stored: size - at.length,
+      dead_lettered: at.length,
+    });
+    await expectProven(database);
+    // The flow goes on.
+    await worker.store.commit(batchFrom(size, [good("next")]));
+    await expectProven(database);
+  });
+
+  test("are these, and not those", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    const numbers = [...REFUSED_NUMBERS, ...HELD_NUMBERS];
+    await worker.store.commit(
+      batchFrom(
+        0,
+        numbers.map((number, n) => withNumber(`n${n}`, number)),
+      ),
+    );
+    expect((await deadLetters(database)).map((row) => row["offset"])).toEqual(
+      REFUSED_NUMBERS.map((_, n) => n),
+    );
+    expect(await rawIds(database)).toHaveLength(HELD_NUMBERS.length);
+    await expectProven(database);
+  });
+
+  test("also where a repeated key would hide the number", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await worker.store.commit(
+      batchFrom(0, [eventTextWith('{"n":1e200000,"n":1}', { event_id: "a" }), good("b")]),
+    );
+    expect(await deadLetters(database)).toMatchObject([{ offset: 0, reason: "refused_by_database" }]);
+    await expectProven(database);
+  });
+
+  test("of two with one id, the one that can be stored is the event, and no duplicate", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await worker.store.commit(batchFrom(0, [refused("a"), good("a"), good("b"), good("a")]));
+    expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
+    await expectProven(database);
+  });
+
+  test("one whose id is stored already is a dead letter all the same, others of the batch are duplicates", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await worker.store.commit(batchFrom(0, [good("a"), good("b")]));
+    await worker.store.commit(batchFrom(2, [refused("a"), good("b"), good("c")]));
+    expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1, dead_lettered: 1 });
+    await expectProven(database);
+  });
+
+  test("without raw rows there is nothing that refuses them", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database, { saveRawEvents: false });
+    await enter(worker.session, 1);
+    await worker.store.commit(batchFrom(0, [refused("a"), good("b")]));
+    expect(await account(database)).toMatchObject({ stored: 2, dead_lettered: 0 });
+  });
+});
+
+describe("a fault of the schema", () => {
+  const change = (statement: string, undo: string) => ({ statement, undo });
+  test.each([
+    [
+      "a column that must be given",
+      change(
+        "alter table raw_events add tenant text not null default ''; alter table raw_events alter tenant drop default",
+        "alter table raw_events drop tenant",
+      ),
+    ],
+    [
+      "a column that is gone",
+      change("alter table raw_events rename user_id to uid", "alter table raw_events rename uid to user_id"),
+    ],
+    [
+      "a table that is gone",
+      change("alter table raw_events rename to events", "alter table events rename to raw_events"),
+    ],
+    [
+      "a check that refuses some",
+      change(
+        "alter table raw_events add constraint odd check (event_id <> 'b')",
+        "alter table raw_events drop constraint odd",
+      ),
+    ],
+    ["another unique index", change("create unique index odd on raw_events (user_id)", "drop index odd")],
+    [
+      "a type that nothing fits",
+      change(
+        "alter table raw_events alter event_data type integer using 0",
+        "alter table raw_events alter event_data type jsonb using '{}'",
+      ),
+    ],
+    [
+      "a column too narrow for some",
+      change(
+        "alter table raw_events alter event_type type varchar(10)",
+        `alter table raw_events alter event_type type text collate "C"`,
+      ),
+    ],
+    [
+      "a column too small for some",
+      change(
+        "alter table raw_events alter duration_seconds type smallint",
+        "alter table raw_events alter duration_seconds type double precision",
+      ),
+    ],
+  ])(
+    "stops the flow, makes no dead letters, and when it is undone the flow goes on: %s",
+    async (_what, { statement, undo }) => {
+      await using database = await pipelineDatabase();
+      await using worker = await openStore(database);
+      await enter(worker.session, 1);
+      await worker.store.commit(batchFrom(0, [good("a")]));
+      const before = await everything(database);
+      await database.sql.unsafe(statement);
+      // Longer, larger than the column would take; the other one small enough for any.
+      const values = [
+        good("c"),
+        eventText({ event_id: "b", event_type: "a_type_of_some_length", duration_seconds: 1e6 }),
+      ];
+      const attempt = (store: Store) =>
+        store.commit(batchFrom(1, values)).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+      const first = await attempt(worker.store);
+      expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
+      // The worker makes a new store and does the batch again.
+      expect(
+        classify(await attempt(new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }))),
+      ).toBe("schema");
+      expect(await database.sql`select count(*)::int as n from dead_letter_events`).toMatchObject([{ n: 0 }]);
+      await database.sql.unsafe(undo);
+      expect(await everything(database)).toEqual(before);
+      await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(batchFrom(1, values));
+      expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
+      await expectProven(database);
+    },
+  );
+
+  test("of the hours is none of the records'", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await database.sql`alter table hourly_users alter user_id type varchar(3)`;
+    await expect(worker.store.commit(batchFrom(0, [good("a")]))).rejects.toMatchObject({ code: "22001" });
+    expect(await account(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
+    await database.sql`alter table hourly_users alter user_id type text collate "C"`;
+    await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(
+      batchFrom(0, [good("a")]),
+    );
+    await expectProven(database);
+  });
+
+  test("a database that cannot hold every character is one", async () => {
+    const server = await sharedPostgres();
+    const name = `latin1_${crypto.randomUUID()}`;
+    await server.administer(
+      `create database "${name}" template template0 encoding latin1 lc_collate 'C' lc_ctype 'C'`,
+    );
+    await using utf8 = await server.database();
+    const config = { ...utf8.config, name };
+    await migrateDatabase({ config });
+    const session = await openSession({ config });
+    await enter(session, 1);
+    const store = new Store(session, { saveRawEvents: true, hourGraceMs: 0 });
+    const error: unknown = await store
+      .commit(batchFrom(0, [good("a"), good("日本")]))
+      .catch((thrown: unknown) => thrown);
+    expect(classify(error)).toBe("schema");
+    expect(await session.sql`select 1 from dead_letter_events`).toHaveLength(0);
+    session.destroy();
+    await server.administer(`drop database "${name}" with (force)`);
+  });
+});

@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import type { Session } from "../../shared/store/postgres.ts";
+import { bytesArray, numberArray, textArray } from "../../shared/store/sql-array.ts";
+import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
+import { openSession } from "./pipeline-database.ts";
+
+let database: TestDatabase;
+let session: Session;
+
+beforeAll(async () => {
+  database = await (await sharedPostgres()).database();
+  session = await openSession(database);
+});
+
+afterAll(async () => {
+  session.destroy();
+  await database[Symbol.asyncDispose]();
+});
+
+/** The elements as PostgreSQL reads them, each as text. */
+async function elements(literal: string, type: string): Promise<(string | null)[]> {
+  const rows = await session.sql.unsafe<{ element: string | null }[]>(
+    `select element::text as element from unnest($1::${type}[]) with ordinality as u (element, n) order by n`,
+    [literal],
+  );
+  return rows.map(({ element }) => element);
+}
+
+describe("text", () => {
+  const storable = fc
+    .string({ unit: "binary", maxLength: 12 })
+    .filter((text) => text.isWellFormed() && !text.includes("\0"));
+
+  test("of any kind is read as it was written", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(storable, fc.constantFrom("", "NULL", "null", '"', "\\", "{", "}", ",", '","', " ")),
+          { maxLength: 12 },
+        ),
+        async (texts) => {
+          expect(await elements(textArray(texts), "text")).toEqual(texts);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test("that needs no quoting may be sent as plain", async () => {
+    const texts = ["a", "", "NULL", "a,b", "{c}", " d ", "\n", "é", "😀"];
+    expect(textArray(texts, true)).toBe(textArray(texts));
+    expect(await elements(textArray(texts, true), "text")).toEqual(texts);
+    expect(textArray([], true)).toBe("{}");
+  });
+});
+
+test("numbers, large ones too, and nulls", async () => {
+  expect(await elements(numberArray([0, -1, Number.MAX_SAFE_INTEGER, undefined]), "bigint")).toEqual([
+    "0",
+    "-1",
+    "9007199254740991",
+    null,
+  ]);
+  expect(await elements(numberArray([2n ** 70n, 0n]), "numeric")).toEqual(["1180591620717411303424", "0"]);
+  expect(await elements(numberArray([0.001, 1e-7, 1e21, 999_999_999.999, undefined]), "float8")).toEqual([
+    "0.001",
+    "1e-07",
+    "1e+21",
+    "999999999.999",
+    null,
+  ]);
+  expect(await elements(numberArray([]), "int")).toEqual([]);
+});
+
+test("bytes of any kind, empty ones and nulls", async () => {
+  const bytes = fc.option(fc.uint8Array({ maxLength: 20 }), { nil: undefined });
+  await fc.assert(
+    fc.asyncProperty(fc.array(bytes, { maxLength: 10 }), async (values) => {
+      expect(await elements(bytesArray(values), "bytea")).toEqual(
+        values.map((value) => (value === undefined ? null : `\\x${Buffer.from(value).toString("hex")}`)),
+      );
+    }),
+    { numRuns: 100, examples: [[[undefined, new Uint8Array(), Uint8Array.of(0, 255, 34, 92)]]] },
+  );
+});
