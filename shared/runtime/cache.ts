@@ -1,5 +1,5 @@
 // A name in; a directory that is made once per user and kept between runs out (jars, templates, built libraries).
-import { Database } from "bun:sqlite";
+import { Database, SQLiteError } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -15,13 +15,15 @@ export function cacheDirectory(): string {
 /**
  * The cached directory `name`, made by `fill` when it is not there. It appears whole or not at all: `fill`
  * works in a directory beside it. Of two processes that start at once, one waits and uses what the other made.
+ * @param parent where it goes, if not among this user's cached files
  * @returns its path
  */
 export async function cachedDirectory(
   name: string,
   fill: (emptyDirectory: string) => Promise<void>,
+  parent = cacheDirectory(),
 ): Promise<string> {
-  const path = join(cacheDirectory(), name);
+  const path = join(parent, name);
   if (existsSync(path)) return path;
   await mkdir(dirname(path), { recursive: true });
   return withFileLock(`${path}.lock`, async () => {
@@ -54,7 +56,7 @@ function tryBeginExclusive(lock: Database): boolean {
     lock.run("BEGIN EXCLUSIVE");
     return true;
   } catch (error) {
-    if ((error as { code?: string }).code === "SQLITE_BUSY") return false;
+    if (error instanceof SQLiteError && error.code === "SQLITE_BUSY") return false;
     throw error;
   }
 }

@@ -296,25 +296,41 @@ function isHostAndPort(address: string): boolean {
   return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
 }
 
+/** What a program does not use, so that its start-up line does not speak of it. */
+const UNUSED_SECTIONS: Readonly<Record<ProgramRole, readonly string[]>> = {
+  producer: ["database", "consumer"],
+  consumer: ["producer"],
+  check: ["producer", "consumer", "monitoring"],
+  demo: [],
+  bench: [],
+};
+
 /** One flat object for the start-up log line; passwords, keys and other secrets are redacted. */
-export function describeConfig(config: Config): Record<string, string | number | boolean> {
+export function describeConfig(
+  { kafka, database, producer, consumer, monitoring, logLevel }: Config,
+  role: ProgramRole = "demo",
+): Record<string, string | number | boolean> {
   const flat: Record<string, string | number | boolean> = {};
-  const add = (section: string, values: object): void => {
-    for (const [name, value] of Object.entries(values) as [string, unknown][]) {
-      if (value === undefined || name === "passThrough") continue;
-      if (name === "password") flat[`${section}.${name}`] = value === "" ? "(empty)" : REDACTED;
-      else flat[`${section}.${name}`] = asScalar(value);
-    }
+  const { passThrough, ...ownKafka } = kafka;
+  const { password, ...openDatabase } = database;
+  const sections: Record<string, object> = {
+    kafka: ownKafka,
+    database: openDatabase,
+    producer,
+    consumer,
+    monitoring,
   };
-  add("kafka", config.kafka);
-  for (const [property, value] of Object.entries(config.kafka.passThrough)) {
+  for (const [section, values] of Object.entries(sections)) {
+    if (UNUSED_SECTIONS[role].includes(section)) continue;
+    for (const [name, value] of Object.entries(values)) {
+      if (value !== undefined) flat[`${section}.${name}`] = asScalar(value);
+    }
+    if (section === "database") flat["database.password"] = password === "" ? "(empty)" : REDACTED;
+  }
+  for (const [property, value] of Object.entries(passThrough)) {
     flat[property] = isSecretProperty(property) ? REDACTED : withoutCredentials(value);
   }
-  add("database", config.database);
-  add("producer", config.producer);
-  add("consumer", config.consumer);
-  add("monitoring", config.monitoring);
-  flat["logLevel"] = config.logLevel;
+  flat["logLevel"] = logLevel;
   return flat;
 }
 

@@ -1,32 +1,49 @@
-// A server that this program started in; a watcher out that ends the server when this program ends, in whatever way.
-
-/** What a guardian ends and clears away. */
-export interface Guarded {
-  readonly pid: number;
-  /** How the server is asked to end; it is killed when it is still there some seconds later. */
-  readonly signal: "QUIT" | "TERM" | "KILL";
-  /** A directory to remove once the server has ended. */
-  readonly directory?: string | undefined;
-}
+// A server or directory of this program's own in; a watcher out that clears it away when the program ends, in whatever way.
 
 export interface Guardian {
-  /** The server has ended, or is somebody else's now: the guardian goes, and touches nothing. */
+  /** What it watched over has ended, or is somebody else's now: the guardian goes, and touches nothing. */
   release(): void;
 }
 
-// The guardian reads from a pipe that only this program holds the other end of. No handler of ours has to
+// A guardian reads from a pipe that only this program holds the other end of. No handler of ours has to
 // run: the pipe closes on SIGKILL and on a crash as well. It ignores the signals that a terminal sends to all.
-const SCRIPT = `trap '' INT TERM HUP QUIT
+const WATCH = `trap '' INT TERM HUP QUIT
 if read -r released; then exit 0; fi
+`;
+
+// A zombie has ended; whoever has to reap it may take long.
+const END_PROCESS = `${WATCH}
 kill -"$2" "$1" 2>/dev/null && kill -CONT "$1" 2>/dev/null
 waited=0
-while kill -0 "$1" 2>/dev/null && [ $waited -lt 80 ]; do sleep 0.1; waited=$((waited + 1)); done
-kill -KILL "$1" 2>/dev/null
-if [ -n "$3" ]; then rm -rf -- "$3"; fi`;
+while kill -0 "$1" 2>/dev/null && [ $waited -lt 80 ]; do
+  case "$(cat "/proc/$1/stat" 2>/dev/null)" in *') Z '*) exit 0 ;; esac
+  sleep 0.1; waited=$((waited + 1))
+done
+kill -KILL "$1" 2>/dev/null`;
 
-/** Watches over a child process until `release()` is called. */
-export function guard({ pid, signal, directory }: Guarded): Guardian {
-  const watcher = Bun.spawn(["sh", "-c", SCRIPT, "guardian", String(pid), signal, directory ?? ""], {
+// Servers that are just being ended may still write into it.
+const REMOVE_DIRECTORY = `${WATCH}
+tries=0
+while [ -e "$1" ] && [ $tries -lt 100 ]; do
+  rm -rf -- "$1" 2>/dev/null || sleep 0.1
+  tries=$((tries + 1))
+done`;
+
+/**
+ * Ends a child process when this program ends, until `release()` is called.
+ * @param child.signal how it is asked to end; it is killed when it is still there after 8 s
+ */
+export function guard(child: { readonly pid: number; readonly signal: "QUIT" | "TERM" | "KILL" }): Guardian {
+  return watch(END_PROCESS, String(child.pid), child.signal);
+}
+
+/** Removes a directory, with all that is in it, when this program ends, until `release()` is called. */
+export function guardDirectory(path: string): Guardian {
+  return watch(REMOVE_DIRECTORY, path);
+}
+
+function watch(script: string, ...scriptArguments: string[]): Guardian {
+  const watcher = Bun.spawn(["sh", "-c", script, "guardian", ...scriptArguments], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
     cwd: "/",

@@ -15,6 +15,7 @@ export const REFUSED_PROPERTIES: Readonly<Record<string, string>> = {
   "request.required.acks": "an acknowledged record must survive the loss of a broker",
   "transactional.id": "the producer uses no transactions, and none would ever be committed",
   "delivery.report.only.error": "what was acknowledged could not be counted",
+  "check.crcs": "librdkafka passes over a batch that fails the check, and its records would be lost",
   "group.id": "set KAFKA_CONSUMER_GROUP instead",
   "bootstrap.servers": "set KAFKA_BOOTSTRAP_SERVERS instead",
   "metadata.broker.list": "set KAFKA_BOOTSTRAP_SERVERS instead",

@@ -33,6 +33,8 @@ export class Deliveries {
   acknowledged = 0;
   /** Records that were refused, by the client at once or by the broker later. */
   failed = 0;
+  /** Those of them that the client had taken into its queue. */
+  failedAfterSending = 0;
   /** The reason of the last failure. */
   lastFailure: { readonly code: number; readonly message: string } | undefined;
 
@@ -52,7 +54,7 @@ export class Deliveries {
 
   /** Sent, and neither acknowledged nor failed yet. */
   get outstanding(): number {
-    return this.sent - this.acknowledged - this.#failedAfterSending;
+    return this.sent - this.acknowledged - this.failedAfterSending;
   }
 
   /** The opaque number for a record. @param bytes size of its value */
@@ -71,7 +73,7 @@ export class Deliveries {
 
   /** The client reports that records it had taken were not delivered. */
   onFailed({ code, message, count }: DeliveryFailure): void {
-    this.#failedAfterSending += count;
+    this.failedAfterSending += count;
     this.#fail(code, message, count);
   }
 
@@ -91,8 +93,6 @@ export class Deliveries {
     this.#newlyFailed = 0;
     return figures;
   }
-
-  #failedAfterSending = 0;
 
   #fail(code: number, message: string, count: number): void {
     this.failed += count;

@@ -17,7 +17,10 @@ export async function openInput(input: string): Promise<AsyncIterable<Uint8Array
   if (input === "-") return explained(input, Bun.stdin.stream());
   try {
     const file = await open(input, "r");
-    if ((await file.stat()).isDirectory()) throw new Error("it is a folder");
+    if ((await file.stat()).isDirectory()) {
+      await file.close();
+      throw new Error("it is a folder");
+    }
     return explained(input, chunksOf(file));
   } catch (error) {
     throw unreadable(input, error);
@@ -112,8 +115,8 @@ export class LineSplitter {
         `PRODUCER_INPUT: line ${number} is longer than ${this.#maxLineBytes} bytes, so these are no JSON lines`,
       );
     }
-    // A reader may reuse its buffer for the next chunk.
-    this.#parts.push(part.slice());
+    // A copy, since a reader may reuse its buffer for the next chunk; Buffer's own slice would be none.
+    this.#parts.push(new Uint8Array(part));
   }
 
   #keep(line: Uint8Array, lines: Uint8Array[]): void {

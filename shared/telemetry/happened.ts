@@ -40,6 +40,7 @@ export interface CommittedBatch {
   readonly deadLetters: readonly { readonly topic: string; readonly reason: string }[];
   readonly deltas: readonly HourDelta[];
   readonly createdHours: readonly string[];
+  readonly newUsers: number;
   readonly rawRows: number;
   /** Timestamps of the stored events, ms since 1970. */
   readonly storedAtMs: readonly number[];
@@ -76,16 +77,14 @@ export class WorkerTelemetry {
       recorder.add("events_failed_total", 1, reason, topic);
       recorder.add("dead_letter_events_total", 1, reason);
     }
-    let users = 0;
     for (const delta of batch.deltas) {
       recorder.add("events_processed_total", delta.totalEvents, delta.eventType);
       recorder.add("late_events_total", delta.lateEvents);
-      users += delta.newUserCandidates.length;
     }
     for (const eventType of batch.createdHours) recorder.add("aggregations_created_total", 1, eventType);
     recorder.add("db_inserts_total", batch.rawRows, "raw_events");
     recorder.add("db_inserts_total", batch.deltas.length, "hourly_aggregations");
-    recorder.add("db_inserts_total", users, "hourly_users");
+    recorder.add("db_inserts_total", batch.newUsers, "hourly_users");
     recorder.add("db_inserts_total", batch.deadLetters.length, "dead_letter_events");
     for (const atMs of batch.storedAtMs) {
       recorder.observe("event_age_at_commit_seconds", Math.max(0, batch.committedAtMs - atMs) / 1000);
@@ -119,7 +118,10 @@ export class WorkerTelemetry {
 
   stuckPeersEnded(backends: readonly number[]): void {
     this.#recorder.add("retries_total", backends.length, "stuck_peer");
-    this.#log.warn({ backends }, "ended sessions that sat in a transaction while their client was stopped or gone");
+    this.#log.warn(
+      { backends },
+      "ended sessions that sat in a transaction while their client was stopped or gone",
+    );
   }
 
   databaseConnected(backendPid: number): void {
@@ -154,8 +156,9 @@ export class WorkerTelemetry {
   beyondEnd(topic: string, partition: number, stored: number, end: number): void {
     this.#log.error(
       { topic, partition, stored, end },
-      "the stored offset lies past the end of the log: Kafka has lost records. This partition waits; if the topic was " +
-        "restored, delete its row from pipeline_offsets or set next_offset to where reading shall go on",
+      "the stored offset lies past the end of the log: Kafka has lost records that are stored here. This partition waits " +
+        "until its log has grown past that offset. A topic that is deleted and made anew is read from its beginning; " +
+        "do not edit pipeline_offsets, or its account no longer holds",
     );
   }
 
@@ -186,6 +189,9 @@ export class WorkerTelemetry {
   #logDeadLetters(letters: CommittedBatch["deadLetters"]): void {
     const reasons: Record<string, number> = {};
     for (const { reason } of letters) reasons[reason] = (reasons[reason] ?? 0) + 1;
-    this.#log.warn({ deadLetters: letters.length, reasons }, "records that can never be stored went to the dead letters");
+    this.#log.warn(
+      { deadLetters: letters.length, reasons },
+      "records that can never be stored went to the dead letters",
+    );
   }
 }

@@ -136,7 +136,6 @@ export const METRICS = { ...PRODUCER_METRICS, ...CONSUMER_METRICS, ...COMMON_MET
 
 export type MetricName = keyof typeof METRICS;
 
-// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Object.keys forgets the names of a constant
 export const METRIC_NAMES = Object.keys(METRICS) as readonly MetricName[];
 
 /** Whose scrape it is. */

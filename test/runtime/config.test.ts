@@ -288,8 +288,8 @@ describe("workers", () => {
 describe("pass-through", () => {
   test("turns names into librdkafka's", () => {
     expect(
-      load({ KAFKA_CONFIG_SSL_CA_LOCATION: "/ca.pem", KAFKA_CONFIG_LINGER_MS: "1", KAFKA_CONFIG_DEBUG: "" }).kafka
-        .passThrough,
+      load({ KAFKA_CONFIG_SSL_CA_LOCATION: "/ca.pem", KAFKA_CONFIG_LINGER_MS: "1", KAFKA_CONFIG_DEBUG: "" })
+        .kafka.passThrough,
     ).toEqual({ "ssl.ca.location": "/ca.pem", "linger.ms": "1" });
   });
 

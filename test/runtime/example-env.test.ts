@@ -23,7 +23,9 @@ test("holds nothing but assignments, comments and blank lines", () => {
 });
 
 test("shows pass-through properties that are accepted as they stand", () => {
-  const shown = lines.map((line) => /^# (KAFKA_CONFIG_[A-Z_]+)=(.*)$/.exec(line)).filter((match) => match !== null);
+  const shown = lines
+    .map((line) => /^# (KAFKA_CONFIG_[A-Z_]+)=(.*)$/.exec(line))
+    .filter((match) => match !== null);
   expect(shown.length).toBeGreaterThan(2);
   const environment = Object.fromEntries(shown.map(([, name = "", value = ""]) => [name, value]));
   const { kafka } = loadConfig({ ...environment, KAFKA_CONFIG_SASL_PASSWORD_FILE: EXAMPLE }, "consumer");
@@ -40,8 +42,13 @@ test("copied to .env it changes nothing, as Bun itself reads it", () => {
     `import { loadConfig } from ${JSON.stringify(config)};
      console.log(JSON.stringify(loadConfig(process.env, "consumer", 4)));`,
   ).then(() => {
-    const run = Bun.spawnSync([process.execPath, script], { cwd: folder, env: { PATH: process.env["PATH"] } });
+    const run = Bun.spawnSync([process.execPath, script], {
+      cwd: folder,
+      env: { PATH: process.env["PATH"] },
+    });
     expect(run.stderr.toString()).toBe("");
-    expect(JSON.parse(run.stdout.toString())).toEqual(JSON.parse(JSON.stringify(loadConfig({}, "consumer", 4))));
+    expect(JSON.parse(run.stdout.toString())).toEqual(
+      JSON.parse(JSON.stringify(loadConfig({}, "consumer", 4))),
+    );
   });
 });

@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EmbeddedBroker, RequestKey } from "../../shared/kafka/embedded.ts";
+import { decode } from "../../shared/pipeline/decode.ts";
+import { isRejection } from "../../shared/pipeline/reject.ts";
+import { Program } from "../harness/process.ts";
+import { KafkaCluster } from "../harness/kafka.ts";
+import { clusterTest, kafkaTest } from "../harness/requirements.ts";
+import { sharedKafka } from "../harness/shared-kafka.ts";
+import { Member } from "../kafka/member.ts";
+import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded } from "../kafka/under-test.ts";
+
+const PRODUCER = "workers/producer.ts";
+const TOPIC_AUTHORIZATION_FAILED = 29;
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "event-pipeline-producer-"));
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function start(env: Record<string, string>, rest: { args?: string[]; input?: string } = {}): Program {
+  return Program.start(PRODUCER, {
+    env: { METRICS_PORT_PRODUCER: "0", HTTP_HOST: "127.0.0.1", ...env },
+    ...rest,
+  });
+}
+
+function on(
+  { bootstrapServers }: { bootstrapServers: string },
+  topic: string,
+  env: Record<string, string> = {},
+) {
+  return { KAFKA_BOOTSTRAP_SERVERS: bootstrapServers, KAFKA_TOPIC: topic, ...env };
+}
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+/** The figures of the last line. */
+function summaryOf(program: Program): Record<string, unknown> {
+  const line = program.stdout.split("\n").findLast((text) => text.includes('"msg":"finished"'));
+  return line === undefined ? {} : JSON.parse(line);
+}
+
+/** All records of the topic, once there are as many as expected and no more come. */
+async function read(kafka: KafkaUnderTest, topic: string, count: number) {
+  await using member = await Member.open(kafka, { topics: [topic] });
+  await member.until(`${count} records`, () => member.records.length >= count, { timeoutMs: 30_000 });
+  await Bun.sleep(200);
+  member.poll();
+  return member.records;
+}
+
+function numbered(count: number): string[] {
+  return Array.from(
+    { length: count },
+    (_, n) => `{"user_id":"user_${n % 50}","event_type":"type_${n % 3}","n":${n}}`,
+  );
+}
+
+describe("simulated events", () => {
+  onBoth("arrive as they were made, and are counted when acknowledged", async (kafka) => {
+    const topic = await kafka.createTopic(3);
+    await using program = start(on(kafka, topic, { PRODUCER_RATE: "2000", PRODUCER_USER_COUNT: "20" }));
+    const [, port] = await program.printed(/"port":(\d+)/);
+    const scrape = await program.metrics(Number(port), "some are acknowledged", (found) => {
+      return (found.value("events_produced_total") ?? 0) > 500;
+    });
+    expect(scrape.value("bytes_total", { direction: "out", source: "producer", topic })).toBe(
+      scrape.value("event_size_bytes_sum"),
+    );
+    expect(scrape.value("event_size_bytes_count")).toBe(scrape.value("events_produced_total"));
+    expect(scrape.value("kafka_produce_errors_total")).toBe(0);
+    expect(scrape.find("pipeline_build_info")).toHaveLength(1);
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+
+    program.signal("SIGINT");
+    expect(await program.exit()).toBe(0);
+    const { sent, acknowledged, failed, outstanding } = summaryOf(program);
+    expect({ failed, outstanding, acknowledged }).toEqual({ failed: 0, outstanding: 0, acknowledged: sent });
+    const records = await read(kafka, topic, Number(sent));
+    expect(records).toHaveLength(Number(sent));
+    const ids = new Set<unknown>();
+    for (const { key, value } of records) {
+      const bytes = Buffer.from(value ?? "");
+      const decoded = decode(bytes, 0, bytes.length);
+      if (isRejection(decoded)) throw new Error(decoded.error);
+      expect(decoded.value).toMatchObject({ user_id: key });
+      ids.add(/"event_id":"([^"]+)"/.exec(value ?? "")?.[1]);
+    }
+    expect(ids.size).toBe(records.length);
+  });
+
+  kafkaTest("go to the first of several topics, and a topic that is missing is created", async () => {
+    const kafka = await sharedKafka();
+    const topics = [1, 2].map((n) => `test-${n}-${crypto.randomUUID()}`);
+    const env = on(kafka, topics.join(), { PRODUCER_RATE: "200", KAFKA_TOPIC_PARTITIONS: "2" });
+    await using program = start(env);
+    const [, port] = await program.printed(/"port":(\d+)/);
+    await program.metrics(Number(port), "some are acknowledged", (found) => {
+      return (found.value("bytes_total", { topic: topics[0]! }) ?? 0) > 0;
+    });
+    program.signal("SIGTERM");
+    expect(await program.exit()).toBe(0);
+  });
+});
+
+describe("PRODUCER_INPUT", () => {
+  onBoth("publishes each line as it is, keyed by its user_id, and ends", async (kafka) => {
+    const topic = await kafka.createTopic(2);
+    const lines = [
+      Buffer.from('{"user_id":"ümlaut","event_type":"x","n":1e400}'),
+      Buffer.from('  {"user_id":"user_2"}\r'),
+      Buffer.from("not json"),
+      Buffer.from([0x7b, 0xff, 0xfe, 0x7d]),
+      Buffer.from('{"user_id":7}'),
+    ];
+    const path = await file(
+      "as-it-is.jsonl",
+      Buffer.concat(lines.flatMap((line) => [line, Buffer.from("\n\n")])),
+    );
+    await using program = start(on(kafka, topic, { PRODUCER_INPUT: path }));
+    expect(await program.exit()).toBe(0);
+    expect(summaryOf(program)).toMatchObject({
+      sent: 5,
+      acknowledged: 5,
+      failed: 0,
+      outstanding: 0,
+      blankLines: 5,
+    });
+    const records = await read(kafka, topic, 5);
+    const pairs = records.map(({ key, value }) => [value, key] as const);
+    expect(new Map(pairs)).toEqual(
+      new Map(lines.map((line, n) => [line.toString(), ["ümlaut", "user_2"][n]] as const)),
+    );
+    expect(pairs).toHaveLength(5);
+  });
+
+  onEmbedded("reads standard input", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    await using program = start(on(kafka, topic, { PRODUCER_INPUT: "-" }), {
+      input: numbered(300).join("\n"),
+    });
+    expect(await program.exit()).toBe(0);
+    expect((await read(kafka, topic, 300)).map(({ value }) => value)).toEqual(numbered(300));
+  });
+
+  onBoth("is slowed down by a full queue and loses nothing, in order", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const lines = numbered(20_000);
+    const env = {
+      PRODUCER_INPUT: await file("full-queue.jsonl", lines.join("\n")),
+      KAFKA_CONFIG_QUEUE_BUFFERING_MAX_MESSAGES: "50",
+    };
+    await using program = start(on(kafka, topic, env));
+    expect(await program.exit(60_000)).toBe(0);
+    expect((await read(kafka, topic, lines.length)).map(({ value }) => value)).toEqual(lines);
+  });
+
+  onEmbedded("outlasts an outage, delivering all of it", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const lines = numbered(3000);
+    const env = { PRODUCER_INPUT: await file("outage.jsonl", lines.join("\n")), PRODUCER_RATE: "1000" };
+    await using program = start(on(kafka, topic, env));
+    const [, port] = await program.printed(/"port":(\d+)/);
+    const acknowledged = (least: number) =>
+      program.metrics(Number(port), `${least} acknowledged`, (found) => {
+        return (found.value("events_produced_total") ?? 0) >= least;
+      });
+    await acknowledged(300);
+    kafka.embedded!.setDown();
+    await Bun.sleep(1500); // the lines that go meanwhile wait in the queue
+    const before = (await acknowledged(300)).value("events_produced_total")!;
+    expect(before).toBeLessThan(3000);
+    kafka.embedded!.setUp();
+    expect(await program.exit()).toBe(0);
+    expect(summaryOf(program)).toMatchObject({ sent: 3000, acknowledged: 3000, failed: 0 });
+    expect((await read(kafka, topic, 3000)).map(({ value }) => value)).toEqual(lines);
+  });
+
+  onBoth("a line that is too large fails alone, is reported, and makes the exit code 1", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const huge = `{"filler":"${"x".repeat(2_000_000)}"}`;
+    const env = { PRODUCER_INPUT: await file("huge.jsonl", ["first", huge, "last"].join("\n")) };
+    await using program = start(on(kafka, topic, env));
+    expect(await program.exit()).toBe(1);
+    expect(summaryOf(program)).toMatchObject({ sent: 2, acknowledged: 2, failed: 1, outstanding: 0 });
+    expect(program.output).toMatch(/MSG_SIZE_TOO_LARGE/);
+    expect((await read(kafka, topic, 2)).map(({ value }) => value)).toEqual(["first", "last"]);
+  });
+
+  onEmbedded("stopped before its end makes the exit code 1", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const env = {
+      PRODUCER_INPUT: await file("stopped.jsonl", numbered(1000).join("\n")),
+      PRODUCER_RATE: "50",
+    };
+    await using program = start(on(kafka, topic, env));
+    await program.printed(/"producing"/);
+    program.signal("SIGTERM");
+    expect(await program.exit()).toBe(1);
+    expect(program.output).toContain("before the end of PRODUCER_INPUT");
+    expect(summaryOf(program)["outstanding"]).toBe(0);
+  });
+});
+
+describe("what cannot work is one sentence", () => {
+  test("help is no error, a wrong argument and wrong configuration are exit code 2", async () => {
+    await using help = start({}, { args: ["--help"] });
+    expect(await help.exit()).toBe(0);
+    expect(help.stdout).toContain("PRODUCER_RATE");
+    await using wrong = start({}, { args: ["--fast"] });
+    expect(await wrong.exit()).toBe(2);
+    expect(wrong.stderr).toContain("--fast");
+    await using misconfigured = start({ PRODUCER_RATE: "fast", KAFKA_CONFIG_ACKS: "1" });
+    expect(await misconfigured.exit()).toBe(2);
+    expect(misconfigured.stderr.trim().split("\n")).toHaveLength(2);
+  });
+
+  test("a missing input, a taken port", async () => {
+    const path = join(folder, "missing.jsonl");
+    await using missing = start({ PRODUCER_INPUT: path });
+    expect(await missing.exit()).toBe(1);
+    expect(missing.stderr).toBe(`PRODUCER_INPUT=${path} cannot be read: there is no such file\n`);
+    const taken = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+    await using blocked = start({ METRICS_PORT_PRODUCER: `${taken.port}` });
+    expect(await blocked.exit()).toBe(1);
+    expect(blocked.stderr).toBe(
+      `port ${taken.port} on 127.0.0.1 is taken by another program: set METRICS_PORT_PRODUCER to a free port\n`,
+    );
+    await taken.stop();
+  });
+
+  onEmbedded("a topic that this user may not write to", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    kafka.embedded!.failRequests(RequestKey.produce, Array<number>(1000).fill(TOPIC_AUTHORIZATION_FAILED));
+    await using program = start(on(kafka, topic, { PRODUCER_RATE: "10" }));
+    expect(await program.exit(15_000)).toBe(1);
+    expect(program.stderr).toBe(`topic ${topic} cannot be written: Broker: Topic authorization failed\n`);
+  });
+
+  onEmbedded("a broker that stays away while it drains: a second signal ends it at once", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    await using program = start(on(kafka, topic, { PRODUCER_RATE: "500" }));
+    const [, port] = await program.printed(/"port":(\d+)/);
+    await program.metrics(Number(port), "one is acknowledged", (found) => {
+      return (found.value("events_produced_total") ?? 0) > 0;
+    });
+    kafka.embedded!.setDown();
+    await Bun.sleep(300);
+    program.signal("SIGINT");
+    await program.printed(/waiting for the last acknowledgements/);
+    await Bun.sleep(300);
+    program.signal("SIGINT");
+    expect(await program.exit(5000)).toBe(1);
+    expect(program.stderr).toContain("SIGINT again");
+  });
+});
+
+/** Each of these waits for its deadline, so they wait together. */
+clusterTest(
+  "within 30 s: a wrong address, a topic without enough replicas, a broker that stays away while it drains",
+  async () => {
+    await using kafka = await KafkaCluster.start({ brokers: 3 });
+    const unwritable = "needs-three";
+    await kafka.createTopic(unwritable, { properties: { "min.insync.replicas": "3" } });
+    await kafka.kill(2, "SIGKILL");
+    await using mock = await EmbeddedBroker.start({
+      libraryPath,
+      brokers: 1,
+      topics: [{ name: "t", partitions: 1 }],
+    });
+    await using wrong = start({ KAFKA_BOOTSTRAP_SERVERS: "127.0.0.1:1" });
+    await using short = start(on(kafka, unwritable, { PRODUCER_RATE: "10" }));
+    await using left = start(on(mock, "t", { PRODUCER_RATE: "500" }));
+    const [, port] = await left.printed(/"port":(\d+)/);
+    await left.metrics(Number(port), "one is acknowledged", (found) => {
+      return (found.value("events_produced_total") ?? 0) > 0;
+    });
+    mock.setDown();
+    await Bun.sleep(500);
+    left.signal("SIGTERM");
+    const codes = await Promise.all([wrong.exit(30_000), short.exit(30_000), left.exit(40_000)]);
+    expect(codes).toEqual([1, 1, 1]);
+    expect(wrong.stderr).toMatch(/^no Kafka broker answers at 127\.0\.0\.1:1 [^\n]*\n$/);
+    expect(short.stderr).toMatch(
+      /^topic \S+ cannot be written: no record was acknowledged within 20 s [^\n]*\n$/,
+    );
+    expect(short.stderr).toContain("min.insync.replicas");
+    expect(Number(summaryOf(left)["outstanding"])).toBeGreaterThan(0);
+    expect(left.output).toContain("not everything was delivered");
+  },
+  120_000,
+);

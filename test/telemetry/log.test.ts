@@ -1,0 +1,107 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { makeLogger } from "../../shared/telemetry/log.ts";
+import { OccasionalLog } from "../../shared/telemetry/occasional-log.ts";
+
+const LOG = JSON.stringify(resolve(import.meta.dir, "../../shared/telemetry/log.ts"));
+
+function parsed(line: string): Record<string, unknown> {
+  return JSON.parse(line);
+}
+
+function collect() {
+  const lines: Record<string, unknown>[] = [];
+  const destination = {
+    write(text: string) {
+      for (const line of text.trim().split("\n")) lines.push(parsed(line));
+    },
+  };
+  return { lines, destination };
+}
+
+test("a line is JSON with level, time, program and what was given", () => {
+  const { lines, destination } = collect();
+  const log = makeLogger("consumer", "info", { destination, bindings: { worker: 3 } });
+  log.debug("unheard");
+  log.warn({ topic: "t", partition: 1 }, "paused");
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toMatchObject({
+    level: "warn",
+    name: "consumer",
+    worker: 3,
+    topic: "t",
+    partition: 1,
+    msg: "paused",
+  });
+  expect(lines[0]?.["time"]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+});
+
+test("an error shows what it says and not what drivers attach to it", () => {
+  const { lines, destination } = collect();
+  const error = Object.assign(new Error("refused", { cause: new Error("inner") }), {
+    code: "23505",
+    detail: "Key (event_id)=(secret-payload) already exists.",
+    parameters: ["secret-payload"],
+  });
+  makeLogger("x", "info", { destination }).error({ err: error }, "failed");
+  expect(JSON.stringify(lines)).not.toContain("secret-payload");
+  expect(lines[0]?.["err"]).toMatchObject({
+    type: "Error",
+    message: "refused",
+    code: "23505",
+    cause: { message: "inner" },
+  });
+});
+
+test("lines of main and worker threads arrive whole, all of them, though the process ends at once", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "pipeline-log-"));
+  const filler = '"x".repeat(200)';
+  writeFileSync(
+    join(folder, "worker.ts"),
+    `import { makeLogger } from ${LOG};
+     const log = makeLogger("p", "info", { bindings: { worker: 1 } });
+     for (let n = 0; n < 500; n++) log.info({ n, filler: ${filler} }, "line");
+     postMessage("done");`,
+  );
+  writeFileSync(
+    join(folder, "main.ts"),
+    `import { makeLogger } from ${LOG};
+     const log = makeLogger("p", "info");
+     const worker = new Worker(new URL("worker.ts", import.meta.url));
+     const done = new Promise((resolve) => { worker.onmessage = resolve; });
+     for (let n = 0; n < 500; n++) log.info({ n, filler: ${filler} }, "line");
+     await done;
+     log.info("last");
+     process.exit(0);`,
+  );
+  const program = Bun.spawn([process.execPath, join(folder, "main.ts")], { stdout: "pipe" });
+  const lines = (await program.stdout.text()).trim().split("\n");
+  const messages = lines.map(parsed);
+  expect(messages).toHaveLength(1001);
+  expect(messages.filter((message) => message["worker"] === 1)).toHaveLength(500);
+  expect(messages.at(-1)?.["msg"]).toBe("last");
+});
+
+test("what happens all the time is said once, then with its count", () => {
+  const { lines, destination } = collect();
+  let now = 0;
+  const occasional = new OccasionalLog(makeLogger("x", "info", { destination }), () => now);
+  for (let n = 0; n < 1000; n++) occasional.warn("not delivered", { code: 10 });
+  expect(lines).toHaveLength(1);
+  now = 10_000;
+  occasional.warn("not delivered", { code: 10 }, 5);
+  expect(lines.at(-1)).toMatchObject({ count: 1004, code: 10, msg: "not delivered" });
+  occasional.warn("not delivered", { code: 10 });
+  occasional.flush();
+  occasional.flush();
+  expect(lines.map(({ count }) => count)).toEqual([1, 1004, 1]);
+});
+
+test("any number of different texts stays a bounded number of lines", () => {
+  const { lines, destination } = collect();
+  const occasional = new OccasionalLog(makeLogger("x", "info", { destination }), () => 0);
+  for (let n = 0; n < 1000; n++) occasional.warn(`trouble ${n}`);
+  expect(lines.length).toBeLessThanOrEqual(51);
+});
