@@ -12,11 +12,12 @@ export function reportCommit(
   committedAtMs: number,
 ): void {
   telemetry.batchCommitted({
-    records: batch.records,
+    records: [...batch.spans.values()].reduce((sum, { consumed }) => sum + consumed, 0),
     spans: [...batch.spans.values()],
     deadLetters: batch.rejections(),
     deltas: report.deltas,
     createdHours: report.createdHours,
+    newUsers: report.newUsers,
     rawRows: report.rawRows,
     storedAtMs: report.stored.map(({ event }) => event.timestampMs),
     committedAtMs,

@@ -2,8 +2,10 @@
 
 import { startHttpServer } from "../shared/http/server.ts";
 import { ensureTopics } from "../shared/kafka/admin.ts";
+import { Client } from "../shared/kafka/client.ts";
+import { loadLibrary } from "../shared/kafka/library.ts";
 import { prepareNativeLibrary } from "../shared/kafka/native.ts";
-import { adminSettings } from "../shared/kafka/settings.ts";
+import { adminSettings, consumerSettings } from "../shared/kafka/settings.ts";
 import { describeConfig, loadConfig } from "../shared/runtime/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
@@ -26,7 +28,9 @@ async function main(stop: StopSignal): Promise<number> {
   const args = process.argv.slice(2);
   if (args.length > 0) {
     const isHelp = args.length === 1 && (args[0] === "--help" || args[0] === "-h");
-    (isHelp ? process.stdout : process.stderr).write(isHelp ? HELP : `unknown argument: ${args.join(" ")}\n\n${HELP}`);
+    (isHelp ? process.stdout : process.stderr).write(
+      isHelp ? HELP : `unknown argument: ${args.join(" ")}\n\n${HELP}`,
+    );
     return isHelp ? 0 : 2;
   }
   const config = loadConfig(process.env, "consumer");
@@ -51,24 +55,29 @@ async function main(stop: StopSignal): Promise<number> {
   log.info({ port: server.port }, "serving /metrics, /healthz and /readyz");
 
   const libraryPath = await prepareNativeLibrary((line) => log.info(line));
-  setConstantMetrics(metrics, config.monitoring, libraryVersion(libraryPath));
+  setConstantMetrics(metrics, config.monitoring, loadLibrary(libraryPath).version);
+  // Properties that the workers' clients would refuse are told now, once, and before anything is waited for.
+  Client.create(libraryPath, "consumer", consumerSettings(config.kafka), 0).destroy();
 
   const database = new MainDatabase(config, log, metrics);
   resources.defer("the connection to PostgreSQL", 3000, () => database.close());
-  if (!(await database.prepare(stop))) return 0;
-  const topics = await ensureTopics({
-    libraryPath,
-    settings: adminSettings(config.kafka),
-    topics: config.kafka.topics,
-    partitions: config.kafka.partitions,
-    replicationFactor: config.kafka.replicationFactor,
-    deadlineMs: 20_000,
-  });
+  // Also a server that takes the connection and answers nothing shall not hold up the end.
+  if (!(await stop.orStopped(database.prepare(stop)))) return 0;
+  const topics = await stop.orStopped(
+    ensureTopics({
+      libraryPath,
+      settings: adminSettings(config.kafka),
+      topics: config.kafka.topics,
+      partitions: config.kafka.partitions,
+      replicationFactor: config.kafka.replicationFactor,
+      deadlineMs: 20_000,
+    }),
+  );
+  if (topics === undefined) return 0;
   log.info(
     { topics: topics.map(({ topic, partitions }) => `${topic} (${partitions.length} partitions)`) },
     "reading from Kafka",
   );
-  if (stop.isRequested) return 0;
 
   supervisor = new Supervisor(config, libraryPath, log, metrics);
   const housekeeping = setInterval(
@@ -83,12 +92,14 @@ async function main(stop: StopSignal): Promise<number> {
     }),
   ]);
   clearInterval(housekeeping);
-  const late = await supervisor.drain();
-  if (late.length > 0) log.error({ workers: late }, "these workers did not drain in time; what they held is read again");
-  await database.housekeep(sampleMetrics(metrics));
+  const problems = await supervisor.drain();
+  for (const problem of problems) log.error(problem);
+  // A database that answers nothing would hold up the end.
+  if (problems.length === 0) await database.housekeep(sampleMetrics(metrics));
   log.info(totals(metrics), "stopped");
   if (failure !== undefined) throw new FatalError(failure);
-  return late.length > 0 ? 1 : 0;
+  if (problems.length > 0) throw new FatalError(problems.join("; "));
+  return 0;
 }
 
 await runProgram(main);

@@ -27,7 +27,9 @@ export function diagnose(error: unknown): Diagnosis {
   if (error instanceof FatalError || error instanceof ConfigurationError) {
     return { cause: "delivery", message: error.message, isFatal: true };
   }
-  const kind = classify(error);
+  const found = classify(error);
+  // Records refused for their content have become dead letters by now: what is still refused is no record's fault.
+  const kind = found === "content" ? "schema" : found;
   if (kind === "bug") return { cause: "delivery", message: errorMessage(error), isFatal: true };
   return { cause: kind, message: `${describeFault(error)}: ${adviceFor(kind)}`, isFatal: false };
 }

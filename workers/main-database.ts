@@ -80,7 +80,8 @@ export class MainDatabase {
     } catch (error) {
       const kind = classify(error);
       this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
-      if (!this.#isFailing) this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
+      if (!this.#isFailing)
+        this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
       this.#isFailing = true;
     }
   }

@@ -47,7 +47,8 @@ export function setConstantMetrics(
 
 /** What this process did, for its last line. */
 export function totals(metrics: MetricsRegistry): Record<string, number> {
-  const sum = (name: CounterName): number => metrics.values(name).reduce((total, { value }) => total + value, 0);
+  const sum = (name: CounterName): number =>
+    metrics.values(name).reduce((total, { value }) => total + value, 0);
   return {
     consumed: sum("events_consumed_total"),
     stored: sum("events_processed_total"),

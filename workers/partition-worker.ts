@@ -9,7 +9,7 @@
 // database was believed to hold, wait a little, read the stored offsets, fetch from there.
 
 import type { TopicPartition } from "../shared/event.ts";
-import { Assignment, type OwnedPartition } from "../shared/kafka/assignment.ts";
+import { Assignment } from "../shared/kafka/assignment.ts";
 import { type ConsumerEvent, KafkaConsumer } from "../shared/kafka/consumer.ts";
 import { consumerSettings } from "../shared/kafka/settings.ts";
 import { Batch } from "../shared/pipeline/batch.ts";
@@ -18,14 +18,14 @@ import { Backoff } from "../shared/runtime/backoff.ts";
 import type { Config } from "../shared/runtime/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { WakeSignal } from "../shared/runtime/wake-signal.ts";
-import { assertStillOurs, endStuckPeers } from "../shared/store/group.ts";
-import { enterPartitions, offsetKey, readOffsets, skipGap } from "../shared/store/offsets.ts";
+import { endStuckPeers } from "../shared/store/group.ts";
 import { Session } from "../shared/store/postgres.ts";
 import { Store } from "../shared/store/transaction.ts";
 import type { ResyncCause, WorkerTelemetry } from "../shared/telemetry/happened.ts";
 import { reportCommit } from "./commit-report.ts";
 import type { WorkerStatus } from "./messages.ts";
 import { diagnose } from "./diagnosis.ts";
+import { LogPositions } from "./log-positions.ts";
 import { ResyncNeeded } from "./resync.ts";
 
 /** A batch is committed this long after its first record, however small it is. */
@@ -40,6 +40,8 @@ const WATCH_INTERVAL_MS = 2000;
 /** A peer that has sat in a transaction this long, waiting for its own client, is ended when it blocks us. */
 const STUCK_PEER_SECONDS = 5;
 const CLOSE_DEADLINE_MS = 5000;
+/** Of the topic and of the group. Before anything was read no waiting helps; later it may be a change in progress. */
+const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 30]);
 
 /** A session and what was believed through it; both go together. */
 interface Connection {
@@ -53,6 +55,7 @@ export class PartitionWorker {
   readonly #kafka: KafkaConsumer;
   readonly #onCommitted: () => void;
   readonly #assignment = new Assignment();
+  readonly #positions: LogPositions;
   readonly #signal = new WakeSignal();
   readonly #backoff = new Backoff(100, 5000);
   readonly #spareBlock = new RecordBlock(16, 1024);
@@ -61,14 +64,16 @@ export class PartitionWorker {
   #empty: Batch;
   /** When the transaction in flight began, ms of the monotonic clock. */
   #inFlightSinceMs: number | undefined;
+  /** True from the hand-over of a batch until its COMMIT is answered. */
+  #isUncommitted = false;
   /** True while fetching is stopped because a transaction takes long. */
   #isStalled = false;
   /** A revocation that waits for the transaction in flight. */
   #pendingRevoke: { readonly partitions: readonly TopicPartition[]; readonly timer: Timer } | undefined;
   /** What went wrong outside of `run`, for it to take care of. */
   #fault: Error | undefined;
-  #topicIds = new Map<string, string>();
   #hasJoined = false;
+  #hasFetched = false;
   #isDraining = false;
   #pausedSinceMs: number | undefined;
   #paused: { readonly cause: ResyncCause; readonly message: string } | undefined;
@@ -85,6 +90,7 @@ export class PartitionWorker {
     this.#config = config;
     this.#telemetry = telemetry;
     this.#kafka = kafka;
+    this.#positions = new LogPositions(config.kafka, kafka, this.#assignment, telemetry);
     this.#building = new Batch(config.consumer.batchSize);
     this.#empty = new Batch(config.consumer.batchSize);
   }
@@ -157,7 +163,7 @@ export class PartitionWorker {
         state: owned.state.kind,
         storedOffset: owned.lastStored,
         endOffset: owned.end,
-        lag: this.#lagOf(owned),
+        lag: this.#positions.lagOf(owned),
       })),
     };
   }
@@ -174,12 +180,12 @@ export class PartitionWorker {
     if (session.isLost) throw new ResyncNeeded("connection", "PostgreSQL has closed the connection");
     if (!this.#isDraining) {
       if (this.#assignment.in("awaiting_offset").length > 0) {
-        await this.#placePartitions(session);
+        await this.#place(session);
         return;
       }
       // What was read before the log's bounds were hit is committed first: the stored offset is exact then.
       if (this.#building.isEmpty && this.#assignment.in("out_of_range").length > 0) {
-        await this.#settleOutOfRange(session);
+        await this.#positions.settleOutOfRange(session);
         return;
       }
     }
@@ -214,72 +220,14 @@ export class PartitionWorker {
     return this.#building.openedAtMs + BATCH_LINGER_MS - performance.now();
   }
 
-  /** Reads where the partitions that have no offset begin, and starts fetching them there. */
-  async #placePartitions(session: Session): Promise<void> {
-    this.#topicIds = await this.#kafka.topicIds(this.#config.kafka.topics);
-    const awaiting = this.#assignment.in("awaiting_offset").flatMap((owned) => {
-      const topicId = this.#topicIds.get(owned.topic);
-      return topicId === undefined ? [] : [{ owned, topic: owned.topic, partition: owned.partition, topicId }];
-    });
-    if (awaiting.length === 0) {
-      // A topic that was just made, or just deleted, has no id for a moment.
-      throw new ResyncNeeded("kafka", `Kafka knows no topic ${this.#config.kafka.topics.join(", ")} (yet)`);
+  async #place(session: Session): Promise<void> {
+    if (!(await this.#positions.place(session))) {
+      // Some have no beginning to be had yet; the others need not wait for them.
+      await this.#signal.wait(PUMP_INTERVAL_MS);
+      return;
     }
-    await session.run((sql) => assertStillOurs(sql, this.#config.kafka.consumerGroup));
-    let offsets = await session.run((sql) => readOffsets(sql, awaiting));
-    const unknown = awaiting.filter((key) => !offsets.has(offsetKey(key)));
-    if (unknown.length > 0) {
-      const beginnings = await this.#kafka.listOffsets(unknown, "beginning");
-      const starts = unknown.flatMap(({ topic, topicId, partition }, index) => {
-        const nextOffset = beginnings[index];
-        return nextOffset === undefined ? [] : [{ topic, topicId, partition, nextOffset }];
-      });
-      await session.run((sql) => enterPartitions(sql, starts));
-      offsets = await session.run((sql) => readOffsets(sql, awaiting));
-    }
-    const placed = awaiting.flatMap(({ owned, ...key }) => {
-      const stored = offsets.get(offsetKey(key));
-      // It may have been revoked, and even assigned anew, while the offsets were read.
-      const isCurrent = this.#assignment.get(owned.slot) === owned && owned.state.kind === "awaiting_offset";
-      return stored === undefined || !isCurrent ? [] : [this.#assignment.place(owned, key.topicId, stored)];
-    });
-    if (placed.length === 0) throw new ResyncNeeded("kafka", "Kafka does not say where the partitions begin");
-    this.#kafka.fetch(placed);
     // With offsets everything flows again, unless it is the batches themselves that fail.
     if (this.#paused?.cause !== "schema" && this.#paused?.cause !== "content") this.#resume();
-  }
-
-  /** Looks at the bounds of logs that do not hold the offset that was asked for. */
-  async #settleOutOfRange(session: Session): Promise<void> {
-    const lost = this.#assignment.in("out_of_range");
-    await this.#assertSameTopics();
-    const beginnings = await this.#kafka.listOffsets(lost, "beginning");
-    const ends = await this.#kafka.listOffsets(lost, "end");
-    for (const [index, owned] of lost.entries()) {
-      const beginning = beginnings[index];
-      const end = ends[index];
-      const { state } = owned;
-      if (state.kind !== "out_of_range" || this.#assignment.get(owned.slot) !== owned) continue;
-      if (beginning === undefined || end === undefined) {
-        throw new ResyncNeeded("kafka", `${owned.topic}[${owned.partition}]: Kafka does not say where it begins and ends`);
-      }
-      if (state.stored > end) {
-        this.#assignment.isBeyondEnd(owned);
-        this.#telemetry.beyondEnd(owned.topic, owned.partition, state.stored, end);
-        continue;
-      }
-      const start = Math.max(state.stored, beginning);
-      if (start > state.stored) {
-        const from = { ...owned, topicId: state.topicId, nextOffset: state.stored };
-        if (!(await session.run((sql) => skipGap(sql, from, start)))) {
-          throw new ResyncNeeded("fence", `${owned.topic}[${owned.partition}]: the stored offset was moved by another worker`);
-        }
-        this.#telemetry.gapSkipped(owned.topic, owned.partition, state.stored, start);
-      }
-      if (this.#assignment.get(owned.slot) === owned) {
-        this.#kafka.fetch([this.#assignment.place(owned, state.topicId, start)]);
-      }
-    }
   }
 
   async #commit({ session, store }: Connection): Promise<void> {
@@ -288,8 +236,10 @@ export class PartitionWorker {
     this.#building = this.#empty;
     for (const [slot, { to }] of batch.spans) this.#assignment.handedOver(slot, to);
     this.#inFlightSinceMs = performance.now();
+    this.#isUncommitted = true;
     try {
       const report = await store.commit(batch);
+      this.#isUncommitted = false;
       for (const [slot, { to }] of batch.spans) this.#assignment.committed(slot, to);
       reportCommit(this.#telemetry, batch, report, session.now());
       this.#onCommitted();
@@ -316,12 +266,20 @@ export class PartitionWorker {
   async #resync(error: unknown): Promise<void> {
     const { cause, message, isFatal } = diagnose(error);
     if (isFatal) throw error instanceof FatalError ? error : new FatalError(message, { cause: error });
+    const isDropping = this.#isUncommitted || !this.#building.isEmpty;
+    this.#isUncommitted = false;
     this.#fault = undefined;
     this.#building.clear();
     this.#kafka.stop(this.#assignment.all());
     this.#assignment.resync();
     this.#isStalled = false;
-    if (this.#isDraining) return;
+    if (this.#isDraining) {
+      // Nothing is lost, but whoever asked for a drain shall know that this was none.
+      if (isDropping && cause === "connection") {
+        throw new FatalError(`what was read could not be committed, and is read again: ${message}`);
+      }
+      return;
+    }
     this.#pausedSinceMs ??= performance.now();
     this.#paused = { cause, message };
     await this.#renewConnection(cause);
@@ -370,12 +328,8 @@ export class PartitionWorker {
   #endStall(): void {
     if (!this.#isStalled) return;
     this.#isStalled = false;
-    this.#fetchOn(this.#assignment.all());
-  }
-
-  #fetchOn(partitions: readonly OwnedPartition[]): void {
     this.#kafka.fetch(
-      partitions.flatMap(({ slot, topic, partition, state }) => {
+      this.#assignment.in("fetching").flatMap(({ slot, topic, partition, state }) => {
         if (state.kind !== "fetching") return [];
         return [{ topic, partition, offset: this.#building.spans.get(slot)?.to ?? state.next }];
       }),
@@ -407,8 +361,11 @@ export class PartitionWorker {
   /** Decodes what was added to the batch that is being built. @returns how many records that were */
   #readBlock(): number {
     const batch = this.#building;
-    const added = batch.block.count - batch.records;
+    const first = batch.records;
+    const added = batch.block.count - first;
     if (added === 0) return 0;
+    this.#hasFetched = true;
+    this.#countFetched(batch.block, first);
     if (batch.isEmpty) {
       batch.open(
         {
@@ -427,6 +384,15 @@ export class PartitionWorker {
     return added;
   }
 
+  #countFetched({ slot, count }: RecordBlock, first: number): void {
+    // Records come in runs of one partition.
+    for (let record = first; record < count; ) {
+      const start = record;
+      while (record < count && slot[record] === slot[start]) record++;
+      this.#telemetry.recordsFetched(this.#kafka.topicPartition(slot[start]!).topic, record - start);
+    }
+  }
+
   #onKafkaEvent(event: ConsumerEvent): void {
     switch (event.kind) {
       case "assign":
@@ -441,6 +407,11 @@ export class PartitionWorker {
       case "error":
         this.#telemetry.kafkaError(event.name, event.message);
         if (event.fatal) throw new FatalError(`Kafka: ${event.message}`);
+        if (!this.#hasFetched && AUTHORIZATION_FAILED.has(event.code)) {
+          throw new FatalError(
+            `Kafka does not let this user read ${this.#config.kafka.topics.join(", ")} as group "${this.#config.kafka.consumerGroup}": ${event.message}`,
+          );
+        }
         return undefined;
       case "committed":
         if (event.error !== undefined) this.#telemetry.offsetCommitFailed(event.error);
@@ -490,12 +461,8 @@ export class PartitionWorker {
       const { topic, partition } = this.#kafka.topicPartition(slot);
       this.#telemetry.lag(topic, partition, undefined);
     }
+    this.#building.drop(slots);
     this.#kafka.answerRevoke();
-    if (!slots.some((slot) => this.#building.spans.has(slot))) return;
-    // The batch cannot be taken apart; what it holds of the others is fetched again.
-    const others = [...this.#building.spans.keys()].flatMap((slot) => this.#assignment.get(slot) ?? []);
-    this.#building.clear();
-    if (!this.#isStalled && !this.#isDraining) this.#fetchOn(others);
   }
 
   /** Every few seconds: how far the logs reach, and whether the topics are still the same. */
@@ -503,20 +470,8 @@ export class PartitionWorker {
     if (this.#isWatching || this.#isDraining) return;
     this.#isWatching = true;
     try {
-      const partitions = this.#assignment.all();
-      const ends = await this.#kafka.listOffsets(partitions, "end");
-      for (const [index, owned] of partitions.entries()) {
-        if (this.#assignment.get(owned.slot) !== owned) continue;
-        owned.end = ends[index] ?? owned.end;
-        this.#telemetry.lag(owned.topic, owned.partition, this.#lagOf(owned));
-        const { state } = owned;
-        // The log has grown past the offset that it did not reach: look again.
-        if (state.kind === "beyond_end" && owned.end !== undefined && owned.end >= state.stored) {
-          this.#kafka.fetch([this.#assignment.place(owned, state.topicId, state.stored)]);
-        }
-      }
-      this.#telemetry.pausedPartitions(partitions.filter(({ state }) => state.kind !== "fetching").length);
-      await this.#assertSameTopics();
+      await this.#positions.look();
+      await this.#positions.assertSameTopics();
     } catch (error) {
       if (error instanceof ResyncNeeded) {
         this.#fault ??= error;
@@ -527,26 +482,6 @@ export class PartitionWorker {
     } finally {
       this.#isWatching = false;
     }
-  }
-
-  /** @throws ResyncNeeded where a topic was deleted and made anew under its name */
-  async #assertSameTopics(): Promise<void> {
-    const current = await this.#kafka.topicIds(this.#config.kafka.topics);
-    for (const { topic, state } of this.#assignment.all()) {
-      const id = current.get(topic);
-      if (state.kind === "awaiting_offset" || id === undefined || id === state.topicId) continue;
-      throw new ResyncNeeded(
-        "topic_changed",
-        `topic ${topic} was deleted and made anew (id ${state.topicId}, now ${id}); reading it from its beginning`,
-      );
-    }
-  }
-
-  /** Records that are not stored yet. Control records end up below the position, and are no lag. */
-  #lagOf(owned: OwnedPartition): number | undefined {
-    if (owned.end === undefined || owned.lastStored === undefined) return undefined;
-    const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
-    return Math.max(0, owned.end - Math.max(position, owned.lastStored));
   }
 }
 

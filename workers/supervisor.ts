@@ -23,6 +23,7 @@ export class Supervisor {
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
   readonly #fail: (reason: string) => void;
+  readonly #drainProblems: string[] = [];
   #isDraining = false;
 
   constructor(config: Config, libraryPath: string, log: Logger, metrics: MetricsRegistry) {
@@ -43,7 +44,8 @@ export class Supervisor {
       const problems: string[] = [];
       if (!status.hasDatabase) problems.push(`worker ${worker} has no connection to PostgreSQL`);
       if (!status.hasJoined) problems.push(`worker ${worker} has not joined the consumer group`);
-      if (status.pausedBecause !== undefined) problems.push(`worker ${worker} is paused: ${status.pausedBecause}`);
+      if (status.pausedBecause !== undefined)
+        problems.push(`worker ${worker} is paused: ${status.pausedBecause}`);
       const waiting = status.partitions.filter(({ state }) => state !== "fetching");
       if (waiting.length > 0) {
         const names = waiting.map(({ topic, partition, state }) => `${topic}[${partition}] (${state})`);
@@ -62,14 +64,15 @@ export class Supervisor {
 
   /**
    * Has every worker commit what it has read and leave the group.
-   * @returns the numbers of the workers that did not make it in time
+   * @returns what went wrong, one sentence each; the records concerned are read again
    */
-  async drain(): Promise<number[]> {
+  async drain(): Promise<string[]> {
     this.#isDraining = true;
     for (const thread of this.#threads) send(thread, { kind: "drain" });
     const all = Promise.all(this.#threads.map(({ ended }) => ended.promise));
     await Promise.race([all, Bun.sleep(DRAIN_DEADLINE_MS)]);
-    return this.#threads.filter(({ hasEnded }) => !hasEnded).map(({ worker }) => worker);
+    const late = this.#threads.filter(({ hasEnded }) => !hasEnded);
+    return [...this.#drainProblems, ...late.map(({ worker }) => `worker ${worker} did not drain in time`)];
   }
 
   #start(worker: number, config: Config, libraryPath: string): Thread {
@@ -81,7 +84,9 @@ export class Supervisor {
       status: undefined,
       hasEnded: false,
     };
-    handle.addEventListener("message", ({ data }: MessageEvent<WorkerReport>) => this.#onReport(thread, data));
+    handle.addEventListener("message", ({ data }: MessageEvent<WorkerReport>) =>
+      this.#onReport(thread, data),
+    );
     handle.addEventListener("error", (event: ErrorEvent) => this.#onEnd(thread, event.message));
     handle.addEventListener("close", () => this.#onEnd(thread, "the thread ended"));
     send(thread, { kind: "start", worker, config, libraryPath });
@@ -90,6 +95,9 @@ export class Supervisor {
 
   #onReport(thread: Thread, report: WorkerReport): void {
     if (report.kind === "ended") {
+      if (this.#isDraining && report.failure !== undefined && !thread.hasEnded) {
+        this.#drainProblems.push(`worker ${thread.worker} did not drain: ${report.failure}`);
+      }
       this.#onEnd(thread, report.failure ?? "the thread ended");
       return;
     }

@@ -14,7 +14,7 @@ const REPORT_INTERVAL_MS = 250;
 let worker: PartitionWorker | undefined;
 let isDrainRequested = false;
 
-self.onmessage = ({ data }: MessageEvent<WorkerCommand>) => {
+self.addEventListener("message", ({ data }: MessageEvent<WorkerCommand>) => {
   switch (data.kind) {
     case "start":
       void start(data);
@@ -24,13 +24,17 @@ self.onmessage = ({ data }: MessageEvent<WorkerCommand>) => {
       worker?.drain();
       break;
   }
-};
+});
 
 function post(report: WorkerReport): void {
   self.postMessage(report);
 }
 
-async function start({ worker: number, config, libraryPath }: WorkerCommand & { kind: "start" }): Promise<void> {
+async function start({
+  worker: number,
+  config,
+  libraryPath,
+}: WorkerCommand & { kind: "start" }): Promise<void> {
   const log = makeLogger("consumer", config.logLevel, { bindings: { worker: number } });
   const recorder = new ThreadRecorder();
   let lastStatus = "";

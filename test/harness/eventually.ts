@@ -25,7 +25,7 @@ export async function eventually<T>(
   while (true) {
     try {
       const value = await withDeadline(condition(), deadline);
-      if (value) return value as Truthy<T>;
+      if (isTruthy(value)) return value;
       last = `the last look gave ${JSON.stringify(value) ?? "undefined"}`;
     } catch (error) {
       last = `the last look failed: ${errorMessage(error)}`;
@@ -48,6 +48,10 @@ async function withDeadline<T>(look: T | Promise<T>, deadline: number): Promise<
 }
 
 type Truthy<T> = Exclude<T, false | undefined | null | 0 | "">;
+
+function isTruthy<T>(value: T): value is Truthy<T> {
+  return Boolean(value);
+}
 
 /**
  * Holds `condition` against time: it must be true at every look.

@@ -3,6 +3,7 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import type { KafkaArtifacts } from "./kafka-artifacts.ts";
 
@@ -13,7 +14,7 @@ const START_DEADLINE_MS = 90_000;
 export interface BrokerPlace {
   readonly nodeId: number;
   readonly clusterId: string;
-  /** Where the broker keeps its data, properties and log; removed when this process ends. */
+  /** Where the broker keeps its data, properties and log. */
   readonly directory: string;
   readonly properties: Readonly<Record<string, string>>;
 }
@@ -76,7 +77,8 @@ export class KafkaBroker {
     closeSync(log);
     started.unref();
     this.#process = started;
-    this.#guardian = guard({ pid: started.pid, signal: "KILL", directory: this.place.directory });
+    this.#guardian = guard({ pid: started.pid, signal: "KILL" });
+    void started.exited.then(() => this.#ended(started));
   }
 
   /**
@@ -107,6 +109,12 @@ export class KafkaBroker {
     running.kill(signal);
     if (signal === "SIGSTOP" || signal === "SIGCONT") return;
     await running.exited;
+    this.#ended(running);
+  }
+
+  /** Also for a broker that ends by itself: its process id may soon be another's. */
+  #ended(process: Bun.Subprocess): void {
+    if (this.#process !== process) return;
     this.#process = undefined;
     this.#guardian?.release();
     this.#guardian = undefined;
@@ -140,8 +148,13 @@ export async function runJava(
 ): Promise<string> {
   const tool = Bun.spawn(
     [
-      ...["java", "-Xmx128m", ...JVM_FLAGS, "-DlogLevel=warn", ...javaArguments(artifacts)],
-      ...[className, ...toolArguments],
+      "java",
+      "-Xmx128m",
+      ...JVM_FLAGS,
+      "-DlogLevel=warn",
+      ...javaArguments(artifacts),
+      className,
+      ...toolArguments,
     ],
     { env: javaEnvironment(), stdio: ["ignore", "pipe", "pipe"] },
   );
@@ -153,7 +166,9 @@ export async function runJava(
 /** 22 characters, as Kafka writes its ids. */
 export function randomUuid(): string {
   // Kafka reads a leading dash as an option.
-  return `k${Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("base64url").slice(1)}`;
+  return `k${Buffer.from(crypto.getRandomValues(new Uint8Array(16)))
+    .toString("base64url")
+    .slice(1)}`;
 }
 
 function javaArguments({ classPath, log4jConfiguration }: KafkaArtifacts): string[] {
@@ -162,11 +177,5 @@ function javaArguments({ classPath, log4jConfiguration }: KafkaArtifacts): strin
 
 /** Without KAFKA_* of the surroundings and without JAVA_TOOL_OPTIONS, which change what a JVM prints and does. */
 function javaEnvironment(): Record<string, string> {
-  const kept = ["PATH", "HOME", "JAVA_HOME", "TMPDIR"];
-  return Object.fromEntries(
-    kept.flatMap((name) => {
-      const value = process.env[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+  return inherited("PATH", "HOME", "JAVA_HOME", "TMPDIR");
 }

@@ -3,9 +3,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../shared/runtime/free-port.ts";
+import { type Guardian, guardDirectory } from "../../shared/runtime/guardian.ts";
 import { type KafkaArtifacts, kafkaArtifacts, whyNoKafka } from "./kafka-artifacts.ts";
 import { KafkaBroker, randomUuid, runJava } from "./kafka-broker.ts";
 import { type QuickStart, kafkaQuickStart } from "./kafka-quick-start.ts";
+import { type TopicOptions, createTopic, deleteTopic } from "./topics.ts";
 
 export interface KafkaClusterOptions {
   /** With three, a topic has three replicas, of which two must be in sync to write. Default 1. */
@@ -14,13 +16,6 @@ export interface KafkaClusterOptions {
   properties?: Readonly<Record<string, string>>;
   /** Clients have to log in with SCRAM-SHA-256 as one of these users (name to password), over plain TCP. */
   users?: Readonly<Record<string, string>>;
-}
-
-export interface TopicOptions {
-  partitions?: number;
-  replicationFactor?: number;
-  /** Topic properties, such as `{ "min.insync.replicas": "2" }`. */
-  properties?: Readonly<Record<string, string>>;
 }
 
 /** A cluster of the test's own: it may kill, freeze and restart its brokers. */
@@ -32,16 +27,18 @@ export class KafkaCluster {
   readonly #quickStart: QuickStart;
   readonly #brokers: readonly KafkaBroker[];
   readonly #directory: string;
+  readonly #guardian: Guardian;
 
   private constructor(
     { artifacts, quickStart }: PreparedKafka,
-    directory: string,
+    { directory, guardian }: { directory: string; guardian: Guardian },
     brokers: readonly KafkaBroker[],
     ports: readonly BrokerPorts[],
   ) {
     this.#artifacts = artifacts;
     this.#quickStart = quickStart;
     this.#directory = directory;
+    this.#guardian = guardian;
     this.#brokers = brokers;
     this.bootstrapServers = ports.map(({ client }) => `127.0.0.1:${client}`).join(",");
     this.#internalServers = ports.map(({ internal }) => `127.0.0.1:${internal}`).join(",");
@@ -60,13 +57,14 @@ export class KafkaCluster {
     if (reason !== undefined) throw new Error(`no Kafka broker can be started: ${reason}`);
     const { artifacts, quickStart } = await prepareKafka(say);
     const directory = await mkdtemp(join(tmpdir(), "event-pipeline-kafka-"));
+    const guardian = guardDirectory(directory);
     const ports = await brokerPorts(options.brokers ?? 1);
     const clusterId = randomUuid();
     const brokers = ports.map((_, index) => {
       const properties = brokerProperties(index + 1, ports, options);
       return new KafkaBroker(artifacts, { nodeId: index + 1, clusterId, directory, properties });
     });
-    const cluster = new KafkaCluster({ artifacts, quickStart }, directory, brokers, ports);
+    const cluster = new KafkaCluster({ artifacts, quickStart }, { directory, guardian }, brokers, ports);
     try {
       await Promise.all(brokers.map((broker) => cluster.#format(broker, options.users)));
       await Promise.all(brokers.map((broker) => broker.start(...quickStart.jvmFlags)));
@@ -105,15 +103,13 @@ export class KafkaCluster {
 
   /** Creates a topic, by default with as many replicas as there are brokers. */
   createTopic(name: string, options: TopicOptions = {}): Promise<void> {
-    return createTopic(this.#internalServers, name, {
-      ...options,
-      replicationFactor: options.replicationFactor ?? this.#brokers.length,
-    });
+    const replicationFactor = options.replicationFactor ?? this.#brokers.length;
+    return createTopic(this.#internalServers, name, { ...options, replicationFactor });
   }
 
-  /** Deletes a topic and waits until it is gone; one made anew under the name has another id. */
-  async deleteTopic(name: string): Promise<void> {
-    await this.tool("org.apache.kafka.tools.TopicCommand", ["--delete", "--topic", name]);
+  /** Deletes a topic; one made anew under the name has another id. */
+  deleteTopic(name: string): Promise<void> {
+    return deleteTopic(this.#internalServers, name);
   }
 
   /** Moves the start of a partition's log forward: the records below `offset` are gone, as after retention. */
@@ -139,6 +135,7 @@ export class KafkaCluster {
   async stop(): Promise<void> {
     await Promise.all(this.#brokers.map((broker) => broker.kill("SIGKILL")));
     await rm(this.#directory, { recursive: true, force: true });
+    this.#guardian.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,19 +170,6 @@ export interface PreparedKafka {
 export async function prepareKafka(say: (line: string) => void): Promise<PreparedKafka> {
   const artifacts = await kafkaArtifacts(say);
   return { artifacts, quickStart: await kafkaQuickStart(artifacts, say) };
-}
-
-/** Creates a topic on any cluster that asks for no login. */
-export async function createTopic(
-  bootstrapServers: string,
-  name: string,
-  { partitions = 1, replicationFactor = 1, properties = {} }: TopicOptions = {},
-): Promise<void> {
-  await runJava(await kafkaArtifacts(() => {}), "org.apache.kafka.tools.TopicCommand", [
-    ...["--bootstrap-server", bootstrapServers, "--create", "--topic", name],
-    ...["--partitions", String(partitions), "--replication-factor", String(replicationFactor)],
-    ...Object.entries(properties).flatMap(([key, value]) => ["--config", `${key}=${value}`]),
-  ]);
 }
 
 interface BrokerPorts {
@@ -235,6 +219,8 @@ function brokerProperties(
     "transaction.state.log.min.isr": minInSync,
     "transaction.state.log.num.partitions": "3",
     "group.initial.rebalance.delay.ms": "0",
+    // A test may let the group notice a dead member within a second or two.
+    "group.min.session.timeout.ms": "1000",
     "auto.create.topics.enable": "false",
     // Small: the cleaner alone would take 128 MB.
     "log.cleaner.dedupe.buffer.size": "2097152",

@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import postgres from "postgres";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { eventually } from "./eventually.ts";
+import { isRunning } from "./is-running.ts";
 import { PostgresServer, type TestDatabase, sharedPostgres } from "./postgres.ts";
+import { rejection } from "./rejection.ts";
 
 test("a database is fresh, UTF8, in the C locale, on PostgreSQL 18", async () => {
   const server = await sharedPostgres();
@@ -48,7 +50,7 @@ test("a wrong password is refused", async () => {
   const { host, port, user } = database.address;
   const stranger = postgres({ host, port, username: user, password: "wrong", database: database.name });
   try {
-    await expect(stranger`SELECT 1`.execute()).rejects.toMatchObject({ code: "28P01" });
+    expect(await rejection(stranger`SELECT 1`.execute())).toMatchObject({ code: "28P01" });
   } finally {
     await stranger.end({ timeout: 0 });
   }
@@ -83,7 +85,7 @@ test("a crash loses asynchronous commits, keeps the others, and the server comes
   const before = server.pid;
   await server.stop("immediate");
   expect(server.pid).toBeUndefined();
-  await expect(sql`SELECT 1`.execute()).rejects.toThrow();
+  expect(await rejection(sql`SELECT 1`.execute())).toBeInstanceOf(Error);
 
   await server.start();
   expect(server.pid).not.toBe(before);
@@ -129,11 +131,23 @@ test("a server and its files go when the process that started it is killed", asy
     await Bun.sleep(60_000);`;
   const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
   const [line] = new TextDecoder().decode((await parent.stdout.getReader().read()).value).split("\n");
-  const { pid, directory } = JSON.parse(line!) as { pid: number; directory: string };
-  expect(isAlive(pid)).toBe(true);
+  const { pid, directory }: { pid: number; directory: string } = JSON.parse(line!);
+  expect(isRunning(pid)).toBe(true);
   expect(existsSync(directory)).toBe(true);
   parent.kill("SIGKILL");
-  await eventually("the server has ended", () => !isAlive(pid));
+  await eventually("the server has ended", () => !isRunning(pid));
+  await eventually("its files are gone", () => !existsSync(directory));
+}, 30_000);
+
+test("the files of a stopped server go with the process too", async () => {
+  const script = `
+    const { EmbeddedPostgres } = await import(${JSON.stringify(import.meta.resolve("../../shared/store/embedded-postgres.ts"))});
+    const server = await EmbeddedPostgres.start();
+    await server.stop("fast");
+    console.log(server.directory);`;
+  const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const directory = (await parent.stdout.text()).trim();
+  expect(directory).toContain("event-pipeline-postgres-");
   await eventually("its files are gone", () => !existsSync(directory));
 }, 30_000);
 
@@ -146,21 +160,12 @@ test("disposing ends the server and removes its files", async () => {
     pid = server.pid!;
     await server.signal("STOP");
   }
-  expect(isAlive(pid)).toBe(false);
+  expect(isRunning(pid)).toBe(false);
   expect(existsSync(directory)).toBe(false);
 }, 30_000);
 
 test("a server that cannot start says why, and leaves nothing running", async () => {
-  await expect(EmbeddedPostgres.start({ settings: { shared_buffers: "nonsense" } })).rejects.toThrow(
-    /shared_buffers/,
-  );
+  expect(
+    (await rejection(EmbeddedPostgres.start({ settings: { shared_buffers: "nonsense" } }))).message,
+  ).toMatch(/shared_buffers/);
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,6 +1,7 @@
 // A PostgreSQL server in (its own, or the one of the test run); fresh databases for tests out.
 import { basename } from "node:path";
 import postgres from "postgres";
+import type { DatabaseConfig } from "../../shared/runtime/config.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { sharedServer } from "./shared-servers.ts";
 
@@ -36,18 +37,18 @@ export class TestDatabase {
   }
 
   /** What `Config.database` holds. */
-  get config(): {
-    host: string;
-    port: number;
-    name: string;
-    user: string;
-    password: string;
-    sslMode: "disable";
-    minConnections: number;
-    maxConnections: number;
-  } {
+  get config(): DatabaseConfig {
     const { host, port, user, password } = this.address;
-    return { host, port, user, password, name: this.name, sslMode: "disable", minConnections: 2, maxConnections: 10 };
+    return {
+      host,
+      port,
+      user,
+      password,
+      name: this.name,
+      sslMode: "disable",
+      minConnections: 2,
+      maxConnections: 10,
+    };
   }
 
   /** The environment that leads a program to this database. */

@@ -1,7 +1,9 @@
 // A program of this repository in; a running child process out, with all it prints and a sure end.
 import { constants } from "node:os";
 import { resolve } from "node:path";
+import { errorMessage } from "../../shared/runtime/errors.ts";
 import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
 
@@ -40,13 +42,9 @@ export class Program {
 
   /** @param script its path in the repository, such as `workers/consumer.ts` */
   static start(script: string, { args = [], env = {}, input }: ProgramOptions = {}): Program {
-    const inherited = INHERITED.flatMap((name) => {
-      const value = process.env[name];
-      return value === undefined ? [] : [[name, value]];
-    });
     const child = Bun.spawn([process.execPath, "--no-env-file", resolve(ROOT, script), ...args], {
       cwd: ROOT,
-      env: { ...(Object.fromEntries(inherited) as Record<string, string>), ...env },
+      env: { ...inherited(...INHERITED), ...env },
       stdin: input === undefined ? "ignore" : "pipe",
       stdout: "pipe",
       stderr: "pipe",
@@ -87,11 +85,12 @@ export class Program {
    * @throws Error with its output when it does not end in time
    */
   async exit(timeoutMs = 30_000): Promise<number> {
-    await this.#orExplain(
-      eventually("the program has ended", () => !this.running, { timeoutMs }),
-    );
+    await this.#orExplain(eventually("the program has ended", () => !this.running, { timeoutMs }));
     await this.#collected;
-    return this.#process.exitCode ?? 128 + constants.signals[this.#process.signalCode as NodeJS.Signals];
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode !== null) return exitCode;
+    const signals: Record<string, number> = constants.signals;
+    return 128 + signals[String(signalCode)]!;
   }
 
   /**
@@ -150,7 +149,7 @@ export class Program {
     try {
       return await waiting;
     } catch (error) {
-      throw this.#explained((error as Error).message);
+      throw this.#explained(errorMessage(error));
     }
   }
 

@@ -18,7 +18,7 @@ export const clusterTest: TestFunction = requiring("a Kafka cluster of its own",
 export function requiring(
   what: string,
   missing: string | undefined,
-  { ci = process.env["CI"] === "true", register = test as Registrar } = {},
+  { ci = process.env["CI"] === "true", register = test }: RequiringOptions = {},
 ): TestFunction {
   if (missing === undefined) return (name, run, timeoutMs) => register(name, run, timeoutMs);
   const reason = `needs ${what}: ${missing}`;
@@ -27,6 +27,11 @@ export function requiring(
     register(name, () => {
       throw new Error(`In CI no test is skipped, and this one ${reason}.`);
     });
+}
+
+interface RequiringOptions {
+  ci?: boolean;
+  register?: Registrar;
 }
 
 interface Registrar {

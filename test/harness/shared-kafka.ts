@@ -1,7 +1,7 @@
 // The Kafka that all tests of a run share: the run's broker, or the one that KAFKA_BOOTSTRAP_SERVERS names.
 import { whyNoKafka } from "./kafka-artifacts.ts";
-import { type TopicOptions, createTopic } from "./kafka.ts";
 import { sharedServer } from "./shared-servers.ts";
+import { type TopicOptions, createTopic } from "./topics.ts";
 
 /** What tests may do with a Kafka that is not theirs alone: topics of their own, nothing else. */
 export interface SharedKafka {

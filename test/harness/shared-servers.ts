@@ -8,6 +8,7 @@ import type { PostgresAddress } from "./postgres.ts";
 
 /** Where test files, which are processes of their own, find the run's servers. */
 const ADDRESS_VARIABLE = "TEST_SERVERS";
+const START_DEADLINE_MS = 120_000;
 
 interface Addresses {
   kafka: { bootstrapServers: string };
@@ -71,15 +72,17 @@ export class SharedServers {
 
 let own: SharedServers | undefined;
 
+/** For a test file that runs by itself: its servers end with its process. */
+function ownServers(): SharedServers {
+  own ??= new SharedServers();
+  return own;
+}
+
 /** The address of a shared server, which starts if it has not started yet. */
 export async function sharedServer<Name extends keyof Addresses>(name: Name): Promise<Addresses[Name]> {
-  const url = process.env[ADDRESS_VARIABLE];
-  if (url === undefined) {
-    // This file runs by itself: its servers end with its process.
-    own ??= new SharedServers();
-    return (name === "kafka" ? own.kafka() : own.postgres()) as Promise<Addresses[Name]>;
-  }
-  const answer = await fetch(new URL(name, url), { signal: AbortSignal.timeout(120_000) });
+  const url = process.env[ADDRESS_VARIABLE] ?? ownServers().env[ADDRESS_VARIABLE]!;
+  const answer = await fetch(new URL(name, url), { signal: AbortSignal.timeout(START_DEADLINE_MS) });
   if (!answer.ok) throw new Error(`the shared server did not start: ${await answer.text()}`);
-  return (await answer.json()) as Addresses[Name];
+  const address: Addresses[Name] = JSON.parse(await answer.text());
+  return address;
 }

@@ -3,6 +3,8 @@
 export interface TestReport {
   readonly passed: number;
   readonly failed: number;
+  /** The names of the tests that failed; none where a file did not load, or its process died. */
+  readonly failures: readonly string[];
   /** The names of the skipped tests, which say why. */
   readonly skipped: readonly string[];
 }
@@ -13,23 +15,26 @@ export interface TestReport {
  */
 export function readTestReport(junit: string | undefined, exitCode: number): TestReport {
   const root = /<testsuites\b[^>]*>/.exec(junit ?? "")?.[0] ?? "";
-  const count = (attribute: string) =>
-    Number(new RegExp(` ${attribute}="(\\d+)"`).exec(root)?.[1] ?? "0");
-  const skipped = (junit ?? "")
-    .matchAll(/<testcase name="([^"]*)"[^>]*>\s*<skipped/g)
-    .map((match) => unescapeXml(match[1]!))
-    .toArray();
-  const failures = count("failures");
+  const count = (attribute: string) => Number(new RegExp(` ${attribute}="(\\d+)"`).exec(root)?.[1] ?? "0");
+  const named = (outcome: "failure" | "skipped") =>
+    (junit ?? "")
+      .matchAll(new RegExp(`<testcase name="([^"]*)"[^>]*>\\s*<${outcome}`, "g"))
+      .map((match) => unescapeXml(match[1]!))
+      .toArray();
+  const failed = count("failures");
   return {
-    passed: count("tests") - failures - count("skipped"),
-    failed: exitCode !== 0 && failures === 0 ? 1 : failures,
-    skipped,
+    passed: count("tests") - failed - count("skipped"),
+    failed: exitCode !== 0 && failed === 0 ? 1 : failed,
+    failures: named("failure"),
+    skipped: named("skipped"),
   };
 }
 
 function unescapeXml(text: string): string {
   const named: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
-  return text.replaceAll(/&(?:#(\d+)|(\w+));/g, (entity, code: string | undefined, name: string | undefined) =>
-    code === undefined ? (named[name!] ?? entity) : String.fromCodePoint(Number(code)),
+  return text.replaceAll(
+    /&(?:#(\d+)|(\w+));/g,
+    (entity, code: string | undefined, name: string | undefined) =>
+      code === undefined ? (named[name!] ?? entity) : String.fromCodePoint(Number(code)),
   );
 }

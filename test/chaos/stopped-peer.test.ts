@@ -1,0 +1,62 @@
+// One of two consumers is stopped (SIGSTOP) in the middle of its transaction, with the hours' rows locked.
+import { expect } from "bun:test";
+import { TestPipeline } from "../harness/pipeline.ts";
+import { kafkaTest } from "../harness/requirements.ts";
+
+kafkaTest(
+  "a consumer stopped after its hourly upsert does not stop the other",
+  async () => {
+    await using pipeline = await TestPipeline.start({ env: { CONSUMER_WORKERS: "1", LOG_LEVEL: "debug" } });
+    const { sql } = pipeline.database;
+    await pipeline.migrated();
+    // The last statement of a transaction takes long, once: time to stop its client while the hours are locked.
+    await sql`create table slow_advances (backend int)`;
+    await sql`create function slow() returns trigger language plpgsql
+      as 'begin perform pg_sleep(2) from slow_advances where backend = pg_backend_pid(); return null; end'`;
+    await sql`create trigger slow after update on pipeline_offsets for each statement execute function slow()`;
+    const victim = pipeline.consumer();
+    const other = pipeline.consumer();
+    await pipeline.settled();
+    await pipeline.publish(1000);
+    await pipeline.drained();
+
+    const [backend] = await sql`
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name like 'event-pipeline worker %'
+      order by backend_start limit 1`;
+    await sql`insert into slow_advances values (${backend!["pid"]})`;
+    await pipeline.publish(2000);
+    await pipeline.until("it is in its last statement", async () => {
+      const [row] = await sql`select wait_event from pg_stat_activity where pid = ${backend!["pid"]}`;
+      return row?.["wait_event"] === "PgSleep";
+    });
+    const stopped = [victim, other].find(({ program }) =>
+      backendsOf(program.output).includes(Number(backend!["pid"])),
+    )!;
+    const going = stopped === victim ? other : victim;
+    stopped.program.signal("SIGSTOP");
+    await sql`delete from slow_advances`;
+    await pipeline.until("its transaction waits for it, with its locks", async () => {
+      const [row] = await sql`select state from pg_stat_activity where pid = ${backend!["pid"]}`;
+      return row?.["state"] === "idle in transaction";
+    });
+
+    const before = await going.total("events_consumed_total");
+    await pipeline.publish(2000);
+    await pipeline.until(
+      "the other goes on",
+      async () => (await going.total("events_consumed_total")) > before,
+      30_000,
+    );
+
+    stopped.program.signal("SIGCONT");
+    await pipeline.drained();
+    await Promise.all([going.drain(), stopped.drain()]);
+    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
+  },
+  120_000,
+);
+
+function backendsOf(log: string): number[] {
+  return [...log.matchAll(/"backendPid":(\d+)/g)].map((match) => Number(match[1]));
+}

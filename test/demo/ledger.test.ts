@@ -1,0 +1,54 @@
+import { describe, expect, test } from "bun:test";
+import { type LedgerFigures, proveLedger } from "../../workers/demo/ledger.ts";
+
+const GOOD: LedgerFigures = {
+  acknowledged: 3000,
+  undelivered: 0,
+  inLog: 3000,
+  consumed: 3000,
+  duplicates: 3,
+  deadLettered: 2,
+  broken: 2,
+  repeated: 3,
+};
+
+/** The names of the proofs that are false. */
+function wrong(changes: Partial<LedgerFigures>): string[] {
+  return proveLedger({ ...GOOD, ...changes }).flatMap(({ name, ok }) => (ok ? [] : [name]));
+}
+
+test("a good run is proven, with its figures", () => {
+  expect(proveLedger(GOOD)).toEqual([
+    {
+      name: "acknowledged_is_consumed",
+      ok: true,
+      detail: "3,000 records acknowledged by the broker, 3,000 in its log, 3,000 consumed",
+    },
+    {
+      name: "planted_is_found",
+      ok: true,
+      detail: "2 broken on purpose, 2 dead letters; 3 repeated on purpose, 3 duplicates",
+    },
+  ]);
+});
+
+describe("a planted fault is found", () => {
+  test.each([
+    ["a record lost on the way", { consumed: 2999 }],
+    ["a record consumed twice", { consumed: 3001 }],
+    ["a record that the broker lost", { inLog: 2999 }],
+    ["a record that was acknowledged and is in the log twice", { inLog: 3001, consumed: 3001 }],
+    ["a record that was never acknowledged", { undelivered: 1 }],
+  ] satisfies [string, Partial<LedgerFigures>][])("%s", (_, changes) => {
+    expect(wrong(changes)).toEqual(["acknowledged_is_consumed"]);
+  });
+
+  test.each([
+    ["a broken record that was stored", { deadLettered: 1 }],
+    ["a good record among the dead letters", { deadLettered: 3 }],
+    ["a duplicate that was counted as an event", { duplicates: 2 }],
+    ["an event that was taken for a duplicate", { duplicates: 4 }],
+  ] satisfies [string, Partial<LedgerFigures>][])("%s", (_, changes) => {
+    expect(wrong(changes)).toEqual(["planted_is_found"]);
+  });
+});

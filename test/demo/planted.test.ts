@@ -1,0 +1,49 @@
+import { expect, test } from "bun:test";
+import type { RejectionReason } from "../../shared/event.ts";
+import { decode } from "../../shared/pipeline/decode.ts";
+import { isRejection } from "../../shared/pipeline/reject.ts";
+import { validate } from "../../shared/pipeline/validate.ts";
+import { simulatedRecords } from "../../shared/source/record-source.ts";
+import { EventSimulator } from "../../shared/source/simulator.ts";
+import { BROKEN, PLANTED_EVERY, REPEATED, withPlantedFaults } from "../../workers/demo/planted.ts";
+
+const DAY_MS = 86_400_000;
+const THOUSANDS = 12;
+
+test("of each thousand one is broken, one is repeated, and the others are good", () => {
+  const simulator = new EventSimulator({ userCount: 1000, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
+  const source = withPlantedFaults(simulatedRecords(simulator));
+  const ids = new Map<string, string | undefined>();
+  const reasons: RejectionReason[] = [];
+  const repeatedKeys: boolean[] = [];
+  for (let record = 0; record < THOUSANDS * PLANTED_EVERY; record++) {
+    const { key, value, eventType } = source.next();
+    const bytes = Buffer.from(value);
+    const decoded = decode(bytes, 0, bytes.length);
+    const judged = isRejection(decoded) ? decoded : validate(decoded, Date.now(), DAY_MS);
+    const isRejected = isRejection(judged);
+    expect(isRejected).toBe(eventType === BROKEN);
+    if (isRejected) {
+      reasons.push(judged.reason);
+      continue;
+    }
+    expect(ids.has(judged.eventId)).toBe(eventType === REPEATED);
+    if (eventType === REPEATED) repeatedKeys.push(ids.get(judged.eventId) === key);
+    else expect(judged.eventType as string | undefined).toBe(eventType);
+    ids.set(judged.eventId, key);
+  }
+  expect(reasons).toHaveLength(THOUSANDS);
+  expect(new Set(reasons)).toEqual(
+    new Set([
+      "not_json",
+      "missing_field",
+      "future_timestamp",
+      "invalid_timestamp",
+      "not_utf8",
+      "not_an_object",
+    ]),
+  );
+  // Under the same key it meets its twin in the same partition, under another one maybe in another.
+  expect(repeatedKeys).toHaveLength(THOUSANDS);
+  expect(new Set(repeatedKeys)).toEqual(new Set([true, false]));
+});

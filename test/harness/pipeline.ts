@@ -1,0 +1,321 @@
+// A topic, a database and known records in; consumers that move them, and the proof that all arrived once, out.
+import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+import { KafkaProducer } from "../../shared/kafka/producer.ts";
+import { producerSettings } from "../../shared/kafka/settings.ts";
+import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
+import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { Session } from "../../shared/store/postgres.ts";
+import { eventually } from "./eventually.ts";
+import { type Scrape, scrape } from "./metrics-text.ts";
+import { sharedPostgres, type TestDatabase } from "./postgres.ts";
+import { Program } from "./process.ts";
+import { sharedKafka } from "./shared-kafka.ts";
+
+export interface TestPipelineOptions {
+  /** A topic that exists, on a Kafka of the test's own; by default a new one on the shared broker. */
+  kafka?: { readonly bootstrapServers: string; readonly topic: string };
+  /** By default a new one on the shared server. */
+  database?: TestDatabase;
+  /** Further configuration of every consumer. */
+  env?: Readonly<Record<string, string>>;
+  partitions?: number;
+  /** Further librdkafka properties of the test's own producer. */
+  producer?: Readonly<Record<string, string>>;
+  /** Another folder with workers/consumer.ts in it; by default this repository. */
+  root?: string;
+}
+
+/** A record down to its bytes; what is undefined is null in Kafka. */
+export interface RawRecord {
+  readonly key?: Uint8Array | undefined;
+  readonly value: Uint8Array | undefined;
+  readonly headers?: readonly RecordHeader[] | undefined;
+  /** By default chosen by the key. */
+  readonly partition?: number;
+}
+
+/** What was published, as a test knows it. */
+export interface Published {
+  records: number;
+  /** Distinct valid event ids. */
+  events: number;
+  /** Valid events that repeat an id. */
+  repeats: number;
+  /** Records that are no events. */
+  broken: number;
+}
+
+export interface Ledger {
+  readonly exitCode: number;
+  /** The invariants that do not hold. */
+  readonly violated: readonly string[];
+  /** What the stored offsets account for. */
+  readonly accounted: Published;
+}
+
+/** Every so many records one repeats an id, and one is broken. */
+const REPEAT_EVERY = 97;
+const BROKEN_EVERY = 101;
+const TYPES = ["page_view", "click", "search", "purchase", "login"] as const;
+
+function isBroken(index: number): boolean {
+  return index % BROKEN_EVERY === BROKEN_EVERY - 1;
+}
+
+/** The record that stands at `index` of a test's stream: known, and different from all others but its repeats. */
+export function recordAt(index: number): {
+  readonly key: string;
+  readonly value: string;
+  kind: keyof Published;
+} {
+  const user = `user_${index % 211}`;
+  if (index % BROKEN_EVERY === BROKEN_EVERY - 1)
+    return { key: user, value: `{"event_id":"broken_${index}"`, kind: "broken" };
+  const isRepeat = index % REPEAT_EVERY === REPEAT_EVERY - 1 && !isBroken(index - (REPEAT_EVERY - 1));
+  // A repeat may go to another partition than the first: its key is its own.
+  const of = isRepeat ? index - (REPEAT_EVERY - 1) : index;
+  const type = TYPES[of % TYPES.length]!;
+  const value = JSON.stringify({
+    event_id: `${type}_${of}`,
+    user_id: `user_${of % 211}`,
+    event_type: type,
+    timestamp: new Date(Date.UTC(2026, 0, 1, of % 3, 0, 0, of % 1000)).toISOString(),
+    event_data: { amount: of % 250, page_url: `/page/${of % 17}`, session_id: `session_${of}` },
+    ...(of % 4 === 0 ? {} : { duration_seconds: (of % 1000) / 8 }),
+  });
+  return { key: isRepeat ? `${user}_again` : user, value, kind: isRepeat ? "repeats" : "events" };
+}
+
+/** One pipeline under test. Disposing kills its consumers. */
+export class TestPipeline implements AsyncDisposable {
+  readonly topic: string;
+  readonly bootstrapServers: string;
+  readonly database: TestDatabase;
+  readonly published: Published = { records: 0, events: 0, repeats: 0, broken: 0 };
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #consumers: TestConsumer[] = [];
+  readonly #openProducer: () => Promise<KafkaProducer>;
+  #producer: KafkaProducer;
+  readonly #root: string;
+  #failed = 0;
+
+  private constructor(
+    kafka: { bootstrapServers: string; topic: string },
+    database: TestDatabase,
+    openProducer: () => Promise<KafkaProducer>,
+    producer: KafkaProducer,
+    options: TestPipelineOptions,
+  ) {
+    this.topic = kafka.topic;
+    this.bootstrapServers = kafka.bootstrapServers;
+    this.database = database;
+    this.#env = options.env ?? {};
+    this.#root = options.root === undefined ? "" : `${options.root}/`;
+    this.#openProducer = openProducer;
+    this.#producer = producer;
+  }
+
+  static async start(options: TestPipelineOptions = {}): Promise<TestPipeline> {
+    const kafka = options.kafka ?? (await onSharedKafka(options.partitions ?? 6));
+    const database = options.database ?? (await (await sharedPostgres()).database());
+    let pipeline: TestPipeline | undefined;
+    const libraryPath = await prepareNativeLibrary(() => {});
+    const open = async () => {
+      const producer: KafkaProducer = await KafkaProducer.open({
+        libraryPath,
+        settings: producerSettings({ ...kafka, consumerGroup: "none", passThrough: options.producer ?? {} }),
+        topic: kafka.topic,
+        onWake: () => producer.poll(),
+        onDelivered: () => {},
+        onFailed: ({ count }) => {
+          if (pipeline) pipeline.#failed += count;
+        },
+        onError: () => {},
+        onLog: () => {},
+      });
+      return producer;
+    };
+    pipeline = new TestPipeline(kafka, database, open, await open(), options);
+    return pipeline;
+  }
+
+  /** Takes a new producer: one that knew a topic before it was made anew is confused by it. */
+  async renewProducer(): Promise<void> {
+    await this.#producer.close();
+    this.#producer = await this.#openProducer();
+  }
+
+  /** Publishes the next `count` known records and waits until the broker has them. */
+  async publish(count: number): Promise<void> {
+    const end = this.published.records + count;
+    while (this.published.records < end) {
+      const { key, value, kind } = recordAt(this.published.records);
+      if (this.#producer.sendText(key, value, 0)) {
+        this.published.records++;
+        this.published[kind]++;
+      } else {
+        this.#producer.poll();
+        await Bun.sleep(1);
+      }
+    }
+    await this.#flush();
+  }
+
+  /** Publishes records byte for byte, in their order, and waits until the broker has them; they are not counted. */
+  async send(records: readonly RawRecord[]): Promise<void> {
+    for (const { key, value, headers, partition } of records) {
+      const options = {
+        ...(headers === undefined ? {} : { headers }),
+        ...(partition === undefined ? {} : { partition }),
+      };
+      if (!this.#producer.send(key, value, 0, options)) throw new Error("the producer's queue is full");
+    }
+    await this.#flush();
+  }
+
+  /** Publishes one value as it is; it is not counted. */
+  async publishValue(value: string, key = "key"): Promise<void> {
+    this.#producer.sendText(key, value, 0);
+    await this.#producer.flush(10_000);
+  }
+
+  async #flush(): Promise<void> {
+    const left = await this.#producer.flush(30_000);
+    if (left > 0 || this.#failed > 0) throw new Error(`${left} records unsent, ${this.#failed} failed`);
+  }
+
+  /** Starts a consumer program on this topic and database. */
+  consumer(env: Readonly<Record<string, string>> = {}): TestConsumer {
+    const program = Program.start(`${this.#root}workers/consumer.ts`, {
+      env: {
+        ...this.database.env,
+        KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers,
+        KAFKA_TOPIC: this.topic,
+        KAFKA_CONSUMER_GROUP: this.topic,
+        METRICS_PORT_CONSUMER: "0",
+        CONSUMER_WORKERS: "2",
+        CONSUMER_BATCH_SIZE: "500",
+        ...this.#env,
+        ...env,
+      },
+    });
+    const consumer = new TestConsumer(program);
+    this.#consumers.push(consumer);
+    return consumer;
+  }
+
+  /** Records accounted for in the stored offsets; 0 while there are no tables. */
+  async consumed(): Promise<number> {
+    const [exists] = await this.database.sql`select to_regclass('pipeline_offsets') is not null as yes`;
+    if (!exists?.["yes"]) return 0;
+    const [row] = await this.database
+      .sql`select coalesce(sum(consumed), 0)::int as consumed from pipeline_offsets`;
+    return Number(row?.["consumed"]);
+  }
+
+  /** Waits until everything published is stored. @throws Error with the consumers' output */
+  async drained(timeoutMs = 60_000): Promise<void> {
+    await this.until(
+      "all is stored",
+      async () => (await this.consumed()) >= this.published.records,
+      timeoutMs,
+    );
+  }
+
+  /** Waits for a condition. @throws Error with the consumers' output */
+  async until(what: string, condition: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+    try {
+      await eventually(what, condition, { timeoutMs, everyMs: 50 });
+    } catch (error) {
+      const outputs = this.#consumers.map(({ program }) => program.output.split("\n").slice(-30).join("\n"));
+      throw new Error(`${(error as Error).message}\n${outputs.join("\n---\n")}`, { cause: error });
+    }
+  }
+
+  /** Makes the tables, as a consumer would: for tests that put triggers on them before the first one starts. */
+  async migrated(): Promise<void> {
+    const session = await Session.open(this.database.config, { role: "main", consumerGroup: this.topic });
+    await migrate(session.sql, await readMigrations());
+    await session.close();
+  }
+
+  /** Waits until the running consumers together fetch every partition, and each of them some. */
+  async settled(partitions = 6): Promise<void> {
+    await this.until("every partition is assigned", async () => {
+      const running = this.#consumers.filter(({ program }) => program.running);
+      const scrapes = await Promise.all(running.map((consumer) => consumer.scrape()));
+      const sum = (name: string) => scrapes.reduce((total, found) => total + (found.value(name) ?? 0), 0);
+      if (scrapes.some((found) => !found.value("consumer_assigned_partitions"))) return false;
+      return sum("consumer_assigned_partitions") === partitions && sum("consumer_paused_partitions") === 0;
+    });
+  }
+
+  /** What `check --json` says, and what the tables hold beside what was published. */
+  async ledger(): Promise<Ledger> {
+    await using check = Program.start("workers/check.ts", {
+      args: ["--json"],
+      env: { ...this.database.env, KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers, KAFKA_TOPIC: this.topic },
+    });
+    const code = await check.exit(60_000);
+    const report = JSON.parse(check.stdout) as {
+      ok: boolean;
+      invariants: { name: string; ok: boolean; detail: string }[];
+    };
+    const [row] = await this.database.sql`
+      select sum(consumed)::int as records, sum(stored)::int as events, sum(duplicates)::int as repeats,
+        sum(dead_lettered)::int as broken
+      from pipeline_offsets`;
+    return {
+      exitCode: code,
+      violated: report.invariants.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`),
+      accounted: { ...row } as unknown as Published,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { program } of this.#consumers) await program[Symbol.asyncDispose]();
+    await this.#producer.close();
+    await this.database[Symbol.asyncDispose]();
+  }
+}
+
+/** A running consumer. */
+export class TestConsumer implements AsyncDisposable {
+  readonly program: Program;
+  #port: Promise<number> | undefined;
+
+  constructor(program: Program) {
+    this.program = program;
+  }
+
+  /** Where it serves. */
+  port(): Promise<number> {
+    this.#port ??= this.program.printed(/"port":(\d+)/).then((match) => Number(match[1]));
+    return this.#port;
+  }
+
+  async scrape(): Promise<Scrape> {
+    return scrape(await this.port());
+  }
+
+  /** The sum over all series of a metric. */
+  async total(metric: string): Promise<number> {
+    return (await this.scrape()).value(metric) ?? 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.program[Symbol.asyncDispose]();
+  }
+
+  /** Asks it to drain. @throws unless it ends with 0 */
+  async drain(): Promise<void> {
+    this.program.signal("SIGTERM");
+    const code = await this.program.exit(60_000);
+    if (code !== 0) throw new Error(`the consumer ended with ${code}\n${this.program.output}`);
+  }
+}
+
+async function onSharedKafka(partitions: number) {
+  const kafka = await sharedKafka();
+  return { bootstrapServers: kafka.bootstrapServers, topic: await kafka.createTopic({ partitions }) };
+}

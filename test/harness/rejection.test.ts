@@ -1,0 +1,15 @@
+import { expect, test } from "bun:test";
+import { rejection } from "./rejection.ts";
+
+test("gives the error of a promise that fails", async () => {
+  const error = new TypeError("planned");
+  expect(await rejection(Promise.reject(error))).toBe(error);
+});
+
+test("fails for a promise that does not fail, and for one that fails with no Error", async () => {
+  const fulfilled = await rejection(rejection(Promise.resolve({ answer: 42 })));
+  expect(fulfilled.message).toStartWith("expected a rejection, and got {");
+  // eslint-disable-next-line typescript/prefer-promise-reject-errors
+  const text = await rejection(rejection(Promise.reject("a text")));
+  expect(text.message).toBe("rejected with something that is no Error: a text");
+});

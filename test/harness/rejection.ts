@@ -1,0 +1,17 @@
+// A promise that should fail in; its error out.
+
+/**
+ * Waits for a promise to be rejected. (`expect(…).rejects` is typed as if there were nothing to await: forgotten
+ * awaits let such a test pass whatever happens.)
+ * @throws Error when the promise is fulfilled, or rejected with something that is no Error
+ */
+export async function rejection(promise: PromiseLike<unknown>): Promise<Error> {
+  let value: unknown;
+  try {
+    value = await promise;
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw new Error(`rejected with something that is no Error: ${String(error)}`, { cause: error });
+  }
+  throw new Error(`expected a rejection, and got ${Bun.inspect(value)}`);
+}

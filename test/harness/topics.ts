@@ -1,0 +1,48 @@
+// The address of a cluster in; topics made and deleted there, with the programs' own admin client.
+import { deleteTopics, ensureTopics } from "../../shared/kafka/admin.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+
+const DEADLINE_MS = 30_000;
+
+export interface TopicOptions {
+  /** Default 1. */
+  partitions?: number;
+  /** Default: as many as there are brokers, at most 3. */
+  replicationFactor?: number;
+  /** Topic properties, such as `{ "min.insync.replicas": "2" }`. */
+  properties?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Creates a topic and waits until its partitions have leaders.
+ * @throws FatalError when the cluster refuses it, or does not answer
+ */
+export async function createTopic(
+  bootstrapServers: string,
+  name: string,
+  { partitions = 1, replicationFactor, properties = {} }: TopicOptions = {},
+): Promise<void> {
+  await ensureTopics({
+    ...(await admin(bootstrapServers, name)),
+    partitions,
+    replicationFactor,
+    topicSettings: properties,
+  });
+}
+
+/** Deletes a topic with its records. One made anew under the name has another id. */
+export async function deleteTopic(bootstrapServers: string, name: string): Promise<void> {
+  await deleteTopics(await admin(bootstrapServers, name));
+}
+
+let library: Promise<string> | undefined;
+
+async function admin(bootstrapServers: string, topic: string) {
+  library ??= prepareNativeLibrary(() => {});
+  return {
+    libraryPath: await library,
+    settings: { "bootstrap.servers": bootstrapServers },
+    topics: [topic],
+    deadlineMs: DEADLINE_MS,
+  };
+}

@@ -1,0 +1,97 @@
+// A database in; what it holds and whether it keeps the promise out: `bun run check [--json]`.
+
+import { parseArgs } from "node:util";
+import { type Config, loadConfig } from "../shared/runtime/config.ts";
+import { errorMessage, FatalError } from "../shared/runtime/errors.ts";
+import { runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
+import { checkDatabase } from "../shared/store/check/check.ts";
+import { formatReport } from "../shared/store/check/format.ts";
+import type { CheckReport } from "../shared/store/check/report.ts";
+import { Session } from "../shared/store/postgres.ts";
+import { classify, codeOf, describeFault } from "../shared/store/sqlstate.ts";
+import { kafkaLag } from "./kafka-lag.ts";
+
+const HELP = `Usage: bun run check [--json] [--help]
+
+Shows what the database holds (rows, newest events, hours, offsets and lag, dead letters by reason) and proves
+that every record was stored exactly once, each proof with its figures. It reads one snapshot and changes
+nothing, while the pipeline goes on. The lag is asked of Kafka where it answers within about 2 s. Configured by
+environment variables (DB_*, KAFKA_*; see config.example.env).
+
+  --json  prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
+          "dead_letters", "hours", "newest_events"}
+
+Exit code: 0 all proofs hold, 1 one does not, or the database cannot be read, 2 wrong configuration or usage.
+`;
+
+async function main(stop: StopSignal): Promise<number> {
+  const options = readArguments();
+  if (typeof options === "number") return options;
+  const config = loadConfig(process.env, "check");
+  for (const warning of config.warnings) say(warning);
+  const report = await stop.orStopped(readReport(config));
+  if (report === undefined) throw new FatalError(`stopped by ${stop.reason}`);
+  await print(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+  return report.ok ? 0 : 1;
+}
+
+/** @returns the options, or the exit code where there is nothing more to do */
+function readArguments(): { json: boolean } | 0 | 2 {
+  try {
+    const { values } = parseArgs({
+      options: { json: { type: "boolean" }, help: { type: "boolean", short: "h" } },
+    });
+    if (!values.help) return { json: values.json ?? false };
+    process.stdout.write(HELP);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`${errorMessage(error)}\n\n${HELP}`);
+    return 2;
+  }
+}
+
+async function readReport(config: Config): Promise<CheckReport> {
+  const { kafka, database } = config;
+  try {
+    const session = await Session.open(database, { role: "check", consumerGroup: kafka.consumerGroup });
+    try {
+      return await checkDatabase(session.sql, { lag: kafkaLag(kafka, say) });
+    } finally {
+      await session.close();
+    }
+  } catch (error) {
+    throw explained(error, config);
+  }
+}
+
+/** What the database's side can throw as one sentence, where it is not a defect of this program. */
+function explained(error: unknown, { database: { host, port, name, user } }: Config): unknown {
+  const place = `PostgreSQL at ${host}:${port}`;
+  const kind = classify(error);
+  if (kind === "access") {
+    return new FatalError(
+      `${place} refuses user "${user}" for database "${name}": ${describeFault(error)}; check DB_USER, DB_PASSWORD and DB_NAME`,
+      { cause: error },
+    );
+  }
+  if (kind !== "connection" && kind !== "blocked" && kind !== "transient") return error;
+  return new FatalError(`${place} cannot be read: ${describeFault(error)}; check DB_HOST and DB_PORT`, {
+    cause: error,
+  });
+}
+
+/** Waits until all is written, because the program exits right after it. */
+async function print(text: string): Promise<void> {
+  try {
+    await Bun.write(Bun.stdout, text);
+  } catch (error) {
+    // Whoever reads has seen enough (`| head`).
+    if (codeOf(error) !== "EPIPE") throw error;
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+await runProgram(main);

@@ -1,0 +1,31 @@
+// The embedded servers in; the environment of the consumer program out.
+import { EMBEDDED_CONSUMER_SETTINGS } from "../../shared/kafka/embedded.ts";
+import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
+
+/**
+ * One is plenty here. Of a second one the embedded broker would take a second to hear, and in that second half
+ * of the partitions would belong to nobody.
+ */
+export const WORKERS = 1;
+
+/** All that it needs; whatever else stands in this process's environment, or in a .env file, is not handed on. */
+export function consumerEnvironment({ broker, database }: Servers): Record<string, string> {
+  const properties = Object.entries(EMBEDDED_CONSUMER_SETTINGS).map(
+    ([name, value]) => [`KAFKA_CONFIG_${name.toUpperCase().replaceAll(".", "_")}`, value] as const,
+  );
+  return {
+    KAFKA_BOOTSTRAP_SERVERS: broker.bootstrapServers,
+    KAFKA_TOPIC: TOPIC.name,
+    KAFKA_TOPIC_PARTITIONS: String(TOPIC.partitions),
+    KAFKA_CONSUMER_GROUP: CONSUMER_GROUP,
+    ...Object.fromEntries(properties),
+    DB_HOST: database.host,
+    DB_PORT: String(database.port),
+    DB_NAME: database.name,
+    DB_USER: database.user,
+    DB_PASSWORD: database.password,
+    DB_SSLMODE: database.sslMode,
+    CONSUMER_WORKERS: String(WORKERS),
+    FLUSH_INTERVAL_SECONDS: "10",
+  };
+}

@@ -1,0 +1,59 @@
+// Text in; text with the colour of what it means out, or without any.
+import { styleText } from "node:util";
+
+type Style = (text: string) => string;
+
+/** By meaning, not by colour. */
+export interface Ink {
+  readonly title: Style;
+  readonly label: Style;
+  readonly produced: Style;
+  readonly consumed: Style;
+  readonly figure: Style;
+  readonly quiet: Style;
+  readonly good: Style;
+  readonly warning: Style;
+  readonly bad: Style;
+  readonly link: Style;
+}
+
+type Format = Parameters<typeof styleText>[0];
+
+function style(format: Format): Style {
+  return (text) => (text === "" ? "" : styleText(format, text, { validateStream: false }));
+}
+
+const plain: Style = (text) => text;
+
+export const COLOURS: Ink = {
+  title: style(["bold", "cyan"]),
+  label: style("bold"),
+  produced: style("cyan"),
+  consumed: style("green"),
+  figure: style("bold"),
+  quiet: style("gray"),
+  good: style("green"),
+  warning: style("yellow"),
+  bad: style(["bold", "red"]),
+  link: style("underline"),
+};
+
+export const NO_COLOURS: Ink = {
+  title: plain,
+  label: plain,
+  produced: plain,
+  consumed: plain,
+  figure: plain,
+  quiet: plain,
+  good: plain,
+  warning: plain,
+  bad: plain,
+  link: plain,
+};
+
+/** Colours on a terminal, unless NO_COLOR (https://no-color.org) says otherwise. */
+export function inkFor(stream: { isTTY?: boolean }, environment: Record<string, string | undefined>): Ink {
+  const isPlain =
+    stream.isTTY !== true || (environment["NO_COLOR"] ?? "") !== "" || environment["TERM"] === "dumb";
+  return isPlain ? NO_COLOURS : COLOURS;
+}

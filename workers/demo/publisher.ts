@@ -1,0 +1,84 @@
+// A topic and a rate in; simulated records with planted faults, published by the producer's own loop, out.
+import { openSync, writeSync } from "node:fs";
+import type { KafkaConfig } from "../../shared/runtime/config.ts";
+import { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { Deliveries } from "../../shared/source/deliveries.ts";
+import { SteadyPace, unlimitedPace } from "../../shared/source/pace.ts";
+import { simulatedRecords } from "../../shared/source/record-source.ts";
+import { EventSimulator } from "../../shared/source/simulator.ts";
+import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
+import { produce } from "../produce.ts";
+import { withPlantedFaults } from "./planted.ts";
+import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
+
+export interface PublisherOptions {
+  readonly servers: Servers;
+  /** Records per second; Infinity = unlimited. */
+  readonly rate: number;
+  /** Records that are known to be consumed: the publisher waits while it is too far ahead of them. */
+  readonly consumedRecords: () => number;
+}
+
+/** The embedded broker keeps 5 MiB of each partition: further behind, the consumer would lose records. */
+const MOST_BEHIND_RECORDS = 10_000;
+const USERS = 1000;
+
+export class Publisher {
+  readonly deliveries = new Deliveries();
+  /** Resolves when it was stopped and all is acknowledged or given up; rejects when nothing can be published. */
+  readonly ended: Promise<void>;
+  readonly #stop = new StopSignal();
+  #isOpen = false;
+  #isHeldBack = false;
+
+  /** Connects, and publishes nothing yet: a client needs a moment before its first record. */
+  constructor({ servers, rate, consumedRecords }: PublisherOptions) {
+    const simulator = new EventSimulator({ userCount: USERS, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
+    const producing = produce({
+      kafka: kafkaConfig(servers),
+      topic: TOPIC.name,
+      libraryPath: servers.libraryPath,
+      source: withPlantedFaults(simulatedRecords(simulator)),
+      pace: Number.isFinite(rate) ? new SteadyPace(rate) : unlimitedPace,
+      deliveries: this.deliveries,
+      stop: this.#stop,
+      log: fileLogger(servers.producerLog),
+      gate: () => {
+        this.#isHeldBack = this.deliveries.sent - consumedRecords() >= MOST_BEHIND_RECORDS;
+        return this.#isOpen && !this.#isHeldBack;
+      },
+    });
+    this.ended = producing.then(() => undefined);
+    this.ended.catch(() => undefined); // where nobody waits for it any more
+  }
+
+  /** True while the consumer is too far behind. */
+  get isHeldBack(): boolean {
+    return this.#isHeldBack;
+  }
+
+  begin(): void {
+    this.#isOpen = true;
+  }
+
+  /** No more records; `ended` tells when those under way have arrived. */
+  stop(reason: string): void {
+    this.#stop.request(reason);
+  }
+}
+
+function kafkaConfig({ broker }: Servers): KafkaConfig {
+  return {
+    bootstrapServers: broker.bootstrapServers,
+    topics: [TOPIC.name],
+    partitions: TOPIC.partitions,
+    replicationFactor: 1,
+    consumerGroup: CONSUMER_GROUP,
+    passThrough: {},
+  };
+}
+
+function fileLogger(path: string): Logger {
+  const file = openSync(path, "a");
+  return makeLogger("producer", "info", { destination: { write: (line) => writeSync(file, line) } });
+}
