@@ -5,6 +5,7 @@ import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareNativeLibrary } from "../shared/kafka/native.ts";
 import { errorMessage } from "../shared/runtime/errors.ts";
+import { guard } from "../shared/runtime/guardian.ts";
 import { SharedServers } from "./harness/shared-servers.ts";
 import { whyNoKafka } from "./harness/kafka-artifacts.ts";
 import { prepareKafka } from "./harness/kafka.ts";
@@ -22,9 +23,11 @@ const TEST_TIMEOUT_MS = 30_000;
 const FILE_DEADLINE_MS = 8 * 60_000;
 const LIGHT_FILES_AT_ONCE = 2;
 /** These start servers and count on time to pass: one file after the other. */
-const HEAVY = /^test\/(?:harness|integration|chaos)\//;
+const HEAVY = /^test\/(?:harness|integration|chaos|demo)\//;
 
-const total = { passed: 0, failed: 0, skipped: [] as string[] };
+const total = { passed: 0, failed: 0 };
+const failures: string[] = [];
+const skips: string[] = [];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -62,16 +65,16 @@ async function main(): Promise<void> {
   }
 
   console.log("\n== tests");
-  const run = (file: string) => testFile(file, servers.env, pattern);
+  const runFile = (file: string) => testFile(file, servers.env, pattern);
   await eachOf(
     files.filter((file) => !HEAVY.test(file)),
     LIGHT_FILES_AT_ONCE,
-    run,
+    runFile,
   );
   await eachOf(
     files.filter((file) => HEAVY.test(file)),
     1,
-    run,
+    runFile,
   );
 
   const kept = await servers.stop(total.failed > 0 ? "keep databases" : "remove databases");
@@ -90,6 +93,7 @@ async function check(what: string, work: () => Promise<unknown>): Promise<void> 
     say(`${what}: ready (${seconds(start)})`);
   } catch (error) {
     total.failed++;
+    failures.push(`set-up: ${what}`);
     say(`${what}: FAILED: ${errorMessage(error)}`);
   }
 }
@@ -99,7 +103,8 @@ async function script(name: string): Promise<void> {
   const start = performance.now();
   const { exitCode, output } = await run([process.execPath, "run", name], {});
   const passed = exitCode === 0;
-  report(name, { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: [] }, output, start);
+  const counts = passed ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  report(name, { ...counts, failures: [], skipped: [] }, output, start);
 }
 
 function testFiles(wanted: readonly string[]): string[] {
@@ -122,8 +127,12 @@ async function testFile(
   const junit = join(tmpdir(), `event-pipeline-${crypto.randomUUID()}.xml`);
   const { exitCode, output } = await run(
     [
-      ...[process.execPath, "test", `--timeout=${TEST_TIMEOUT_MS}`],
-      ...["--reporter=junit", `--reporter-outfile=${junit}`],
+      process.execPath,
+      "test",
+      "--pass-with-no-tests",
+      `--timeout=${TEST_TIMEOUT_MS}`,
+      "--reporter=junit",
+      `--reporter-outfile=${junit}`,
       ...(pattern === undefined ? [] : ["-t", pattern]),
       `./${file}`,
     ],
@@ -133,7 +142,9 @@ async function testFile(
     .text()
     .catch(() => undefined);
   await rm(junit, { force: true });
-  report(file, readTestReport(written, exitCode), output, start);
+  const result = readTestReport(written, exitCode);
+  // With a pattern, what does not match it counts as skipped there.
+  report(file, pattern === undefined ? result : { ...result, skipped: [] }, output, start);
 }
 
 async function run(
@@ -147,38 +158,52 @@ async function run(
     timeout: FILE_DEADLINE_MS,
     killSignal: "SIGKILL",
   });
+  const guardian = guard({ pid: child.pid, signal: "KILL" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const exitCode = await child.exited;
+  guardian.release();
   const ending = child.signalCode === null ? "" : `\nended by ${child.signalCode}\n`;
   return { exitCode, output: `${stdout}${stderr}${ending}` };
 }
 
 /** One line for what passed, all of the output for what did not. */
-function report(name: string, { passed, failed, skipped }: TestReport, output: string, start: number): void {
+function report(name: string, result: TestReport, output: string, start: number): void {
+  const { passed, failed, skipped } = result;
   total.passed += passed;
   total.failed += failed;
-  total.skipped.push(...skipped.map((test) => `${name}: ${test}`));
+  skips.push(...skipped.map((test) => `${name}: ${test}`));
+  if (failed > 0)
+    failures.push(
+      ...(result.failures.length > 0 ? result.failures.map((test) => `${name}: ${test}`) : [name]),
+    );
   const counts = [
     `${passed} passed`,
     ...(failed > 0 ? [`${failed} FAILED`] : []),
     ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
   ];
-  if (failed > 0) console.log(`${output.trim().replaceAll(/^/gm, "   | ")}`);
+  if (failed > 0) console.log(output.trim().replaceAll(/^/gm, "   | "));
   console.log(`   ${name}: ${counts.join(", ")} (${seconds(start)})`);
 }
 
 function summary(kept: string | undefined): void {
-  if (total.skipped.length > 0) {
-    console.log(`\n== skipped\n${total.skipped.map((line) => `   ${line}`).join("\n")}`);
-    if (process.env["CI"] === "true") total.failed += total.skipped.length;
-  }
+  list("skipped", skips);
+  if (process.env["CI"] === "true") total.failed += skips.length;
+  list("failed", failures);
   if (kept !== undefined) console.log(`\n   The databases of the tests are kept in ${kept}/data.`);
-  const skipped = total.skipped.length > 0 ? `, ${total.skipped.length} skipped` : "";
+  const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
   console.log(`\n${total.passed} passed, ${total.failed} failed${skipped}`);
   process.exitCode = total.failed > 0 ? 1 : 0;
 }
 
-async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+function list(title: string, lines: readonly string[]): void {
+  if (lines.length > 0) console.log(`\n== ${title}\n${lines.map((line) => `   ${line}`).join("\n")}`);
+}
+
+async function eachOf<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   const waiting = items.values();
   const lane = async () => {
     for (const item of waiting) await work(item);

@@ -1,0 +1,33 @@
+// A consumer with nothing to do in; what that costs, and the lag that it reports, out.
+import type { Bench } from "./pipeline.ts";
+import { cpuMicros } from "./processes.ts";
+
+export interface IdleResult {
+  readonly seconds: number;
+  /** Of one core. */
+  readonly cpuPercent: number;
+  readonly lagByPartition: readonly number[];
+}
+
+const SECONDS = 20;
+
+export async function idle(bench: Bench): Promise<IdleResult> {
+  await using pipeline = await bench.pipeline();
+  const consumer = pipeline.consumer();
+  await pipeline.settled();
+  await bench.fill(pipeline.topic, 10_000);
+  await pipeline.until("all is stored", async () => (await pipeline.consumed()) >= 10_000);
+  // The lag is looked at every two seconds.
+  await Bun.sleep(5000);
+  const { pid } = consumer.program;
+  const before = await cpuMicros(pid);
+  await Bun.sleep(SECONDS * 1000);
+  const micros = (await cpuMicros(pid)) - before;
+  const lag = (await consumer.scrape()).find("kafka_consumer_lag");
+  await consumer.drain();
+  return {
+    seconds: SECONDS,
+    cpuPercent: micros / SECONDS / 10_000,
+    lagByPartition: lag.map(({ value }) => value),
+  };
+}

@@ -1,0 +1,72 @@
+// A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
+import type { Bench } from "./pipeline.ts";
+import { Program } from "../test/harness/process.ts";
+import type { TestPipeline } from "../test/harness/pipeline.ts";
+
+export interface LatencyResult {
+  readonly ratePerSecond: number;
+  readonly samples: number;
+  readonly p50Ms: number;
+  readonly p90Ms: number;
+  readonly p99Ms: number;
+}
+
+const SAMPLES = 200;
+/** Between two probes: not in step with anything. */
+const PAUSE_MS = 37;
+
+/** Probes, each of an event type of its own, go along with the load; each is looked for in hourly_aggregations. */
+export async function latency(bench: Bench, ratePerSecond: number): Promise<LatencyResult> {
+  await using pipeline = await bench.pipeline();
+  const consumer = pipeline.consumer();
+  await pipeline.settled();
+  await using load = Program.start("workers/producer.ts", {
+    env: {
+      KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
+      KAFKA_TOPIC: pipeline.topic,
+      PRODUCER_RATE: String(ratePerSecond),
+      METRICS_PORT_PRODUCER: "0",
+    },
+  });
+  await pipeline.until("the load flows", async () => (await pipeline.consumed()) > ratePerSecond);
+  const tookMs: number[] = [];
+  for (let probe = 0; probe < SAMPLES; probe++) {
+    tookMs.push(await probeOnce(pipeline, `probe_${probe}`));
+    await Bun.sleep(PAUSE_MS);
+  }
+  load.signal("SIGTERM");
+  await load.exit();
+  await consumer.drain();
+  const sorted = tookMs.toSorted((a, b) => a - b);
+  const quantile = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+  return {
+    ratePerSecond,
+    samples: SAMPLES,
+    p50Ms: quantile(0.5),
+    p90Ms: quantile(0.9),
+    p99Ms: quantile(0.99),
+  };
+}
+
+async function probeOnce(pipeline: TestPipeline, eventType: string): Promise<number> {
+  const { sql } = pipeline.database;
+  const startedAt = performance.now();
+  const sent = pipeline.publishValue(
+    JSON.stringify({
+      event_id: eventType,
+      user_id: "probe",
+      event_type: eventType,
+      timestamp: new Date().toISOString(),
+      event_data: {},
+    }),
+  );
+  for (;;) {
+    const [row] = await sql`select 1 as seen from hourly_aggregations where event_type = ${eventType}`;
+    if (row !== undefined) break;
+    if (performance.now() - startedAt > 30_000) throw new Error(`${eventType} is not to be seen`);
+    await Bun.sleep(1);
+  }
+  const tookMs = performance.now() - startedAt;
+  await sent;
+  return tookMs;
+}

@@ -1,0 +1,51 @@
+// Process ids in; CPU time and memory out, from Linux's /proc.
+import { readdir, readFile } from "node:fs/promises";
+
+/** Linux counts CPU time in ticks of 10 ms. */
+const MICROS_PER_TICK = 10_000;
+const PAGE_BYTES = 4096;
+
+interface ProcessStat {
+  readonly parent: number;
+  readonly cpuMicros: number;
+  /** With the children that have ended and were waited for. */
+  readonly cpuMicrosWithChildren: number;
+  readonly residentBytes: number;
+}
+
+async function statOf(pid: number): Promise<ProcessStat | undefined> {
+  // The name, in parentheses, may hold spaces: the fields count from behind it.
+  const text = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const fields = text
+    .slice(text.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
+  const [user = 0, system = 0, childUser = 0, childSystem = 0] = fields.slice(11, 15);
+  return {
+    parent: fields[1] ?? 0,
+    cpuMicros: (user + system) * MICROS_PER_TICK,
+    cpuMicrosWithChildren: (user + system + childUser + childSystem) * MICROS_PER_TICK,
+    residentBytes: (fields[21] ?? 0) * PAGE_BYTES,
+  };
+}
+
+/** CPU time of a process, all of its threads, microseconds; 0 where it is gone. */
+export async function cpuMicros(pid: number): Promise<number> {
+  return (await statOf(pid))?.cpuMicros ?? 0;
+}
+
+/** CPU time of a process and all that it started, microseconds: PostgreSQL's postmaster and its backends. */
+export async function treeCpuMicros(root: number): Promise<number> {
+  const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 0);
+  const stats = await Promise.all(pids.map(async (pid) => ({ pid, stat: await statOf(pid) })));
+  return stats.reduce((sum, { pid, stat }) => {
+    if (stat === undefined || (pid !== root && stat.parent !== root)) return sum;
+    return sum + (pid === root ? stat.cpuMicrosWithChildren : stat.cpuMicros);
+  }, 0);
+}
+
+/** Resident memory of a process, MiB. */
+export async function residentMiB(pid: number): Promise<number> {
+  return ((await statOf(pid))?.residentBytes ?? 0) / 1024 / 1024;
+}
