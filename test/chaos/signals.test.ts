@@ -253,8 +253,7 @@ kafkaTest(
     for (let life = 1; life <= 3; life++) {
       const consumer = pipeline.consumer();
       await pipeline.publish(100);
-      // The first has all partitions, and the second has just come and gets its share.
-      await consumer.program.printed(/"owned":6/);
+      // The first thread mostly has all partitions when the second comes and gets its share; or they come together.
       await consumer.program.printed(/"owned":[03]/);
       await consumer.drain();
     }
