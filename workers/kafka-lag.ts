@@ -3,10 +3,10 @@
 import { adminSettings } from "../shared/kafka/settings.ts";
 import { Client } from "../shared/kafka/client.ts";
 import { KafkaError } from "../shared/kafka/kafka-error.ts";
-import { pointer } from "../shared/kafka/library.ts";
+import { listOffsets } from "../shared/kafka/log-offsets.ts";
 import { prepareNativeLibrary } from "../shared/kafka/native.ts";
 import { Requests } from "../shared/kafka/requests.ts";
-import { AdminOperation, ErrorCode, LogicalOffset } from "../shared/kafka/symbols.ts";
+import { AdminOperation, ErrorCode } from "../shared/kafka/symbols.ts";
 import { readTopicDescriptions, requestTopicDescriptions } from "../shared/kafka/topic-description.ts";
 import type { KafkaConfig } from "../shared/runtime/config.ts";
 import { errorMessage } from "../shared/runtime/errors.ts";
@@ -88,37 +88,8 @@ class Questions {
   }
 
   /** In the order of the partitions; undefined where a broker gave an error. */
-  async stableEnds(partitions: readonly StoredOffset[]): Promise<(number | undefined)[]> {
-    if (partitions.length === 0) return [];
-    const { library, handle } = this.#client;
-    const { c } = library;
-    const wanted = partitions.map(({ topic, partition }) => ({
-      topic,
-      partition,
-      offset: LogicalOffset.end,
-    }));
-    const found = await this.#requests.send({
-      what: "the ends of the partitions cannot be read",
-      operation: AdminOperation.listOffsets,
-      timeoutMs: this.#leftMs(),
-      readCommitted: true,
-      send: (options, queue) =>
-        library.withPartitions(wanted, (list) => c.rd_kafka_ListOffsets(handle, list, options, queue)),
-      read: (event) =>
-        library
-          .pointers(c.rd_kafka_ListOffsets_result_infos, event)
-          .map((info) =>
-            library.readPartition(
-              pointer(c.rd_kafka_ListOffsetsResultInfo_topic_partition(info), "ListOffsets result"),
-            ),
-          ),
-    });
-    const ends = new Map(
-      found
-        .filter(({ errorCode, offset }) => errorCode === ErrorCode.none && offset >= 0)
-        .map(({ topic, partition, offset }) => [`${topic} ${partition}`, offset]),
-    );
-    return partitions.map(({ topic, partition }) => ends.get(`${topic} ${partition}`));
+  stableEnds(partitions: readonly StoredOffset[]): Promise<(number | undefined)[]> {
+    return listOffsets(this.#client, this.#requests, partitions, "end", this.#leftMs());
   }
 
   close(): void {
