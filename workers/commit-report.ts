@@ -19,6 +19,7 @@ export function reportCommit(
     createdHours: report.createdHours,
     newUsers: report.newUsers,
     rawRows: report.rawRows,
+    copyFailed: report.copyFailed,
     storedAtMs: report.stored.map(({ event }) => event.timestampMs),
     committedAtMs,
     processingSeconds: (performance.now() - batch.openedAtMs) / 1000,

@@ -209,8 +209,8 @@ export class PartitionWorker {
   }
 
   #makeStore(session: Session): Store {
-    const { saveRawEvents, hourGraceMinutes } = this.#config.consumer;
-    return new Store(session, { saveRawEvents, hourGraceMs: hourGraceMinutes * 60_000 });
+    const { saveRawEvents, copyRawEvents, hourGraceMinutes } = this.#config.consumer;
+    return new Store(session, { saveRawEvents, copyRawEvents, hourGraceMs: hourGraceMinutes * 60_000 });
   }
 
   /** Ms until the batch is due; 0 or less: now. */

@@ -50,6 +50,7 @@ export interface ConsumerConfig {
   readonly hourGraceMinutes: number;
   readonly flushIntervalSeconds: number;
   readonly saveRawEvents: boolean;
+  readonly copyRawEvents: boolean;
   readonly savePipelineMetrics: boolean;
   readonly maxFutureSkewSeconds: number;
 }
@@ -108,6 +109,7 @@ export const VARIABLES = {
   AGGREGATOR_FLUSH_INTERVAL_MINUTES: "5",
   FLUSH_INTERVAL_SECONDS: "60",
   SAVE_RAW_EVENTS: "true",
+  COPY_RAW_EVENTS: "true",
   SAVE_PIPELINE_METRICS: "true",
   MAX_FUTURE_SKEW_SECONDS: "86400",
   HTTP_HOST: "0.0.0.0",
@@ -241,6 +243,7 @@ function readConsumer(read: Reader, database: DatabaseConfig, processors: number
     hourGraceMinutes: read.number("AGGREGATOR_FLUSH_INTERVAL_MINUTES", 0, 525_600),
     flushIntervalSeconds: read.number("FLUSH_INTERVAL_SECONDS", 0.1, DAY_SECONDS),
     saveRawEvents: read.boolean("SAVE_RAW_EVENTS"),
+    copyRawEvents: read.boolean("COPY_RAW_EVENTS"),
     savePipelineMetrics: read.boolean("SAVE_PIPELINE_METRICS"),
     maxFutureSkewSeconds: read.number("MAX_FUTURE_SKEW_SECONDS", 0, 1e10),
   };

@@ -1,9 +1,20 @@
 // Events in; rows of raw_events out, and which of the event ids were new.
 
+import type { Writable } from "node:stream";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
+import { CopyRows } from "./copy-rows.ts";
 import type { Transaction } from "./postgres.ts";
+import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./sql-array.ts";
+
+/** After a failed COPY the batches go by unnest, until this many in a row held nothing that was stored before. */
+const CLEAN_BATCHES = 20;
+
+// In the order in which CopyRows writes them.
+const COPY = `
+  copy raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
+  from stdin (format binary)`;
 
 // event_data travels as one text, cut at a control character that JSON text cannot hold: an array literal
 // would have to be quoted here and unquoted there.
@@ -19,6 +30,45 @@ const INSERT_BY_UNNEST = `
     returning event_id
   )
   select case when count(*) < $8::int then coalesce(json_agg(event_id), '[]') end as new_ids from inserted`;
+
+/**
+ * Stores the raw events of one session's batches, in the fast way while it works. COPY is an optimist: what was
+ * committed is never committed again, so only a producer that repeats an event_id can make it fail.
+ */
+export class RawEvents {
+  readonly #isCopyAllowed: boolean;
+  readonly #rows = new CopyRows();
+  #cleanBatches = CLEAN_BATCHES;
+
+  /** @param isCopyAllowed false: always by unnest */
+  constructor(isCopyAllowed: boolean) {
+    this.#isCopyAllowed = isCopyAllowed;
+  }
+
+  /**
+   * @param events distinct by event_id
+   * @param plain true where no id can hold a quote or a backslash
+   * @returns the ids that were new, or undefined where all were
+   * @throws CopyFailed where the transaction has to be done again, which will be by unnest
+   */
+  async insert(
+    tx: Transaction,
+    events: readonly BatchEvent[],
+    processedAtMs: number,
+    plain: boolean,
+  ): Promise<ReadonlySet<string> | undefined> {
+    if (this.#isCopyAllowed && this.#cleanBatches >= CLEAN_BATCHES) {
+      // Before it is known to have failed: whatever ends this transaction, the next one goes the safe way.
+      this.#cleanBatches = 0;
+      await insertByCopy(tx, events, processedAtMs, this.#rows);
+      this.#cleanBatches = CLEAN_BATCHES;
+      return undefined;
+    }
+    const newIds = await insertByUnnest(tx, events, processedAtMs, plain);
+    this.#cleanBatches = newIds === undefined ? this.#cleanBatches + 1 : 0;
+    return newIds;
+  }
+}
 
 /**
  * The general way to store raw events: any of them may be there already.
@@ -61,4 +111,54 @@ export async function insertByUnnest(
   );
   const newIds = rows[0]?.new_ids;
   return newIds ? new Set(newIds) : undefined;
+}
+
+/** PostgreSQL has refused a COPY: most likely for an event_id that it holds. Nothing else of the transaction can succeed. */
+export class CopyFailed extends Error {
+  override readonly name = "CopyFailed";
+}
+
+/**
+ * The fast way to store raw events: none of them may be there already.
+ *
+ * @param events distinct by event_id
+ * @param rows where they are written to on the way
+ * @throws CopyFailed where the server refuses them, for whatever reason; else what the driver throws
+ */
+export async function insertByCopy(
+  tx: Transaction,
+  events: readonly BatchEvent[],
+  processedAtMs: number,
+  rows: CopyRows,
+): Promise<void> {
+  if (events.length === 0) return;
+  try {
+    const input = await tx.unsafe(COPY).writable();
+    await writeToEnd(input, rows.encode(events, processedAtMs));
+    // The driver keeps the answer to the COPY to itself, and where that is an error it never says so (porsager/postgres,
+    // issue 1173). The next statement tells: in a failed transaction it fails too.
+    await tx.unsafe("select 1");
+  } catch (error) {
+    throw classify(error) === "connection" ? error : new CopyFailed("the COPY failed", { cause: error });
+  }
+}
+
+/**
+ * Writes and ends the stream of a COPY.
+ * @returns when the end was sent: the driver's "finish" may never come, and before the end is sent it takes no statement
+ */
+function writeToEnd(input: Writable, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Stays for good: a connection that is lost later tells the stream as well, and an error without a listener ends
+    // the process.
+    input.on("error", reject);
+    // oxlint-disable no-underscore-dangle, typescript/unbound-method -- what a Writable calls to be ended
+    const sendEnd = input._final;
+    input._final = (callback) => {
+      sendEnd.call(input, callback);
+      resolve();
+    };
+    // oxlint-enable no-underscore-dangle, typescript/unbound-method
+    input.end(bytes);
+  });
 }

@@ -9,7 +9,7 @@ import { type AddedToHours, addToHours } from "./hourly.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { Session, Transaction } from "./postgres.ts";
 import { findRefused } from "./refused.ts";
-import { insertByUnnest } from "./raw-events.ts";
+import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify, codeOf } from "./sqlstate.ts";
 
 /** The client's own limit for a transaction: a stopped server answers nothing, and no timeout of its own runs. */
@@ -17,6 +17,8 @@ export const TRANSACTION_DEADLINE_MS = 30_000;
 
 export interface StoreOptions {
   readonly saveRawEvents: boolean;
+  /** False: raw events are always inserted by unnest, never by COPY. */
+  readonly copyRawEvents: boolean;
   readonly hourGraceMs: number;
 }
 
@@ -31,6 +33,8 @@ export interface CommitReport {
   readonly newUsers: number;
   /** Rows written to raw_events. */
   readonly rawRows: number;
+  /** True where a COPY failed first, and the batch was done again by unnest. */
+  readonly copyFailed: boolean;
   /** Time spent, seconds. */
   readonly aggregationSeconds: number;
   readonly rawInsertSeconds: number;
@@ -45,6 +49,7 @@ export interface CommitReport {
 export class Store {
   readonly #session: Session;
   readonly #options: StoreOptions;
+  readonly #rawEvents: RawEvents;
   readonly #users = new UserMemory();
   readonly #recentIds = new RecentIds();
   #previous: readonly StoredOffset[] = [];
@@ -52,20 +57,26 @@ export class Store {
   constructor(session: Session, options: StoreOptions) {
     this.#session = session;
     this.#options = options;
+    this.#rawEvents = new RawEvents(options.copyRawEvents);
   }
 
   /**
-   * Stores a batch. Events that PostgreSQL refuses for their content become dead letters of the batch, and it
-   * is done again.
+   * Stores a batch. Where a COPY failed it is done again by unnest; where PostgreSQL refuses events for their
+   * content they become dead letters of the batch, and it is done again.
    *
    * @throws FenceFailed, ConnectionLost, or what the driver throws (see `classify`): nothing is stored then, or,
    *   where the answer to the COMMIT was lost, it is not known whether it is
    */
   async commit(batch: Batch): Promise<CommitReport> {
+    let copyFailed = false;
     for (;;) {
       try {
-        return await this.#tryCommit(batch);
+        return { ...(await this.#tryCommit(batch)), copyFailed };
       } catch (error) {
+        if (error instanceof CopyFailed) {
+          copyFailed = true;
+          continue;
+        }
         if (!(error instanceof RawInsertFailed)) throw error;
         if (classify(error.cause) !== "content") throw error.cause;
         const refused = await findRefused(this.#session, error.events, batch.judgement.processedAtMs);
@@ -76,7 +87,7 @@ export class Store {
     }
   }
 
-  async #tryCommit(batch: Batch): Promise<CommitReport> {
+  async #tryCommit(batch: Batch): Promise<Omit<CommitReport, "copyFailed">> {
     const { saveRawEvents, hourGraceMs } = this.#options;
     const { processedAtMs } = batch.judgement;
     const startedAt = performance.now();
@@ -93,7 +104,7 @@ export class Store {
       await fence(tx, this.#session, spans, this.#previous);
       if (saveRawEvents) {
         const rawStartedAt = performance.now();
-        stored = await insertRawEvents(tx, distinct, processedAtMs, !batch.hasEscapes);
+        stored = await this.#insertRawEvents(tx, distinct, processedAtMs, !batch.hasEscapes);
         rawInsertSeconds = secondsSince(rawStartedAt);
       }
       const aggregationStartedAt = performance.now();
@@ -131,6 +142,29 @@ export class Store {
     };
   }
 
+  /** Inserts events and returns those that were new; the others are charged to their spans as duplicates. */
+  async #insertRawEvents(
+    tx: Transaction,
+    events: readonly BatchEvent[],
+    processedAtMs: number,
+    plain: boolean,
+  ): Promise<readonly BatchEvent[]> {
+    let newIds: ReadonlySet<string> | undefined;
+    try {
+      newIds = await this.#rawEvents.insert(tx, events, processedAtMs, plain);
+    } catch (error) {
+      throw error instanceof CopyFailed || codeOf(error) === undefined
+        ? error
+        : new RawInsertFailed(error, events);
+    }
+    if (newIds === undefined) return events;
+    return events.filter((event) => {
+      const isNew = newIds.has(event.event.eventId);
+      if (!isNew) event.span.duplicates++;
+      return isNew;
+    });
+  }
+
   /** Without raw rows, the ids of the last events are all there is to see a duplicate by. */
   #dropRecent(events: readonly BatchEvent[]): BatchEvent[] {
     return events.filter((event) => {
@@ -150,27 +184,6 @@ class RawInsertFailed extends Error {
     super("raw insert failed", { cause });
     this.events = events;
   }
-}
-
-/** Inserts events and returns those that were new; the others are charged to their spans as duplicates. */
-async function insertRawEvents(
-  tx: Transaction,
-  events: readonly BatchEvent[],
-  processedAtMs: number,
-  plain: boolean,
-): Promise<readonly BatchEvent[]> {
-  let newIds: ReadonlySet<string> | undefined;
-  try {
-    newIds = await insertByUnnest(tx, events, processedAtMs, plain);
-  } catch (error) {
-    throw codeOf(error) === undefined ? error : new RawInsertFailed(error, events);
-  }
-  if (newIds === undefined) return events;
-  return events.filter((event) => {
-    const isNew = newIds.has(event.event.eventId);
-    if (!isNew) event.span.duplicates++;
-    return isNew;
-  });
 }
 
 function* eventsOf(events: readonly BatchEvent[]) {

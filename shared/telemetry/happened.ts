@@ -42,6 +42,7 @@ export interface CommittedBatch {
   readonly createdHours: readonly string[];
   readonly newUsers: number;
   readonly rawRows: number;
+  readonly copyFailed: boolean;
   /** Timestamps of the stored events, ms since 1970. */
   readonly storedAtMs: readonly number[];
   /** The database's clock at the commit, ms since 1970. */
@@ -82,6 +83,7 @@ export class WorkerTelemetry {
       recorder.add("late_events_total", delta.lateEvents);
     }
     for (const eventType of batch.createdHours) recorder.add("aggregations_created_total", 1, eventType);
+    if (batch.copyFailed) recorder.add("retries_total", 1, "copy");
     recorder.add("db_inserts_total", batch.rawRows, "raw_events");
     recorder.add("db_inserts_total", batch.deltas.length, "hourly_aggregations");
     recorder.add("db_inserts_total", batch.newUsers, "hourly_users");

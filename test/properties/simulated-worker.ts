@@ -210,7 +210,7 @@ export class SimulatedWorker {
     const { saveRawEvents, makeCommitter } = this.#options;
     return (
       makeCommitter?.(this.#session) ??
-      new Store(this.#session, { saveRawEvents, hourGraceMs: HOUR_GRACE_MS })
+      new Store(this.#session, { saveRawEvents, copyRawEvents: true, hourGraceMs: HOUR_GRACE_MS })
     );
   }
 }

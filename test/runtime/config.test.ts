@@ -67,6 +67,7 @@ describe("defaults", () => {
       hourGraceMinutes: 5,
       flushIntervalSeconds: 60,
       saveRawEvents: true,
+      copyRawEvents: true,
       savePipelineMetrics: true,
       maxFutureSkewSeconds: 86_400,
     });
@@ -115,6 +116,7 @@ describe("every variable arrives", () => {
     AGGREGATOR_FLUSH_INTERVAL_MINUTES: "2",
     FLUSH_INTERVAL_SECONDS: "0.5",
     SAVE_RAW_EVENTS: "no",
+    COPY_RAW_EVENTS: "false",
     SAVE_PIPELINE_METRICS: "0",
     MAX_FUTURE_SKEW_SECONDS: "60",
     HTTP_HOST: "127.0.0.1",
@@ -162,6 +164,7 @@ describe("every variable arrives", () => {
         hourGraceMinutes: 2,
         flushIntervalSeconds: 0.5,
         saveRawEvents: false,
+        copyRawEvents: false,
         savePipelineMetrics: false,
         maxFutureSkewSeconds: 60,
       },

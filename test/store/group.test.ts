@@ -165,7 +165,9 @@ describe("stuck peers", () => {
     await eventually("it is gone", async () => !(await isAlive(database, stuck.backendPid)));
     expect(await left).toBeInstanceOf(Error);
     await eventually("its client knows", () => lost);
-    await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(batch());
+    await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
+      batch(),
+    );
     expect(await account(database)).toMatchObject({ next_offset: 1 });
     await expectProven(database);
     stuck.destroy();

@@ -25,7 +25,7 @@ import {
 } from "./pipeline-database.ts";
 
 const events = (...ids: string[]) => ids.map((event_id) => eventText({ event_id }));
-const OPTIONS = { saveRawEvents: true, hourGraceMs: 0 };
+const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 };
 
 describe("the fence", () => {
   test.each<[what: string, from: number]>([

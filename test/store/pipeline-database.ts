@@ -43,7 +43,7 @@ export async function openStore(
   const session = await openSession(database);
   return {
     session,
-    store: new Store(session, { saveRawEvents: true, hourGraceMs: 300_000, ...options }),
+    store: new Store(session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000, ...options }),
     async [Symbol.asyncDispose]() {
       session.destroy();
     },

@@ -213,12 +213,18 @@ describe("a fault of the schema", () => {
       expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
       // The worker makes a new store and does the batch again.
       expect(
-        classify(await attempt(new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }))),
+        classify(
+          await attempt(
+            new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }),
+          ),
+        ),
       ).toBe("schema");
       expect(await database.sql`select count(*)::int as n from dead_letter_events`).toMatchObject([{ n: 0 }]);
       await database.sql.unsafe(undo);
       expect(await everything(database)).toEqual(before);
-      await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(batchFrom(1, values));
+      await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
+        batchFrom(1, values),
+      );
       expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
       await expectProven(database);
     },
@@ -232,7 +238,7 @@ describe("a fault of the schema", () => {
     await expect(worker.store.commit(batchFrom(0, [good("a")]))).rejects.toMatchObject({ code: "22001" });
     expect(await account(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
     await database.sql`alter table hourly_users alter user_id type text collate "C"`;
-    await new Store(worker.session, { saveRawEvents: true, hourGraceMs: 0 }).commit(
+    await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
       batchFrom(0, [good("a")]),
     );
     await expectProven(database);
@@ -249,7 +255,7 @@ describe("a fault of the schema", () => {
     await migrateDatabase({ config });
     const session = await openSession({ config });
     await enter(session, 1);
-    const store = new Store(session, { saveRawEvents: true, hourGraceMs: 0 });
+    const store = new Store(session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 });
     const error: unknown = await store
       .commit(batchFrom(0, [good("a"), good("日本")]))
       .catch((thrown: unknown) => thrown);

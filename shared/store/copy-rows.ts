@@ -1,0 +1,113 @@
+// Events in; the bytes that COPY (FORMAT binary) takes for rows of raw_events out.
+
+import type { BatchEvent } from "../pipeline/batch.ts";
+
+// The format is that of the manual, "COPY", "Binary Format": big-endian; each row is its number of fields, then
+// each field its length and its bytes.
+const SIGNATURE = Buffer.from("PGCOPY\n\xff\r\n\0", "latin1");
+/** Flags and the length of the header's extension, both 0. */
+const HEADER = Buffer.concat([SIGNATURE, Buffer.alloc(8)]);
+const TRAILER_BYTES = 2;
+const FIELDS = 7;
+const JSONB_VERSION = 1;
+/** The number of fields, a length for each, jsonb's version, and the three fields of eight bytes. */
+const FIXED_BYTES = 2 + FIELDS * 4 + 1 + 3 * 8;
+/** The most bytes that UTF-8 takes for one UTF-16 unit. */
+const BYTES_PER_UNIT = 3;
+/** Where timestamptz begins to count: 2000-01-01, ms since 1970. */
+const TIMESTAMP_EPOCH_MS = 946_684_800_000;
+const TWO_TO_32 = 2 ** 32;
+
+/** Writes batches as rows of raw_events, in the order of its columns, into memory that it uses again. */
+export class CopyRows {
+  #bytes = Buffer.alloc(0);
+  #view = new DataView(new ArrayBuffer(0));
+  #at = 0;
+
+  constructor(initialBytes = 1 << 20) {
+    this.#resize(initialBytes);
+  }
+
+  /**
+   * @param processedAtMs processed_at of all rows, ms since 1970
+   * @returns the whole input of one COPY; valid until the next call
+   */
+  encode(events: readonly BatchEvent[], processedAtMs: number): Buffer {
+    this.#at = HEADER.copy(this.#bytes);
+    for (const { event } of events) {
+      const { eventId, userId, eventType, eventDataText, durationMs } = event;
+      const units = eventId.length + userId.length + eventType.length + eventDataText.length;
+      this.#reserve(FIXED_BYTES + units * BYTES_PER_UNIT + TRAILER_BYTES);
+      this.#int16(FIELDS);
+      this.#text(eventId);
+      this.#text(userId);
+      this.#text(eventType);
+      this.#jsonb(eventDataText);
+      if (durationMs === undefined) this.#int32(-1);
+      else this.#float8(durationMs / 1000);
+      this.#timestamp(event.timestampMs, event.timestampMicros);
+      this.#timestamp(processedAtMs, 0);
+    }
+    this.#int16(-1);
+    return this.#bytes.subarray(0, this.#at);
+  }
+
+  #text(text: string): void {
+    const start = this.#at + 4;
+    const length = this.#bytes.write(text, start);
+    this.#int32(length);
+    this.#at = start + length;
+  }
+
+  #jsonb(text: string): void {
+    const start = this.#at + 5;
+    const length = this.#bytes.write(text, start);
+    this.#int32(length + 1);
+    this.#bytes[this.#at] = JSONB_VERSION;
+    this.#at = start + length;
+  }
+
+  #float8(value: number): void {
+    this.#int32(8);
+    this.#view.setFloat64(this.#at, value);
+    this.#at += 8;
+  }
+
+  /** A timestamptz: microseconds since 2000, as a signed integer of 64 bits. */
+  #timestamp(ms: number, micros: number): void {
+    this.#int32(8);
+    const sinceEpoch = (ms - TIMESTAMP_EPOCH_MS) * 1000 + micros;
+    if (Number.isSafeInteger(sinceEpoch)) {
+      this.#view.setInt32(this.#at, Math.floor(sinceEpoch / TWO_TO_32));
+      // Taken modulo 2^32, also of a negative number.
+      this.#view.setUint32(this.#at + 4, sinceEpoch);
+    } else {
+      // From the year 2285 on.
+      this.#view.setBigInt64(this.#at, BigInt(ms - TIMESTAMP_EPOCH_MS) * 1000n + BigInt(micros));
+    }
+    this.#at += 8;
+  }
+
+  #int16(value: number): void {
+    this.#view.setInt16(this.#at, value);
+    this.#at += 2;
+  }
+
+  #int32(value: number): void {
+    this.#view.setInt32(this.#at, value);
+    this.#at += 4;
+  }
+
+  /** Makes room for `length` further bytes. */
+  #reserve(length: number): void {
+    const needed = this.#at + length;
+    if (needed > this.#bytes.length) this.#resize(Math.max(needed, this.#bytes.length * 2));
+  }
+
+  #resize(length: number): void {
+    const bytes = Buffer.allocUnsafeSlow(length);
+    this.#bytes.copy(bytes, 0, 0, this.#at);
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+}
