@@ -1,4 +1,4 @@
-// One of two consumers is stopped (SIGSTOP) in the middle of its transaction, with the hours' rows locked.
+// One of two consumers is stopped (SIGSTOP) in the middle of its transaction, with rows locked that the other needs.
 import { expect } from "bun:test";
 import { TestPipeline } from "../harness/pipeline.ts";
 import { kafkaTest } from "../harness/requirements.ts";
@@ -51,6 +51,59 @@ kafkaTest(
 
     stopped.program.signal("SIGCONT");
     await pipeline.drained();
+    await Promise.all([going.drain(), stopped.drain()]);
+    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
+  },
+  120_000,
+);
+
+kafkaTest(
+  "a consumer stopped in the middle of a COPY does not stop the other",
+  async () => {
+    await using pipeline = await TestPipeline.start({
+      env: {
+        CONSUMER_WORKERS: "1",
+        LOG_LEVEL: "debug",
+        KAFKA_CONFIG_SESSION_TIMEOUT_MS: "3000",
+        KAFKA_CONFIG_HEARTBEAT_INTERVAL_MS: "500",
+      },
+    });
+    const { sql } = pipeline.database;
+    const stopped = pipeline.consumer();
+    const going = pipeline.consumer();
+    await pipeline.settled();
+    await pipeline.publish(50);
+    await pipeline.drained();
+
+    // A COPY waits for the table before it asks for the first row: time to stop its client.
+    const lock = await sql.reserve();
+    await lock`begin`;
+    await lock`lock table raw_events in exclusive mode`;
+    await pipeline.publish(2000);
+    const backend = backendsOf(stopped.program.output).at(-1)!;
+    const activity = async () => {
+      const [row] = await sql`
+        select query, wait_event_type, wait_event from pg_stat_activity where pid = ${backend}`;
+      return /^\s*copy raw_events/.test(String(row?.["query"]))
+        ? `${row!["wait_event_type"]} ${row!["wait_event"]}`
+        : "";
+    };
+    await pipeline.until("its COPY waits for the table", async () => (await activity()) === "Lock relation");
+    stopped.program.signal("SIGSTOP");
+    await lock`commit`;
+    lock.release();
+    await pipeline.until("its COPY waits for rows", async () => (await activity()) === "Client ClientRead");
+
+    // The fence rows of its partitions are locked, and no timeout of the server's reaches that backend.
+    await pipeline.publish(2000);
+    await pipeline.drained(30_000);
+    expect(await activity()).toBe("");
+    expect(going.program.output).toContain("ended sessions that sat in a transaction");
+
+    stopped.program.signal("SIGCONT");
+    await pipeline.publish(2000);
+    await pipeline.drained();
+    await pipeline.settled();
     await Promise.all([going.drain(), stopped.drain()]);
     expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
   },

@@ -234,6 +234,8 @@ function brokerProperties(
     "controller.quorum.election.timeout.ms": "500",
     "group.consumer.min.heartbeat.interval.ms": "300",
     "group.consumer.heartbeat.interval.ms": "1000",
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "5000",
     ...properties,
   };
 }

@@ -53,8 +53,12 @@ export interface Ledger {
   readonly accounted: Published;
 }
 
-/** Every so many records one repeats an id, and one is broken. */
+/**
+ * Every so many records one repeats an id, and one is broken. There are long stretches without a repeat: raw events
+ * are written in another way then.
+ */
 const REPEAT_EVERY = 97;
+const REPEAT_STRETCH = 6000;
 const BROKEN_EVERY = 101;
 const TYPES = ["page_view", "click", "search", "purchase", "login"] as const;
 
@@ -71,7 +75,10 @@ export function recordAt(index: number): {
   const user = `user_${index % 211}`;
   if (index % BROKEN_EVERY === BROKEN_EVERY - 1)
     return { key: user, value: `{"event_id":"broken_${index}"`, kind: "broken" };
-  const isRepeat = index % REPEAT_EVERY === REPEAT_EVERY - 1 && !isBroken(index - (REPEAT_EVERY - 1));
+  const isRepeat =
+    Math.floor(index / REPEAT_STRETCH) % 2 === 0 &&
+    index % REPEAT_EVERY === REPEAT_EVERY - 1 &&
+    !isBroken(index - (REPEAT_EVERY - 1));
   // A repeat may go to another partition than the first: its key is its own.
   const of = isRepeat ? index - (REPEAT_EVERY - 1) : index;
   const type = TYPES[of % TYPES.length]!;

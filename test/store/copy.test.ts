@@ -1,0 +1,137 @@
+// COPY is the fast way into raw_events. What happens when it fails, and when its connection does.
+import { describe, expect, test } from "bun:test";
+import { classify, codeOf } from "../../shared/store/sqlstate.ts";
+import { Store } from "../../shared/store/transaction.ts";
+import { eventually } from "../harness/eventually.ts";
+import type { TestDatabase } from "../harness/postgres.ts";
+import { rejection } from "../harness/rejection.ts";
+import { eventText, eventTextWith } from "../pipeline/record.ts";
+import {
+  account,
+  batchFrom,
+  enter,
+  everything,
+  expectProven,
+  openSession,
+  openStore,
+  pipelineDatabase,
+} from "./pipeline-database.ts";
+
+const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
+const event = (event_id: string) => eventText({ event_id });
+const refused = (event_id: string) => eventTextWith('{"n":1e200000}', { event_id });
+const many = (prefix: string, count: number) =>
+  Array.from({ length: count }, (_, n) => event(`${prefix}${n}`));
+
+describe("a COPY that fails on its last row", () => {
+  test("for an event_id that is stored: the batch is done again, and the repeated one is a duplicate", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    expect((await worker.store.commit(batchFrom(0, many("a", 500)))).copyFailed).toBe(false);
+    const report = await worker.store.commit(batchFrom(500, [...many("b", 499), event("a7")]));
+    expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
+    expect(await account(database)).toMatchObject({ next_offset: 1000, stored: 999, duplicates: 1 });
+    await expectProven(database);
+  });
+
+  test("for its content: it is a dead letter, and the rest is stored", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    const report = await worker.store.commit(batchFrom(0, [...many("a", 499), refused("b")]));
+    expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
+    expect(await account(database)).toMatchObject({ next_offset: 500, stored: 499, dead_lettered: 1 });
+    await expectProven(database);
+  });
+
+  test("for the tables: nothing is stored, nothing a dead letter, and the server's reason is told", async () => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await database.sql`alter table raw_events add check (event_id <> 'z')`;
+    const before = await everything(database);
+    const error = await rejection(worker.store.commit(batchFrom(0, [...many("a", 499), event("z")])));
+    expect({ code: codeOf(error), kind: classify(error) }).toEqual({ code: "23514", kind: "schema" });
+    expect(await everything(database)).toEqual(before);
+    // The same session goes on when the change is undone.
+    await database.sql`alter table raw_events drop constraint raw_events_event_id_check`;
+    await worker.store.commit(batchFrom(0, [...many("a", 499), event("z")]));
+    expect(await account(database)).toMatchObject({ stored: 500 });
+    await expectProven(database);
+  });
+});
+
+test("after a failure batches go by unnest, until twenty in a row held nothing that was stored", async () => {
+  await using database = await pipelineDatabase();
+  await using worker = await openStore(database);
+  await enter(worker.session, 1);
+  let offset = 0;
+  const commit = async (...ids: string[]) => {
+    const { copyFailed } = await worker.store.commit(batchFrom(offset, ids.map(event)));
+    offset += ids.length;
+    return copyFailed;
+  };
+  await commit("again");
+  expect(await commit("again")).toBe(true);
+  for (let n = 0; n < 19; n++) await commit(`a${n}`);
+  // One short of it: by unnest, which only skips it. And the count begins anew.
+  expect(await commit("again")).toBe(false);
+  for (let n = 0; n < 20; n++) await commit(`b${n}`);
+  expect(await commit("again")).toBe(true);
+  expect(await account(database)).toMatchObject({ stored: 40, duplicates: 3 });
+  await expectProven(database);
+});
+
+/** Batches whose rows are more than sockets hold, so that a COPY that is held up is still being sent. */
+const LARGE = Array.from({ length: 150 }, (_, n) =>
+  eventTextWith(`{"a":"${"x".repeat(100_000)}"}`, { event_id: `large_${n}` }),
+);
+
+/** Makes the insert of one event wait for as long as the lock is held. */
+async function holdUp({ sql }: TestDatabase, eventId: string) {
+  const lock = await sql.reserve();
+  await lock`select pg_advisory_lock(1)`;
+  await sql.unsafe(`create function hold_up() returns trigger language plpgsql
+    as 'begin perform pg_advisory_lock(1); perform pg_advisory_unlock(1); return new; end'`);
+  await sql.unsafe(`create trigger hold_up before insert on raw_events for each row
+    when (new.event_id = '${eventId}') execute function hold_up()`);
+  return {
+    async [Symbol.asyncDispose]() {
+      await lock`select pg_advisory_unlock(1)`;
+      lock.release();
+    },
+  };
+}
+
+describe("a backend that is terminated", () => {
+  // With the first row held up most of the rows are still unsent; with the last one all are sent, and unanswered.
+  test.each([
+    ["in the middle of a COPY", "large_0"],
+    ["at the last row of a COPY", `large_${LARGE.length - 1}`],
+  ])("%s: no hang, no half batch, and the next session does it again", async (_when, heldUpAt) => {
+    await using database = await pipelineDatabase();
+    const session = await openSession(database);
+    await enter(session, 1);
+    const before = await everything(database);
+    const heldUp = await holdUp(database, heldUpAt);
+    const committing = rejection(new Store(session, OPTIONS).commit(batchFrom(0, LARGE)));
+    await eventually("it is held up", async () => {
+      const [backend] = await database.sql`
+        select query, wait_event from pg_stat_activity where pid = ${session.backendPid}`;
+      return backend?.["wait_event"] === "advisory" && /^\s*copy raw_events/.test(String(backend["query"]));
+    });
+    await database.sql`select pg_terminate_backend(${session.backendPid})`;
+    expect(classify(await committing)).toBe("connection");
+    expect(session.isLost).toBe(true);
+    await heldUp[Symbol.asyncDispose]();
+    expect(await everything(database)).toEqual(before);
+
+    await using next = await openStore(database);
+    expect(await next.store.commit(batchFrom(0, LARGE))).toMatchObject({
+      copyFailed: false,
+      rawRows: LARGE.length,
+    });
+    await expectProven(database);
+  });
+});
