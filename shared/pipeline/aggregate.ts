@@ -37,22 +37,25 @@ const CARRY_ABOVE_MS = 2 ** 52;
 
 /** Sums events by hour and type. The order of the events cannot matter: durations are whole milliseconds. */
 export function aggregate(
-  events: Iterable<PipelineEvent>,
+  events: readonly { readonly event: PipelineEvent }[],
   known: KnownUsers,
   { processedAtMs, hourGraceMs, unsaved }: AggregationOptions,
 ): HourDelta[] {
   const byHour = new Map<number, Map<string, Accumulator>>();
-  for (const event of events) {
-    const hour = Math.floor(event.timestampMs / HOUR_MS);
-    let byType = byHour.get(hour);
-    if (byType === undefined) {
-      byType = new Map();
-      byHour.set(hour, byType);
+  // Most events are of the hour of the one before.
+  let hour = Number.NaN;
+  let sums = new Map<string, Accumulator>();
+  for (const { event } of events) {
+    const hourOfEvent = Math.floor(event.timestampMs / HOUR_MS);
+    if (hourOfEvent !== hour) {
+      hour = hourOfEvent;
+      sums = byHour.get(hour) ?? new Map<string, Accumulator>();
+      byHour.set(hour, sums);
     }
-    let sum = byType.get(event.eventType);
+    let sum = sums.get(event.eventType);
     if (sum === undefined) {
       sum = makeAccumulator(hour, event.eventType, known);
-      byType.set(event.eventType, sum);
+      sums.set(event.eventType, sum);
     }
     sum.totalEvents++;
     if (event.durationMs !== undefined) {

@@ -4,6 +4,7 @@ import { isUtf8 } from "node:buffer";
 import type { PipelineEvent } from "../event.ts";
 import { decimalAt, instantAt, isAt, isDigit, isExponent, MINUS, POINT } from "./ascii.ts";
 import { MAX_DEPTH, MAX_VALUE_BYTES } from "./decode.ts";
+import { RememberedStrings } from "./remembered-strings.ts";
 
 const TAB = 9;
 const NEWLINE = 10;
@@ -39,8 +40,8 @@ const [EVENT_ID, USER_ID, EVENT_TYPE, TIMESTAMP, EVENT_DATA, DURATION_SECONDS] =
 const MAX_ID_BYTES = 100;
 const MAX_TYPE_BYTES = 50;
 const MAX_DURATION_SECONDS = 1e9;
-/** A power of two. */
 const REMEMBERED_TYPES = 64;
+const REMEMBERED_USERS = 8192;
 
 /**
  * The fast way to read a record: one pass over its bytes that checks the JSON and notes where the fields lie.
@@ -65,8 +66,8 @@ export class FastReader {
   #amountStart = 0;
   /** The same in event_data. */
   #eventAmountStart = 0;
-  /** Types that came before, each where its bytes point to: a type that comes again needs no new string. */
-  readonly #types = Array.from({ length: REMEMBERED_TYPES }, () => "");
+  readonly #types = new RememberedStrings(REMEMBERED_TYPES);
+  readonly #users = new RememberedStrings(REMEMBERED_USERS);
 
   /**
    * @param bytes the buffer that holds the value, with a newline after it
@@ -126,8 +127,8 @@ export class FastReader {
 
     return {
       eventId: this.#text(this.#starts[EVENT_ID]! + 1, this.#ends[EVENT_ID]! - 1),
-      userId: this.#text(this.#starts[USER_ID]! + 1, this.#ends[USER_ID]! - 1),
-      eventType: this.#typeText(this.#starts[EVENT_TYPE]! + 1, this.#ends[EVENT_TYPE]! - 1),
+      userId: this.#users.get(bytes, this.#starts[USER_ID]! + 1, this.#ends[USER_ID]! - 1),
+      eventType: this.#types.get(bytes, this.#starts[EVENT_TYPE]! + 1, this.#ends[EVENT_TYPE]! - 1),
       timestampMs: timestamp.ms,
       timestampMicros: timestamp.micros,
       eventDataText: this.#text(this.#starts[EVENT_DATA]!, this.#ends[EVENT_DATA]!),
@@ -146,23 +147,6 @@ export class FastReader {
   #text(start: number, end: number): string {
     const isAscii = this.#stringBytes <= LAST_ASCII;
     return isAscii ? this.#bytes.toString("latin1", start, end) : this.#bytes.toString("utf8", start, end);
-  }
-
-  #typeText(start: number, end: number): string {
-    const bytes = this.#bytes;
-    const length = end - start;
-    // Bytes that spread a few dozen types well enough; two types in one place only take turns in it.
-    const place = (bytes[start]! + 5 * bytes[end - 1]! + 17 * length) & (REMEMBERED_TYPES - 1);
-    const remembered = this.#types[place]!;
-    if (remembered.length === length) {
-      let same = 0;
-      while (same < length && remembered.charCodeAt(same) === bytes[start + same]) same++;
-      if (same === length) return remembered;
-    }
-    const text = this.#text(start, end);
-    // Text of fewer characters than bytes is not ASCII, and not to be compared byte by byte.
-    if (text.length === length) this.#types[place] = text;
-    return text;
   }
 
   #value(at: number, depth: number): number {

@@ -108,7 +108,7 @@ export class Store {
         rawInsertSeconds = secondsSince(rawStartedAt);
       }
       const aggregationStartedAt = performance.now();
-      deltas = aggregate(eventsOf(stored), this.#users, {
+      deltas = aggregate(stored, this.#users, {
         processedAtMs,
         hourGraceMs,
         unsaved: !saveRawEvents,
@@ -184,10 +184,6 @@ class RawInsertFailed extends Error {
     super("raw insert failed", { cause });
     this.events = events;
   }
-}
-
-function* eventsOf(events: readonly BatchEvent[]) {
-  for (const { event } of events) yield event;
 }
 
 function secondsSince(startedAt: number): number {

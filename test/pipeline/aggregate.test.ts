@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { HourDelta, PipelineEvent } from "../../shared/event.ts";
-import { aggregate, HOUR_MS, type KnownUsers } from "../../shared/pipeline/aggregate.ts";
+import {
+  aggregate as aggregateBatch,
+  type AggregationOptions,
+  HOUR_MS,
+  type KnownUsers,
+} from "../../shared/pipeline/aggregate.ts";
 import { UserMemory } from "../../shared/pipeline/memory.ts";
 
 const NOBODY: KnownUsers = { of: () => undefined };
@@ -21,6 +26,14 @@ function event(changes: Partial<PipelineEvent> = {}): PipelineEvent {
     durationMs: undefined,
     ...changes,
   };
+}
+
+function aggregate(events: readonly PipelineEvent[], known: KnownUsers, options: AggregationOptions) {
+  return aggregateBatch(
+    events.map((each) => ({ event: each })),
+    known,
+    options,
+  );
 }
 
 function only(deltas: HourDelta[]): HourDelta {

@@ -47,7 +47,7 @@ export class LawlessStore implements Committer {
         return isNew || this.#breach === "duplicates count";
       });
       const deltas = aggregate(
-        stored.map(({ event }) => event),
+        stored,
         { of: () => undefined },
         { processedAtMs, hourGraceMs: HOUR_GRACE_MS, unsaved: false },
       );

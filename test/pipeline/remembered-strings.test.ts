@@ -1,0 +1,28 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { RememberedStrings } from "../../shared/pipeline/remembered-strings.ts";
+
+test("gives the string of the bytes, whatever came before, in places that many share", () => {
+  const strings = new RememberedStrings(4);
+  const text = fc.oneof(
+    fc.string({ unit: "binary" }).filter((candidate) => candidate.isWellFormed()),
+    fc.string({ unit: "grapheme-ascii", maxLength: 3 }),
+    fc.constantFrom("", "user_1", "user_2", "usér_1", "\u0000", "\u0080"),
+  );
+  fc.assert(
+    fc.property(fc.array(text, { minLength: 1, maxLength: 20 }), (texts) => {
+      for (const each of [...texts, ...texts]) {
+        const bytes = Buffer.from(`"${each}"`);
+        expect(strings.get(bytes, 1, bytes.length - 1)).toBe(each);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("a string that is longer or shorter than the one of its place is another one", () => {
+  const strings = new RememberedStrings(1);
+  for (const each of ["aa", "a", "aaa", "ab", "aa", ""]) {
+    expect(strings.get(Buffer.from(each), 0, each.length)).toBe(each);
+  }
+});
