@@ -1,6 +1,7 @@
 // What a test needs from the machine in; `test` out, or a skip that says what is missing, which in CI is a failure.
 import { test } from "bun:test";
 import { whyNoKafka } from "./kafka-artifacts.ts";
+import { whyNoPrometheus } from "./prometheus.ts";
 import { whyNoSharedKafka } from "./shared-kafka.ts";
 
 type TestFunction = (name: string, run: () => void | Promise<unknown>, timeoutMs?: number) => void;
@@ -10,6 +11,9 @@ export const kafkaTest: TestFunction = requiring("Kafka", whyNoSharedKafka());
 
 /** A test against a cluster of its own, whose brokers it may end; see `KafkaCluster`. */
 export const clusterTest: TestFunction = requiring("a Kafka cluster of its own", whyNoKafka());
+
+/** A test that runs prometheus or promtool. */
+export const prometheusTest: TestFunction = requiring("Prometheus", whyNoPrometheus());
 
 /**
  * @param what the thing needed, as it stands in the name of a skipped test
