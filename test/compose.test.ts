@@ -74,7 +74,7 @@ test("Prometheus scrapes the ports that the programs listen on", async () => {
     prometheus.scrape_configs.map(({ job_name, static_configs }) => [job_name, static_configs[0]!.targets]),
   );
   expect(targets).toMatchObject({
-    producer: ["host.docker.internal", "producer"].map((host) => `${host}:${config.monitoring.producerPort}`),
-    consumer: ["host.docker.internal", "consumer"].map((host) => `${host}:${config.monitoring.consumerPort}`),
+    producer: [`host.docker.internal:${config.monitoring.producerPort}`],
+    consumer: [`host.docker.internal:${config.monitoring.consumerPort}`],
   });
 });

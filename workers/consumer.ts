@@ -10,6 +10,7 @@ import { describeConfig, loadConfig } from "../shared/runtime/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
 import { makeLogger } from "../shared/telemetry/log.ts";
+import { startAtZero } from "../shared/telemetry/known-series.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { MainDatabase } from "./main-database.ts";
 import { sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
@@ -40,6 +41,7 @@ async function main(stop: StopSignal): Promise<number> {
   await using resources = new Resources((problem) => log.warn(problem));
 
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
+  startAtZero(metrics, config.kafka.topics);
   let supervisor: Supervisor | undefined;
   const server = await startHttpServer({
     port: config.monitoring.consumerPort,

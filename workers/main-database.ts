@@ -79,6 +79,7 @@ export class MainDatabase {
       this.#isFailing = false;
     } catch (error) {
       const kind = classify(error);
+      if (this.#session?.isLost) this.#metrics.set("db_connections_active", 0);
       this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
       if (!this.#isFailing)
         this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");

@@ -18,7 +18,8 @@ export type ResyncCause =
   | "topic_changed"
   | "delivery";
 
-const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
+/** Those that are failed transactions. */
+export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
   "fence",
   "connection",
   "transient",

@@ -128,7 +128,7 @@ export async function startPrometheus(options: PrometheusOptions = {}): Promise<
 interface Configuration {
   global: Record<string, unknown>;
   rule_files?: string[];
-  scrape_configs: { job_name: string; static_configs: { targets: readonly string[] }[] }[];
+  scrape_configs: Record<string, unknown>[];
 }
 
 /** The repository's files with what has to be different here; everything else stays as it is. */
@@ -151,9 +151,10 @@ async function writeConfiguration(
     prometheus: [address],
   };
   for (const job of configuration.scrape_configs) {
-    const replaced = targets[job.job_name];
-    if (replaced === undefined) throw new Error(`prometheus.yml has a job "${job.job_name}" unknown here`);
-    job.static_configs = [{ targets: replaced }];
+    const replaced = targets[String(job["job_name"])];
+    if (replaced === undefined) throw new Error(`prometheus.yml has a job unknown here: ${job["job_name"]}`);
+    job["static_configs"] = [{ targets: replaced }];
+    delete job["dns_sd_configs"];
   }
   await Bun.write(join(directory, "prometheus.yml"), YAML.stringify(configuration, null, 2));
   for (const file of configuration.rule_files ?? []) {

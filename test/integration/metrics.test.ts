@@ -172,12 +172,12 @@ kafkaTest(
       batched: published.records,
       timed: published.records,
       transactions: value("db_insert_duration_seconds_count"),
-      errors: undefined,
-      resyncs: undefined,
+      errors: 0,
+      resyncs: 0,
       connections: 3,
       assigned: 6,
       paused: 0,
-      skipped: undefined,
+      skipped: 0,
       build: 1,
     });
     expect(rows).toMatchObject({ raw_events: published.events, dead_letter_events: published.broken });
