@@ -151,8 +151,9 @@ async function writeConfiguration(
     prometheus: [address],
   };
   for (const job of configuration.scrape_configs) {
-    const replaced = targets[String(job["job_name"])];
-    if (replaced === undefined) throw new Error(`prometheus.yml has a job unknown here: ${job["job_name"]}`);
+    const name = String(job["job_name"]);
+    const replaced = targets[name];
+    if (replaced === undefined) throw new Error(`prometheus.yml has a job that is unknown here: ${name}`);
     job["static_configs"] = [{ targets: replaced }];
     delete job["dns_sd_configs"];
   }

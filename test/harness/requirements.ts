@@ -15,6 +15,12 @@ export const clusterTest: TestFunction = requiring("a Kafka cluster of its own",
 /** A test that runs prometheus or promtool. */
 export const prometheusTest: TestFunction = requiring("Prometheus", whyNoPrometheus());
 
+/** A test that lets Prometheus, or promtool, look at the running programs. */
+export const monitoringTest: TestFunction = requiring(
+  "Kafka and Prometheus",
+  whyNoSharedKafka() ?? whyNoPrometheus(),
+);
+
 /**
  * @param what the thing needed, as it stands in the name of a skipped test
  * @param missing why it is not there; undefined = it is there

@@ -1,0 +1,216 @@
+// The alert rules in; proof that they are valid, name what exists, are explained, and that each one's tests can fail.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { YAML } from "bun";
+import { startAtZero } from "../../shared/telemetry/known-series.ts";
+import { METRICS } from "../../shared/telemetry/metrics.ts";
+import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { loadConfig } from "../../shared/runtime/config.ts";
+import { setConstantMetrics } from "../../workers/metric-samples.ts";
+import { Scrape } from "../harness/metrics-text.ts";
+import { PROMETHEUS_DIRECTORY } from "../harness/prometheus.ts";
+import { prometheusTest } from "../harness/requirements.ts";
+import { groupingLabels, selectors } from "./promql.ts";
+
+interface Rule {
+  readonly alert?: string;
+  readonly record?: string;
+  readonly expr: string;
+  readonly for?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+type AlertRule = Rule & { readonly alert: string };
+
+const RUNBOOK = resolve(PROMETHEUS_DIRECTORY, "../RUNBOOK.md");
+/** What Prometheus adds to each sample of a scrape. */
+const TARGET_LABELS = ["job", "instance"];
+
+const rules = (await readYaml<{ groups: { rules: Rule[] }[] }>("alert_rules.yml")).groups.flatMap(
+  (group) => group.rules,
+);
+const alerts = rules.filter((rule): rule is AlertRule => rule.alert !== undefined);
+const recorded = rules.flatMap(({ record }) => record ?? []);
+// As text: values such as 0x120, which promtool reads as 121 zeros, are numbers to a YAML parser.
+const [, ...ruleTests] = (await Bun.file(join(PROMETHEUS_DIRECTORY, "alert_rules_test.yml")).text()).split(
+  /^(?= {2}- name: )/m,
+);
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "event-pipeline-rules-"));
+});
+afterAll(async () => {
+  await rm(directory, { recursive: true });
+});
+
+async function readYaml<T>(file: string): Promise<T> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- promtool refuses files of another shape
+  return YAML.parse(await Bun.file(join(PROMETHEUS_DIRECTORY, file)).text()) as T;
+}
+
+async function promtool(...args: string[]): Promise<{ exitCode: number; output: string }> {
+  const child = Bun.spawn(["promtool", ...args], {
+    cwd: PROMETHEUS_DIRECTORY,
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { exitCode: await child.exited, output: `${stdout}${stderr}` };
+}
+
+prometheusTest(
+  "the configuration and the rules are valid, and the rules' tests pass",
+  async () => {
+    const results = await Promise.all([
+      promtool("check", "config", "prometheus.yml"),
+      promtool("check", "rules", "alert_rules.yml"),
+      promtool("test", "rules", "alert_rules_test.yml"),
+    ]);
+    for (const { exitCode, output } of results) expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
+  },
+  60_000,
+);
+
+/**
+ * Every way in which a rule can be wrong and still be valid: too loud, too silent, too early, too late, off by one
+ * at its threshold.
+ */
+function damaged({ for: duration, ...rule }: AlertRule): { damage: string; rule: Rule }[] {
+  const limits = [...rule.expr.matchAll(/ (>|<) /g)].map(({ index, 1: operator = "" }) => ({
+    damage: `not strict: …${rule.expr.slice(index).split("\n", 1)[0]}`,
+    rule: {
+      ...rule,
+      ...(duration === undefined ? {} : { for: duration }),
+      expr: `${rule.expr.slice(0, index + 1)}${operator}=${rule.expr.slice(index + 2)}`,
+    },
+  }));
+  const kept = duration === undefined ? {} : { for: duration };
+  return [
+    { damage: "never true", rule: { ...rule, ...kept, expr: `(${rule.expr}) and on () vector(1) < 0` } },
+    { damage: "always true", rule: { ...rule, ...kept, expr: `(${rule.expr}) or on () vector(1)` } },
+    ...(duration === undefined
+      ? [{ damage: "a `for`", rule: { ...rule, for: "30s" } }]
+      : [
+          { damage: "no `for`", rule },
+          { damage: "a longer `for`", rule: { ...rule, for: `${Number.parseInt(duration) + 10}m` } },
+        ]),
+    ...limits,
+  ];
+}
+
+describe("each rule's tests fail when it is", () => {
+  for (const alert of alerts) {
+    prometheusTest(alert.alert, async () => {
+      const name = (file: string) => join(directory, `${alert.alert}_${file}`);
+      const tests = ruleTests.filter((one) => new RegExp(`^ {2}- name: ${alert.alert}\\b`).test(one));
+      const records = rules.filter(({ record }) => record !== undefined);
+      const passes = async (rule: Rule, file: string) => {
+        const ruleFile = name(`${file}_rules.yml`);
+        await Bun.write(
+          ruleFile,
+          YAML.stringify({ groups: [{ name: "one", rules: [...records, rule] }] }, null, 2),
+        );
+        const testFile = name(`${file}_test.yml`);
+        await Bun.write(
+          testFile,
+          `rule_files: [${ruleFile}]
+evaluation_interval: 30s
+tests:
+${tests.join("")}`,
+        );
+        const { exitCode, output } = await promtool("test", "rules", testFile);
+        // Anything else that goes wrong would look like a test that fails.
+        expect(output).toMatch(exitCode === 0 ? /SUCCESS/ : /exp:/);
+        return exitCode === 0;
+      };
+      expect({ undamaged: await passes(alert, "undamaged") }).toEqual({ undamaged: true });
+      const unnoticed = await Promise.all(
+        damaged(alert).map(async ({ damage, rule }, index) =>
+          (await passes(rule, String(index))) ? [damage] : [],
+        ),
+      );
+      expect(unnoticed.flat()).toEqual([]);
+    });
+  }
+});
+
+test("what the rules name is exported, with those labels", async () => {
+  const contracts: Readonly<
+    Record<string, { readonly type: string; readonly labels: readonly string[] } | undefined>
+  > = METRICS;
+  const labelsOf = (metric: string): readonly string[] | undefined => {
+    if (metric === "up") return [];
+    if (recorded.includes(metric))
+      return [...groupingLabels(rules.find(({ record }) => record === metric)!.expr)];
+    const contract = contracts[metric];
+    if (contract !== undefined) return contract.type === "histogram" ? undefined : contract.labels;
+    const [, base = "", part] = /^(.*)_(bucket|sum|count)$/.exec(metric) ?? [];
+    const histogram = contracts[base];
+    if (histogram?.type !== "histogram") return undefined;
+    return part === "bucket" ? [...histogram.labels, "le"] : histogram.labels;
+  };
+  const unknown: string[] = [];
+  for (const { alert, record, expr } of rules) {
+    const found = selectors(expr);
+    expect({ alert, record, selectors: found.length }).not.toMatchObject({ selectors: 0 });
+    const labels = new Set(TARGET_LABELS);
+    for (const { metric, matchers } of found) {
+      const exported = labelsOf(metric);
+      if (exported === undefined) unknown.push(`${alert ?? record}: ${metric}`);
+      for (const label of exported ?? []) labels.add(label);
+      for (const { label } of matchers) {
+        if (![...TARGET_LABELS, ...(exported ?? [])].includes(label))
+          unknown.push(`${alert ?? record}: ${metric}{${label}}`);
+      }
+    }
+    for (const label of groupingLabels(expr)) {
+      if (!labels.has(label)) unknown.push(`${alert ?? record}: by ${label}`);
+    }
+  }
+  expect(unknown).toEqual([]);
+});
+
+test("the label values that the rules name are there from the first scrape of a consumer", async () => {
+  const metrics = new MetricsRegistry({ program: "consumer" });
+  startAtZero(metrics, ["user-events"]);
+  setConstantMetrics(metrics, loadConfig({}, "consumer").monitoring, "2.0.0");
+  const scrape = new Scrape(await metrics.text());
+  const missing: string[] = [];
+  let looked = 0;
+  for (const { alert, expr } of alerts) {
+    for (const { metric, matchers } of selectors(expr)) {
+      for (const { label, value } of matchers.filter((matcher) => matcher.label !== "job")) {
+        looked++;
+        if (scrape.find(metric, { [label]: value }).length === 0)
+          missing.push(`${alert}: ${metric}{${label}="${value}"}`);
+      }
+    }
+  }
+  expect(missing).toEqual([]);
+  expect(looked).toBeGreaterThan(8);
+});
+
+test("every alert has a severity, says what and how much, and has a section in the runbook; and the other way round", async () => {
+  const runbook = await Bun.file(RUNBOOK).text();
+  const names = alerts.map(({ alert }) => alert);
+  const sections = [...runbook.matchAll(/^## ([A-Z]\w+)$/gm)].map(([, title]) => title!);
+  expect(sections.toSorted()).toEqual(names.toSorted());
+  for (const { alert, labels, annotations } of alerts) {
+    expect(labels).toEqual({ severity: expect.stringMatching(/^(?:warning|critical)$/) });
+    expect(alert).toMatch(/^(?:[A-Z][a-z]+)+$/);
+    expect(annotations).toEqual({
+      summary: expect.stringMatching(/^[A-Z]/),
+      description: expect.stringContaining("$value"),
+      runbook_url: `monitoring/RUNBOOK.md#${alert.toLowerCase()}`,
+    });
+  }
+  for (const section of runbook.split(/^## (?=[A-Z]\w+$)/m).slice(1)) {
+    for (const part of ["**Means**", "**Look at**", "**Do**"]) expect(section).toContain(part);
+  }
+  const linked = [...runbook.matchAll(/\]\(#(\w+)\)/g)].map(([, anchor]) => anchor!);
+  const anchors = names.map((name) => name.toLowerCase());
+  expect(linked.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+});

@@ -1,0 +1,96 @@
+// The running programs under a real Prometheus in; the alerts of a fault, those that the runbook lists and no other, out.
+import { expect } from "bun:test";
+import { TestPipeline } from "../harness/pipeline.ts";
+import { PostgresServer } from "../harness/postgres.ts";
+import { Program } from "../harness/process.ts";
+import { startPrometheus } from "../harness/prometheus.ts";
+import { monitoringTest } from "../harness/requirements.ts";
+import { expectedAlerts } from "./runbook.ts";
+import { Timeline } from "./timeline.ts";
+
+/** Two minutes of the rules are four seconds here. */
+const FASTER = 30;
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+/** Every window and every `for`, divided. */
+function faster(rules: string): string {
+  const shorter = (_: string, before: string, amount: string, unit: string, after: string) =>
+    `${before}${Math.round((Number(amount) * UNIT_SECONDS[unit]! * 1000) / FASTER)}ms${after}`;
+  return rules.replaceAll(/(\[)(\d+)([smh])(\])/g, shorter).replaceAll(/(\bfor: )(\d+)([smh])($)/gm, shorter);
+}
+
+monitoringTest(
+  "PostgreSQL frozen, then the consumer: their alerts become pending, fire and are over; nothing else fires",
+  async () => {
+    await using server = await PostgresServer.start();
+    await using pipeline = await TestPipeline.start({
+      database: await server.database(),
+      env: {
+        // The lag counts from what was read: small batches, so that what is read and not stored is little.
+        CONSUMER_BATCH_SIZE: "50",
+        FLUSH_INTERVAL_SECONDS: "1",
+        ALERT_CONSUMER_LAG_THRESHOLD: "300",
+      },
+    });
+    const consumer = pipeline.consumer();
+    await using producer = Program.start("workers/producer.ts", {
+      env: {
+        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
+        KAFKA_TOPIC: pipeline.topic,
+        METRICS_PORT_PRODUCER: "0",
+        PRODUCER_RATE: "200",
+      },
+    });
+    await pipeline.settled();
+    const [, producerPort] = await producer.printed(/"port":(\d+)/);
+    await using prometheus = await startPrometheus({
+      producers: [`127.0.0.1:${producerPort}`],
+      consumers: [`127.0.0.1:${await consumer.port()}`],
+      scrapeIntervalMs: 500,
+      rules: faster,
+    });
+    await using timeline = new Timeline(prometheus);
+    const until = (what: string, condition: () => boolean | Promise<boolean>) =>
+      pipeline.until(`${what}\n${timeline}\n`, async () => await condition(), 60_000);
+
+    // Seven minutes of the rules, from the first scrape of both.
+    await until("all is scraped, and flows", async () => {
+      const flowing = await prometheus.query(
+        "sum(increase(events_consumed_total[14s])) > 1000 and sum(increase(events_produced_total[14s])) > 1000",
+      );
+      return flowing.length > 0;
+    });
+    expect(timeline.fired()).toEqual([]);
+
+    const frozen = timeline.now;
+    timeline.remark("-- kill -STOP: PostgreSQL");
+    await server.signal("STOP");
+    await until("the alerts about database and lag fire", () =>
+      ["DatabaseConnectionFailure", "HighConsumerLag"].every((alert) => timeline.is(alert, "firing")),
+    );
+    timeline.remark("-- kill -CONT: PostgreSQL");
+    await server.signal("CONT");
+    await until("all is over", () => timeline.isQuiet);
+    expect(timeline.states("DatabaseConnectionFailure", frozen)).toEqual(["pending", "firing", "over"]);
+    expect(timeline.states("HighConsumerLag", frozen)).toEqual(["pending", "firing", "over"]);
+    const ofPostgres = await expectedAlerts("PostgreSQL stopped or frozen");
+    expect(timeline.fired(frozen).filter((alert) => !ofPostgres.includes(alert))).toEqual([]);
+
+    const stopped = timeline.now;
+    timeline.remark("-- kill -STOP: the consumer");
+    consumer.program.signal("SIGSTOP");
+    await until("the alerts about the consumer fire", () =>
+      ["ConsumerDown", "LowEventRate"].every((alert) => timeline.is(alert, "firing")),
+    );
+    timeline.remark("-- kill -CONT: the consumer");
+    consumer.program.signal("SIGCONT");
+    await until("all is over", () => timeline.isQuiet);
+    expect(timeline.states("ConsumerDown", stopped)).toEqual(["pending", "firing", "over"]);
+    expect(timeline.states("LowEventRate", stopped)).toEqual(["pending", "firing", "over"]);
+    const ofConsumer = await expectedAlerts("Consumer stopped");
+    expect(timeline.fired(stopped).filter((alert) => !ofConsumer.includes(alert))).toEqual([]);
+
+    console.log(`Durations of the rules divided by ${FASTER}:\n${timeline}`);
+  },
+  180_000,
+);
