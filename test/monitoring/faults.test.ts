@@ -1,5 +1,6 @@
 // The running programs under a real Prometheus in; the alerts of a fault, those that the runbook lists and no other, out.
 import { expect } from "bun:test";
+import { errorMessage } from "../../shared/runtime/errors.ts";
 import { TestPipeline } from "../harness/pipeline.ts";
 import { PostgresServer } from "../harness/postgres.ts";
 import { Program } from "../harness/process.ts";
@@ -50,8 +51,17 @@ monitoringTest(
       rules: faster,
     });
     await using timeline = new Timeline(prometheus);
-    const until = (what: string, condition: () => boolean | Promise<boolean>) =>
-      pipeline.until(`${what}\n${timeline}\n`, async () => await condition(), 60_000);
+    const until = async (what: string, condition: () => boolean | Promise<boolean>) => {
+      try {
+        await pipeline.until(what, async () => await condition(), 60_000);
+      } catch (error) {
+        throw new Error(
+          `${errorMessage(error)}
+${timeline.text}`,
+          { cause: error },
+        );
+      }
+    };
 
     // Seven minutes of the rules, from the first scrape of both.
     await until("all is scraped, and flows", async () => {
@@ -90,7 +100,7 @@ monitoringTest(
     const ofConsumer = await expectedAlerts("Consumer stopped");
     expect(timeline.fired(stopped).filter((alert) => !ofConsumer.includes(alert))).toEqual([]);
 
-    console.log(`Durations of the rules divided by ${FASTER}:\n${timeline}`);
+    process.stdout.write(`Durations of the rules divided by ${FASTER}:\n${timeline.text}\n`);
   },
   180_000,
 );

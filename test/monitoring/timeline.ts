@@ -61,7 +61,8 @@ export class Timeline implements AsyncDisposable {
     return firing < 1 ? states : states.slice(firing - 1);
   }
 
-  toString(): string {
+  /** One line for each change, with the seconds since the beginning. */
+  get text(): string {
     return this.#changes
       .map(({ atSeconds, what }) => `${atSeconds.toFixed(1).padStart(7)} s  ${what}`)
       .join("\n");

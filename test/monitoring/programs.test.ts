@@ -1,0 +1,75 @@
+// The running programs in; promtool's opinion of their scrapes, and the runbook's queries tried on them, out.
+import { expect } from "bun:test";
+import { eventually } from "../harness/eventually.ts";
+import { TestPipeline } from "../harness/pipeline.ts";
+import { Program } from "../harness/process.ts";
+import { startPrometheus } from "../harness/prometheus.ts";
+import { monitoringTest } from "../harness/requirements.ts";
+import { codeBlocks } from "./runbook.ts";
+
+/** @returns what `promtool check metrics` has to complain of; "" = nothing */
+async function complaints(port: number): Promise<string> {
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const child = Bun.spawn(["promtool", "check", "metrics"], {
+    stdin: new Blob([await answer.text()]),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  const exitCode = await child.exited;
+  return `${stdout}${stderr}${exitCode === 0 ? "" : `exit code ${exitCode}`}`;
+}
+
+monitoringTest(
+  "promtool has no complaint about the metrics of producer and consumer; the runbook's queries give something",
+  async () => {
+    await using pipeline = await TestPipeline.start();
+    const consumer = pipeline.consumer();
+    await using producer = Program.start("workers/producer.ts", {
+      env: {
+        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
+        KAFKA_TOPIC: pipeline.topic,
+        METRICS_PORT_PRODUCER: "0",
+        PRODUCER_RATE: "200",
+      },
+    });
+    const producerPort = Number((await producer.printed(/"port":(\d+)/))[1]);
+    const consumerPort = await consumer.port();
+    // Duplicates and dead letters among them: every series that there can be without a fault.
+    await pipeline.publish(1000);
+    await producer.metrics(producerPort, "events are acknowledged", (found) =>
+      Boolean(found.value("events_produced_total")),
+    );
+    await consumer.program.metrics(
+      consumerPort,
+      "dead letters are counted",
+      (found) =>
+        (found.value("dead_letter_events_total") ?? 0) >= pipeline.published.broken &&
+        found.find("kafka_consumer_lag").length === 6,
+    );
+    expect({ producer: await complaints(producerPort), consumer: await complaints(consumerPort) }).toEqual({
+      producer: "",
+      consumer: "",
+    });
+
+    const queries = await codeBlocks("promql");
+    expect(queries.length).toBeGreaterThan(8);
+    await using prometheus = await startPrometheus({
+      producers: [`127.0.0.1:${producerPort}`],
+      consumers: [`127.0.0.1:${consumerPort}`],
+      scrapeIntervalMs: 500,
+    });
+    for (const query of queries) {
+      await eventually(`data for ${query}`, async () => (await prometheus.query(query)).length > 0, {
+        timeoutMs: 20_000,
+        everyMs: 200,
+      });
+    }
+    const statements = await codeBlocks("sql");
+    expect(statements.length).toBeGreaterThan(5);
+    for (const statement of statements) {
+      expect((await pipeline.database.sql.unsafe(statement)).length).toBeGreaterThan(0);
+    }
+  },
+  60_000,
+);
