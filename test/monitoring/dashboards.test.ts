@@ -1,0 +1,246 @@
+// A running pipeline with its faults in; data for every query of the dashboard, as Grafana would ask it, out.
+import { expect } from "bun:test";
+import { errorMessage } from "../../shared/runtime/errors.ts";
+import { eventually } from "../harness/eventually.ts";
+import { TestPipeline } from "../harness/pipeline.ts";
+import { Program } from "../harness/process.ts";
+import { type Prometheus, startPrometheus, whyNoPrometheus } from "../harness/prometheus.ts";
+import { requiring } from "../harness/requirements.ts";
+import { whyNoSharedKafka } from "../harness/shared-kafka.ts";
+import { BAD_RECORDS } from "../integration/bad-records.ts";
+import {
+  type Panel,
+  promql,
+  readDashboard,
+  secondsOf,
+  sqlOf,
+  stepOf,
+  type Surroundings,
+  type Target,
+  withoutFallback,
+} from "./dashboard.ts";
+
+const dashboard = await readDashboard("pipeline_dashboard.json");
+const panels = dashboard.panels.filter(({ type }) => type !== "row");
+
+/** What may be 0 throughout while all is well; everything else has happened in the run below. */
+const QUIET = new Set([
+  "Lag",
+  "How near the thresholds are",
+  "Lag per partition",
+  "Lag per topic",
+  "Kafka errors",
+  "Rebalances",
+  "Skipped offsets",
+  "Alerts raised by the programs",
+  "Workers paused",
+]);
+
+const SCRAPE_SECONDS = 1;
+const ALERT = `
+groups:
+  - name: test
+    rules:
+      - { alert: ConsumerIsUp, expr: 'up{job="consumer"} == 1', labels: { severity: warning } }
+`;
+
+const livingTest = requiring("Kafka and Prometheus", whyNoSharedKafka() ?? whyNoPrometheus());
+
+livingTest(
+  "every query of the dashboard returns data of a running pipeline",
+  async () => {
+    await using pipeline = await TestPipeline.start({ env: { FLUSH_INTERVAL_SECONDS: "1" } });
+    const consumer = pipeline.consumer();
+    await using producer = Program.start("workers/producer.ts", {
+      env: {
+        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
+        KAFKA_TOPIC: pipeline.topic,
+        METRICS_PORT_PRODUCER: "0",
+        PRODUCER_RATE: "300",
+        PRODUCER_USER_COUNT: "50",
+      },
+    });
+    const [, producerPort] = await producer.printed(/"port":(\d+)/);
+    const consumerAddress = `127.0.0.1:${await consumer.port()}`;
+    // Once before the first scrape: of a series that is born with its first event Prometheus sees no increase.
+    await disturb(pipeline, 1);
+    await using prometheus = await startPrometheus({
+      producers: [`127.0.0.1:${producerPort}`],
+      consumers: [consumerAddress],
+      scrapeIntervalMs: SCRAPE_SECONDS * 1000,
+      rules: () => ALERT,
+    });
+    await pipeline.until(
+      "both programs were scraped",
+      async () => (await prometheus.query("up == 1")).length === 3,
+    );
+    await disturb(pipeline, 2);
+
+    const variables = { consumer: [consumerAddress], topic: [pipeline.topic] };
+    for (const { name, query } of dashboard.templating.list.filter(({ type }) => type === "query")) {
+      expect([name, await labelValues(prometheus, query, variables)]).toEqual([
+        name,
+        variables[name as keyof typeof variables],
+      ]);
+    }
+    const surroundings = (panel: Pick<Panel, "timeFrom">): Surroundings => {
+      const seconds = secondsOf(panel.timeFrom ?? dashboard.time.from.replace("now-", ""));
+      const to = new Date();
+      const from = new Date(to.getTime() - seconds * 1000);
+      return { variables, from, to, scrapeIntervalSeconds: SCRAPE_SECONDS };
+    };
+
+    const report: string[] = [];
+    const queries = panels.flatMap((panel) => (panel.targets ?? []).map((target) => ({ panel, target })));
+    for (const { panel, target } of queries) {
+      const { refId, expr, rawSql } = target;
+      const what = `${panel.title} ${refId}`;
+      const said = await soon(what, async () => {
+        const around = surroundings(panel);
+        if (rawSql !== undefined) return await askPostgres(pipeline, panel, target, around);
+        return await askPrometheus(prometheus, panel, { ...target, expr: expr! }, around);
+      });
+      report.push(`  ${what.padEnd(48)} ${said}`);
+    }
+    for (const { name, expr, titleFormat } of dashboard.annotations.list) {
+      if (expr === undefined) continue;
+      const found = await range(
+        prometheus,
+        promql(expr, { title: name }, surroundings({})),
+        surroundings({}),
+        1,
+      );
+      expect([name, found.length > 0]).toEqual([name, true]);
+      expect([name, missingLabels(titleFormat, found)]).toEqual([name, []]);
+      report.push(`  ${`annotation ${name}`.padEnd(48)} ${found.length} series`);
+    }
+    process.stdout.write(`${panels.length} panels, ${queries.length} queries:\n${report.join("\n")}\n`);
+  },
+  110_000,
+);
+
+/** Provokes what only happens now and then: dead letters, duplicates, late events, a new hour, a broken connection. */
+async function disturb(pipeline: TestPipeline, day: number): Promise<void> {
+  await pipeline.publish(500);
+  const user = { event_id: `click_of_day_${day}`, user_id: "user_1", event_type: "click", event_data: {} };
+  await pipeline.publishValue(JSON.stringify({ ...user, timestamp: `2025-01-0${day}T10:00:00Z` }));
+  // The one of a megabyte is more than this producer sends.
+  await pipeline.send(
+    BAD_RECORDS.filter(({ reason }) => reason !== "too_large").map(({ value }) => ({ value })),
+  );
+  const stored = await pipeline.consumed();
+  await pipeline.until("more is stored", async () => (await pipeline.consumed()) > stored);
+  await pipeline.until("a worker's connection is ended", async () => {
+    const ended = await pipeline.database.sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name like 'event-pipeline worker%'`;
+    return ended.length > 0;
+  });
+}
+
+/** Asks again until it has an answer. @throws Error with the last reason against it */
+async function soon(what: string, ask: () => Promise<string>): Promise<string> {
+  let reason: unknown;
+  const keep = (error: unknown) => {
+    reason = error;
+    return undefined;
+  };
+  try {
+    return await eventually(what, () => ask().catch(keep), { timeoutMs: 20_000, everyMs: 250 });
+  } catch {
+    throw new Error(`${what}: ${errorMessage(reason)}`, { cause: reason });
+  }
+}
+
+interface Series {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly values: readonly number[];
+}
+
+/** A range query, or with `to` alone an instant one. */
+async function range(
+  { url }: Prometheus,
+  query: string,
+  { from, to }: Surroundings,
+  stepSeconds: number | undefined,
+): Promise<Series[]> {
+  const times: Record<string, string> =
+    stepSeconds === undefined
+      ? { time: String(to.getTime() / 1000) }
+      : { start: String(from.getTime() / 1000), end: String(to.getTime() / 1000), step: String(stepSeconds) };
+  const path = stepSeconds === undefined ? "query" : "query_range";
+  const answer = await fetch(`${url}/api/v1/${path}`, {
+    method: "POST",
+    body: new URLSearchParams({ query, ...times }),
+  });
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the form that its HTTP API documents
+  const body = (await answer.json()) as {
+    error?: string;
+    data: {
+      result: { metric: Record<string, string>; value?: [number, string]; values?: [number, string][] }[];
+    };
+  };
+  if (body.error !== undefined) throw new Error(`${query}: ${body.error}`);
+  return body.data.result.map(({ metric, value, values = value === undefined ? [] : [value] }) => ({
+    labels: metric,
+    values: values.map(([, text]) => Number(text)).filter((number) => !Number.isNaN(number)),
+  }));
+}
+
+/** @returns in words what came; @throws Error that says what did not */
+async function askPrometheus(
+  prometheus: Prometheus,
+  panel: Panel,
+  target: Target & { readonly expr: string },
+  surroundings: Surroundings,
+): Promise<string> {
+  const step = target.instant === true ? undefined : stepOf(panel, surroundings);
+  const ask = (expression: string) =>
+    range(prometheus, promql(expression, panel, surroundings), surroundings, step);
+  const shown = (await ask(target.expr)).filter(({ values }) => values.length > 0);
+  if (shown.length === 0) throw new Error("no data");
+  const bare = (await ask(withoutFallback(target.expr))).filter(({ values }) => values.length > 0);
+  if (bare.length === 0) throw new Error("no data but the 0 for nothing");
+  const missing = missingLabels(target.legendFormat, bare);
+  if (missing.length > 0) throw new Error(`no label ${missing.join(", ")} for the legend`);
+  if (!QUIET.has(panel.title) && !panel.targets!.some(({ refId }) => refId < target.refId)) {
+    if (!shown.some(({ values }) => values.some((value) => value > 0))) throw new Error("nothing above 0");
+  }
+  return `${shown.length} series, ${shown.reduce((sum, { values }) => sum + values.length, 0)} values`;
+}
+
+/** Labels that a legend shows and that a series lacks. */
+function missingLabels(format = "", series: readonly Series[]): string[] {
+  const labels = [...format.matchAll(/\{\{(\w+)\}\}/g)].map(([, label = ""]) => label);
+  return labels.filter((label) => series.some((one) => !(label in one.labels)));
+}
+
+/** @returns in words what came; @throws Error that says what did not */
+async function askPostgres(
+  { database }: TestPipeline,
+  panel: Panel,
+  { rawSql, format }: Target,
+  surroundings: Surroundings,
+): Promise<string> {
+  const rows = await database.sql.unsafe(sqlOf(rawSql!, panel, surroundings));
+  if (rows.length === 0) throw new Error("no rows");
+  const columns = rows.columns.map(({ name }) => name);
+  if (format === "time_series") expect(columns.slice(0, 2)).toEqual(["time", "metric"]);
+  const strangers = panel.fieldConfig!.overrides.filter(({ matcher }) => !columns.includes(matcher.options));
+  if (strangers.length > 0) throw new Error(`no column ${strangers[0]!.matcher.options}, of an override`);
+  return `${rows.length} rows`;
+}
+
+/** The choices of a variable of the form label_values(selector, label). */
+async function labelValues(
+  prometheus: Prometheus,
+  query: string | { readonly query: string },
+  variables: Readonly<Record<string, readonly string[]>>,
+): Promise<string[]> {
+  const text = typeof query === "string" ? query : query.query;
+  const [, selector = "", label = ""] = /^label_values\((.*), (\w+)\)$/.exec(text) ?? [];
+  const now = new Date();
+  const around = { variables, from: now, to: now, scrapeIntervalSeconds: SCRAPE_SECONDS };
+  const found = await prometheus.query(promql(selector, { title: text }, around));
+  return [...new Set(found.map(({ labels }) => labels[label]!))];
+}
