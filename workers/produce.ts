@@ -29,7 +29,7 @@ export interface ProduceOptions {
   readonly gate?: () => boolean;
 }
 
-const FLUSH_DEADLINE_MS = 30_000;
+export const FLUSH_DEADLINE_MS = 30_000;
 const WATCH_MS = 250;
 const EXPLANATION_MS = 3000;
 

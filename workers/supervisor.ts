@@ -6,7 +6,7 @@ import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import type { PartitionStatus, WorkerCommand, WorkerReport, WorkerStatus } from "./messages.ts";
 
 /** The longest transaction (30 s) and leaving the group (5 s), with room. */
-const DRAIN_DEADLINE_MS = 40_000;
+export const DRAIN_DEADLINE_MS = 40_000;
 
 interface Thread {
   readonly worker: number;
