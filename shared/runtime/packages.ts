@@ -127,10 +127,22 @@ function lastLine(output: string): string {
   return output.trim().split("\n").at(-1) ?? "";
 }
 
+/**
+ * Runs this program again and ends with its exit code. Bun looked for node_modules before there was one: this process
+ * would take its packages from Bun's own cache, and its threads would not find any.
+ */
+async function startAnew(): Promise<never> {
+  const again = Bun.spawn([process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
+    stdio: ["inherit", "inherit", "inherit"],
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => again.kill(signal));
+  process.exit(await again.exited);
+}
+
 // Worker threads share the packages of the process that started them.
 if (Bun.isMainThread) {
   try {
-    ensurePackages({
+    const done = ensurePackages({
       root: resolve(import.meta.dir, "../.."),
       install(root) {
         const run = Bun.spawnSync([process.execPath, "install", "--frozen-lockfile"], {
@@ -141,6 +153,9 @@ if (Bun.isMainThread) {
       },
       say: (line) => process.stderr.write(`packages: ${line}\n`),
     });
+    // Not under `bun test`, whose files are not run by their names alone.
+    if (done === "installed" && process.argv[1] === Bun.main && !Bun.main.endsWith(".test.ts"))
+      await startAnew();
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(1);

@@ -96,3 +96,27 @@ test("worker threads look at nothing, the main thread does", async () => {
   expect(Bun.spawnSync([process.execPath, copy], { cwd: root }).exitCode).toBe(1);
   expect(existsSync(join(root, "node_modules"))).toBe(true);
 });
+
+test("the first start of a program finds the packages, in its threads as well, and hands on signals and exit code", async () => {
+  const repository = resolve(import.meta.dir, "../..");
+  for (const name of ["package.json", "bun.lock", "bunfig.toml", "shared/runtime/packages.ts"]) {
+    await Bun.write(join(root, name), Bun.file(join(repository, name)));
+  }
+  await Bun.write(
+    join(root, "workers/main.ts"),
+    `import "pino";
+     process.on("SIGTERM", () => process.exit(7));
+     const thread = new Worker(new URL("./thread.ts", import.meta.url).href);
+     thread.addEventListener("message", ({ data }) => console.log(data, ...process.argv.slice(2)));
+     thread.addEventListener("error", ({ message }) => process.exit(console.log(message)));`,
+  );
+  await Bun.write(join(root, "workers/thread.ts"), `import "pino"; postMessage("found by");`);
+  const run = Bun.spawn([process.execPath, "workers/main.ts", "both"], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const printed = await run.stdout.getReader().read();
+  expect(new TextDecoder().decode(printed.value)).toBe("found by both\n");
+  run.kill("SIGTERM");
+  expect(await run.exited).toBe(7);
+}, 60_000);
