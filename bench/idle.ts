@@ -1,22 +1,19 @@
 // A consumer with nothing to do in; what that costs, and the lag that it reports, out.
 import type { Bench } from "./pipeline.ts";
 import { cpuMicros } from "./processes.ts";
-
-export interface IdleResult {
-  readonly seconds: number;
-  /** Of one core. */
-  readonly cpuPercent: number;
-  readonly lagByPartition: readonly number[];
-}
+import { simulated } from "./records.ts";
+import type { Idle } from "./report.ts";
 
 const SECONDS = 20;
+/** It has worked before it rests. */
+const EVENTS = 10_000;
 
-export async function idle(bench: Bench): Promise<IdleResult> {
-  await using pipeline = await bench.pipeline();
+export async function idle(bench: Bench): Promise<Idle> {
+  await using pipeline = await bench.pipeline(await bench.topic());
   const consumer = pipeline.consumer();
   await pipeline.settled();
-  await bench.fill(pipeline.topic, 10_000);
-  await pipeline.until("all is stored", async () => (await pipeline.consumed()) >= 10_000);
+  await bench.fill(pipeline.topic, simulated(EVENTS));
+  await pipeline.until("all is stored", async () => (await pipeline.consumed()) >= EVENTS);
   // The lag is looked at every two seconds.
   await Bun.sleep(5000);
   const { pid } = consumer.program;

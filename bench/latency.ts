@@ -1,23 +1,16 @@
 // A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
 import type { Bench } from "./pipeline.ts";
+import type { Latency } from "./report.ts";
 import { Program } from "../test/harness/process.ts";
 import type { TestPipeline } from "../test/harness/pipeline.ts";
-
-export interface LatencyResult {
-  readonly ratePerSecond: number;
-  readonly samples: number;
-  readonly p50Ms: number;
-  readonly p90Ms: number;
-  readonly p99Ms: number;
-}
 
 const SAMPLES = 200;
 /** Between two probes: not in step with anything. */
 const PAUSE_MS = 37;
 
 /** Probes, each of an event type of its own, go along with the load; each is looked for in hourly_aggregations. */
-export async function latency(bench: Bench, ratePerSecond: number): Promise<LatencyResult> {
-  await using pipeline = await bench.pipeline();
+export async function latency(bench: Bench, ratePerSecond: number): Promise<Latency> {
+  await using pipeline = await bench.pipeline(await bench.topic());
   const consumer = pipeline.consumer();
   await pipeline.settled();
   await using load = Program.start("workers/producer.ts", {

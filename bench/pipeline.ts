@@ -1,51 +1,109 @@
-// A real Kafka broker and a real PostgreSQL in; topics with simulated events and consumers on them out.
+// A real Kafka broker and a real PostgreSQL in; topics full of known records and databases to drain them into out.
+import { availableParallelism } from "node:os";
 import { prepareNativeLibrary } from "../shared/kafka/native.ts";
 import { KafkaProducer } from "../shared/kafka/producer.ts";
 import { producerSettings } from "../shared/kafka/settings.ts";
-import { EventSimulator } from "../shared/source/simulator.ts";
+import { FatalError } from "../shared/runtime/errors.ts";
+import { migrate, readMigrations } from "../shared/store/migrate.ts";
+import { Session } from "../shared/store/postgres.ts";
 import { KafkaCluster } from "../test/harness/kafka.ts";
-import { PostgresServer } from "../test/harness/postgres.ts";
+import { whyNoKafka } from "../test/harness/kafka-artifacts.ts";
 import { TestPipeline } from "../test/harness/pipeline.ts";
+import { PostgresServer, type TestDatabase } from "../test/harness/postgres.ts";
 
 export const PARTITIONS = 6;
-const USERS = 1000;
+/** Threads of the consumer, and connections of the bare COPY. */
+export const WORKERS = Math.min(PARTITIONS, availableParallelism());
+
+/** As compose.yaml sets it (the embedded server knows no lz4), and with fsync, as a server that holds someone's data. */
+const POSTGRES_SETTINGS = { max_wal_size: "4GB" };
+
+/** A record to publish. */
+export interface BenchRecord {
+  readonly key: string;
+  readonly value: string;
+  /** By default chosen by the key. */
+  readonly partition?: number;
+}
 
 /** The servers that all scenarios of a run share. */
 export class Bench implements AsyncDisposable {
   readonly kafka: KafkaCluster;
   readonly postgres: PostgresServer;
   readonly libraryPath: string;
+  /** Where databases are dropped from. */
+  readonly #maintenance: TestDatabase;
   #topics = 0;
+  #previous: string | undefined;
 
-  private constructor(kafka: KafkaCluster, postgres: PostgresServer, libraryPath: string) {
+  private constructor(
+    kafka: KafkaCluster,
+    postgres: PostgresServer,
+    maintenance: TestDatabase,
+    libraryPath: string,
+  ) {
     this.kafka = kafka;
     this.postgres = postgres;
+    this.#maintenance = maintenance;
     this.libraryPath = libraryPath;
   }
 
+  /** @param say told before what takes its time @throws FatalError where there is no Java to run a broker with */
   static async start(say: (line: string) => void): Promise<Bench> {
+    const reason = whyNoKafka();
+    if (reason !== undefined) throw new FatalError(`the bench needs a Kafka broker: ${reason}`);
     const libraryPath = await prepareNativeLibrary(say);
     const kafka = await KafkaCluster.start({ brokers: 1 }, say);
-    const postgres = await PostgresServer.start({
-      settings: { max_wal_size: "4GB", shared_buffers: "512MB" },
-    });
-    return new Bench(kafka, postgres, libraryPath);
+    const postgres = await PostgresServer.start({ durable: true, settings: POSTGRES_SETTINGS });
+    return new Bench(kafka, postgres, await postgres.database(), libraryPath);
   }
 
-  /** A new topic, a new database, and whatever consumers the scenario starts on them. */
-  async pipeline(env: Readonly<Record<string, string>> = {}): Promise<TestPipeline> {
+  /** "18.4" */
+  async postgresVersion(): Promise<string> {
+    const [row] = await this.#maintenance.sql`show server_version`;
+    return String(row?.["server_version"]);
+  }
+
+  /** An empty topic. @returns its name */
+  async topic(): Promise<string> {
     const topic = `bench-${++this.#topics}`;
     await this.kafka.createTopic(topic, { partitions: PARTITIONS });
+    return topic;
+  }
+
+  /**
+   * A database with the pipeline's empty tables, after a checkpoint: every round finds the server alike. The one
+   * before it goes.
+   */
+  async database(): Promise<TestDatabase> {
+    if (this.#previous !== undefined) {
+      await this.#maintenance.sql.unsafe(`drop database "${this.#previous}" with (force)`);
+    }
+    const database = await this.postgres.database({ prepared: { name: "migrated", prepare: makeTables } });
+    this.#previous = database.name;
+    await this.#maintenance.sql`checkpoint`;
+    return database;
+  }
+
+  /** A new database, and whatever consumers the scenario starts on it and the topic. */
+  async pipeline(topic: string, env: Readonly<Record<string, string>> = {}): Promise<TestPipeline> {
     return await TestPipeline.start({
       kafka: { bootstrapServers: this.kafka.bootstrapServers, topic },
-      database: await this.postgres.database(),
-      env: { CONSUMER_BATCH_SIZE: "5000", LOG_LEVEL: "info", ...env },
+      database: await this.database(),
+      env: {
+        CONSUMER_WORKERS: String(WORKERS),
+        CONSUMER_BATCH_SIZE: "5000",
+        LOG_LEVEL: "info",
+        // A database is new, but a group would be the last round's.
+        KAFKA_CONSUMER_GROUP: `bench-${crypto.randomUUID()}`,
+        ...env,
+      },
     });
   }
 
-  /** Publishes simulated events as fast as it goes. @returns when all are acknowledged, ms taken */
-  async fill(topic: string, events: number): Promise<number> {
-    const startedAt = performance.now();
+  /** Publishes records as fast as it goes. @throws Error unless the broker has acknowledged all */
+  async fill(topic: string, records: Iterable<BenchRecord>): Promise<void> {
+    let failure: string | undefined;
     const producer: KafkaProducer = await KafkaProducer.open({
       libraryPath: this.libraryPath,
       settings: producerSettings({
@@ -57,38 +115,36 @@ export class Bench implements AsyncDisposable {
       onWake: () => producer.poll(),
       onDelivered: () => {},
       onFailed: ({ message }) => {
-        throw new Error(`a record was not delivered: ${message}`);
+        failure ??= message;
       },
       onError: () => {},
       onLog: () => {},
     });
-    const simulator = new EventSimulator({
-      userCount: USERS,
-      minIntervalSeconds: 0.1,
-      maxIntervalSeconds: 5,
-    });
-    for (let sent = 0; sent < events; sent++) {
-      const { userId, json } = simulator.next();
-      while (!producer.sendText(userId, json, 0)) {
+    for (const { key, value, partition } of records) {
+      const send = () =>
+        partition === undefined
+          ? producer.sendText(key, value, 0)
+          : producer.send(Buffer.from(key), Buffer.from(value), 0, { partition });
+      while (!send()) {
         producer.poll();
         await Bun.sleep(1);
       }
     }
     const left = await producer.flush(60_000);
     await producer.close();
+    if (failure !== undefined) throw new Error(`a record was not delivered: ${failure}`);
     if (left > 0) throw new Error(`${left} records were not acknowledged`);
-    return performance.now() - startedAt;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#maintenance[Symbol.asyncDispose]();
     await this.postgres[Symbol.asyncDispose]();
     await this.kafka.stop();
   }
 }
 
-/** The middle of some figures. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+async function makeTables(database: TestDatabase): Promise<void> {
+  const session = await Session.open(database.config, { role: "main", consumerGroup: "bench" });
+  await migrate(session.sql, await readMigrations());
+  await session.close();
 }

@@ -3,14 +3,12 @@ import { readdir, readFile } from "node:fs/promises";
 
 /** Linux counts CPU time in ticks of 10 ms. */
 const MICROS_PER_TICK = 10_000;
-const PAGE_BYTES = 4096;
 
 interface ProcessStat {
   readonly parent: number;
   readonly cpuMicros: number;
   /** With the children that have ended and were waited for. */
   readonly cpuMicrosWithChildren: number;
-  readonly residentBytes: number;
 }
 
 async function statOf(pid: number): Promise<ProcessStat | undefined> {
@@ -26,7 +24,6 @@ async function statOf(pid: number): Promise<ProcessStat | undefined> {
     parent: fields[1] ?? 0,
     cpuMicros: (user + system) * MICROS_PER_TICK,
     cpuMicrosWithChildren: (user + system + childUser + childSystem) * MICROS_PER_TICK,
-    residentBytes: (fields[21] ?? 0) * PAGE_BYTES,
   };
 }
 
@@ -45,7 +42,8 @@ export async function treeCpuMicros(root: number): Promise<number> {
   }, 0);
 }
 
-/** Resident memory of a process, MiB. */
-export async function residentMiB(pid: number): Promise<number> {
-  return ((await statOf(pid))?.residentBytes ?? 0) / 1024 / 1024;
+/** The most memory that a process ever had resident, MiB; 0 where it is gone. */
+export async function peakResidentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "latin1").catch(() => "");
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;
 }

@@ -23,7 +23,7 @@ const TEST_TIMEOUT_MS = 30_000;
 const FILE_DEADLINE_MS = 8 * 60_000;
 const LIGHT_FILES_AT_ONCE = 2;
 /** These start servers and count on time to pass: one file after the other. */
-const HEAVY = /^test\/(?:harness|integration|chaos|demo|monitoring)\//;
+const HEAVY = /^test\/(?:harness|integration|chaos|demo|monitoring|bench|console|compose)\//;
 
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];

@@ -1,0 +1,103 @@
+// The rows that a consumer stored in; how fast the bare COPY puts them into the same table out.
+import { cpuUsage } from "node:process";
+import { join } from "node:path";
+import type { Writable } from "node:stream";
+import postgres from "postgres";
+import type { TestDatabase } from "../test/harness/postgres.ts";
+import { type Bench, WORKERS } from "./pipeline.ts";
+import { treeCpuMicros } from "./processes.ts";
+import type { CopyRound } from "./report.ts";
+
+/** Of what is sent at once; more or less makes no difference. */
+const CHUNK_BYTES = 256 * 1024;
+const DEADLINE_MS = 5 * 60_000;
+
+/** Files in PostgreSQL's own format for COPY, one for each connection, each with as many rows. */
+export interface StoredRows {
+  readonly files: readonly string[];
+  readonly rows: number;
+}
+
+/** Writes raw_events, as a consumer left it, into files beside the server's data; they go with the server. */
+export async function exportRows({ sql }: TestDatabase, rows: number): Promise<StoredRows> {
+  const [place] = await sql`
+    select current_setting('data_directory') as folder,
+      pg_relation_size('raw_events') / current_setting('block_size')::int as pages`;
+  const folder = String(place?.["folder"]);
+  const pages = Number(place?.["pages"]);
+  const files: string[] = [];
+  for (let part = 0; part < WORKERS; part++) {
+    const [from, to] = [part, part + 1].map((bound) => Math.ceil((pages * bound) / WORKERS));
+    const file = join(folder, `bench-rows-${part}`);
+    await sql.unsafe(
+      `copy (select * from raw_events where ctid >= '(${from},0)' and ctid < '(${to},0)') to '${file}' (format binary)`,
+    );
+    files.push(file);
+  }
+  return { files, rows };
+}
+
+/**
+ * The yardstick of the drain: the same rows into the same, empty table with its indexes, by as many connections as
+ * the consumer has workers, one COPY (FORMAT binary) each, synchronous_commit off, rows ready in memory. Measured here,
+ * psql's \copy of the same files and COPY FROM a file of the server's are as fast, the text format is a third slower.
+ */
+export async function copyRound(bench: Bench, { files, rows }: StoredRows): Promise<CopyRound> {
+  await using database = await bench.database();
+  const contents = await Promise.all(files.map((file) => Bun.file(file).bytes()));
+  const connections = await Promise.all(contents.map(() => connect(database)));
+  const postgresBefore = await treeCpuMicros(bench.postgres.pid!);
+  const clientBefore = cpuUsage();
+  const startedAt = performance.now();
+  await withDeadline(Promise.all(connections.map((sql, part) => copyIn(sql, contents[part]!))));
+  const seconds = (performance.now() - startedAt) / 1000;
+  const client = cpuUsage(clientBefore);
+  const postgresMicros = (await treeCpuMicros(bench.postgres.pid!)) - postgresBefore;
+  await Promise.all(connections.map((sql) => sql.end()));
+  const [found] = await database.sql`select count(*)::int as rows from raw_events`;
+  if (found?.["rows"] !== rows) throw new Error(`COPY stored ${found?.["rows"]} of ${rows} rows`);
+  return {
+    eventsPerSecond: rows / seconds,
+    clientCpuMicrosPerEvent: (client.user + client.system) / rows,
+    postgresCpuMicrosPerEvent: postgresMicros / rows,
+  };
+}
+
+async function connect({ address, name }: TestDatabase): Promise<postgres.Sql> {
+  const { host, port, user, password } = address;
+  const sql = postgres({
+    host,
+    port,
+    username: user,
+    password,
+    database: name,
+    max: 1,
+    onnotice: () => {},
+  });
+  await sql`set synchronous_commit = off`;
+  return sql;
+}
+
+async function copyIn(sql: postgres.Sql, content: Uint8Array): Promise<void> {
+  const stream: Writable = await sql.unsafe("copy raw_events from stdin (format binary)").writable();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  stream.on("error", reject);
+  stream.on("finish", resolve);
+  for (let at = 0; at < content.length; at += CHUNK_BYTES) {
+    const hasRoom = stream.write(content.subarray(at, at + CHUNK_BYTES));
+    if (!hasRoom) await new Promise((drained) => stream.once("drain", drained));
+  }
+  stream.end();
+  await promise;
+}
+
+/** The driver answers nothing to a COPY that fails at its end. */
+async function withDeadline(work: Promise<unknown>): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("COPY did not end")), DEADLINE_MS);
+  try {
+    await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,99 @@
+// Shares of repeated event ids in; how fast they are drained, each stored once, beside `unnest` forced, out.
+import { seededRandom } from "../shared/source/random.ts";
+import { BY_UNNEST, consumerRound } from "./consumer-round.ts";
+import { type Bench, type BenchRecord, PARTITIONS } from "./pipeline.ts";
+import { simulated } from "./records.ts";
+import type { ConsumerRound, Duplicates, DuplicateShare } from "./report.ts";
+import { inTurn, middleOf, type RoundOptions } from "./rounds.ts";
+
+const SHARES = [0.01, 0.1];
+const SEED = 11;
+/** Of the partition's own records: so close that both are nearly always in one batch. */
+const SAME_BATCH = 50;
+/** Of all records: so far that they are never in one batch. */
+const OTHER_BATCH = 40_000;
+
+/** Records of which a share repeats an earlier event, and how many do. */
+export interface Repeating {
+  readonly records: Iterable<BenchRecord>;
+  /** Known when the records were taken, all of them. */
+  duplicates(): number;
+}
+
+/**
+ * Simulated events of which some repeat an earlier one, a third each: one just before in the same partition (within a
+ * batch), one long before in the same partition (across batches), one anywhere in another partition. The same each
+ * time.
+ */
+export function repeating(events: number, share: number): Repeating {
+  let repeated = 0;
+  function* generate(): Generator<BenchRecord> {
+    const random = seededRandom(SEED);
+    const below = (most: number) => Math.floor(random() * most);
+    const sent = Array.from({ length: PARTITIONS }, (): BenchRecord[] => []);
+    for (const event of simulated(events)) {
+      const partition = below(PARTITIONS);
+      const own = sent[partition]!;
+      const others = sent[(partition + 1 + below(PARTITIONS - 1)) % PARTITIONS]!;
+      if (random() < share) {
+        const far = own.length - Math.ceil(OTHER_BATCH / PARTITIONS);
+        const earlier = [
+          own[own.length - 1 - below(SAME_BATCH)],
+          // A topic too short for that is drained in few batches anyway.
+          own[below(far > 0 ? far : own.length)],
+          others[below(others.length)],
+        ][below(3)];
+        if (earlier !== undefined) {
+          repeated++;
+          yield { ...earlier, partition };
+          continue;
+        }
+      }
+      const record = { ...event, partition };
+      own.push(record);
+      yield record;
+    }
+  }
+  return { records: generate(), duplicates: () => repeated };
+}
+
+/** Each share has a topic of its own, filled once; every round proves that each event is stored once. */
+export async function duplicates(bench: Bench, events: number, options: RoundOptions): Promise<Duplicates> {
+  const shares: DuplicateShare[] = [];
+  for (const share of SHARES) shares.push(await ofShare(bench, events, share, options));
+  return { events, shares };
+}
+
+async function ofShare(
+  bench: Bench,
+  events: number,
+  share: number,
+  options: RoundOptions,
+): Promise<DuplicateShare> {
+  const topic = await bench.topic();
+  const filling = repeating(events, share);
+  await bench.fill(topic, filling.records);
+  const content = { topic, records: events, duplicates: filling.duplicates() };
+  const rounds = await inTurn<{ consumer: ConsumerRound; unnest: ConsumerRound }>(
+    `duplicates ${share * 100} %`,
+    {
+      consumer: () => consumerRound(bench, content),
+      unnest: () => consumerRound(bench, content, BY_UNNEST),
+    },
+    options,
+  );
+  await bench.kafka.deleteTopic(topic);
+  const rate = (way: "consumer" | "unnest") =>
+    middleOf(
+      rounds.map((round) => round[way]),
+      "eventsPerSecond",
+    );
+  const eventsPerSecond = { consumer: rate("consumer"), unnest: rate("unnest") };
+  return {
+    share,
+    duplicates: content.duplicates,
+    eventsPerSecond,
+    ratioToUnnest: eventsPerSecond.consumer / eventsPerSecond.unnest,
+    rounds,
+  };
+}

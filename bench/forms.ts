@@ -1,0 +1,106 @@
+// Ways to write an event as JSON in; how fast a consumer drains events of each out.
+import { consumerRound, type Content } from "./consumer-round.ts";
+import { dumps } from "./json-dumps.ts";
+import type { Bench, BenchRecord } from "./pipeline.ts";
+import { simulated } from "./records.ts";
+import type { ConsumerRound, Form, Forms } from "./report.ts";
+import { inTurn, middleCosts, middleOf, type RoundOptions } from "./rounds.ts";
+
+type Event = {
+  readonly event_id: string;
+  readonly user_id: string;
+  readonly event_type: string;
+  readonly timestamp: string;
+  readonly event_data: Readonly<Record<string, string | number>>;
+  readonly duration_seconds?: number;
+};
+
+/** Cities and first names as they are written where they are. */
+const ELSEWHERE = ["Zürich", "São Paulo", "Łódź", "Αθήνα", "Москва", "東京", "القاهرة", "Ho Chi Minh 🛵"];
+
+/** How the same simulated events are written by others. */
+const FORMS = {
+  /** As our producer writes it. */
+  simulator: (event: Event) => JSON.stringify(event),
+  /** json.dumps of Python, with spaces, and its way to write a time. */
+  python: (event: Event) => dumps(byPython(event), { ensureAscii: true }),
+  /** The keys in another order, such as a map without one gives. */
+  key_order: ({ event_data, timestamp, user_id, ...rest }: Event) =>
+    JSON.stringify({ timestamp, event_data, ...rest, user_id }),
+  /** Text that is not ASCII, as UTF-8. */
+  utf8: (event: Event, index: number) => JSON.stringify(fromElsewhere(event, index)),
+  /** The same as \uXXXX, which is json.dumps' default. */
+  escaped: (event: Event, index: number) =>
+    dumps(fromElsewhere(byPython(event), index), { ensureAscii: true }),
+  /** Objects and arrays in event_data. */
+  nested: ({ event_data, ...rest }: Event, index: number) =>
+    JSON.stringify({
+      ...rest,
+      event_data: {
+        session: { id: event_data["session_id"], flags: [true, false, null], depth: index % 20 },
+        items: [
+          { sku: `sku-${index % 500}`, price: 19.95, tags: ["new", "sale"] },
+          { sku: `sku-${index % 300}`, price: 5, tags: [] },
+        ],
+        ...event_data,
+      },
+    }),
+} as const satisfies Record<string, (event: Event, index: number) => string>;
+
+type FormName = keyof typeof FORMS;
+export const FORM_NAMES = Object.keys(FORMS) as FormName[];
+
+/** The events of a form, by the index of the simulated event. */
+export function* written(form: FormName, events: number): Generator<BenchRecord> {
+  const write: (event: Event, index: number) => string = FORMS[form];
+  let index = 0;
+  for (const { key, value } of simulated(events)) {
+    yield { key, value: write(JSON.parse(value) as Event, index++) };
+  }
+}
+
+/** Each form is filled into a topic of its own, once; the rounds drain them in turn. */
+export async function forms(bench: Bench, events: number, options: RoundOptions): Promise<Forms> {
+  const contents = new Map<FormName, Content & { bytes: number }>();
+  for (const form of FORM_NAMES) {
+    const topic = await bench.topic();
+    const counter = { bytes: 0 };
+    await bench.fill(topic, counted(written(form, events), counter));
+    contents.set(form, { topic, records: events, duplicates: 0, bytes: counter.bytes });
+  }
+  const ways = Object.fromEntries(
+    FORM_NAMES.map((form) => [form, () => consumerRound(bench, contents.get(form)!)]),
+  ) as Record<FormName, () => Promise<ConsumerRound>>;
+  const rounds = await inTurn<Record<FormName, ConsumerRound>>("forms", ways, options);
+  for (const { topic } of contents.values()) await bench.kafka.deleteTopic(topic);
+  return {
+    events,
+    forms: FORM_NAMES.map((form): Form => {
+      const ofForm = rounds.map((round) => round[form]);
+      return {
+        form,
+        bytesPerEvent: contents.get(form)!.bytes / events,
+        eventsPerSecond: middleOf(ofForm, "eventsPerSecond"),
+        ...middleCosts(ofForm),
+        rounds: ofForm,
+      };
+    }),
+  };
+}
+
+function* counted(records: Iterable<BenchRecord>, counter: { bytes: number }): Generator<BenchRecord> {
+  for (const record of records) {
+    counter.bytes += Buffer.byteLength(record.value);
+    yield record;
+  }
+}
+
+/** `2026-01-31T12:34:56.789000+00:00`, as datetime.isoformat() writes it. */
+function byPython(event: Event): Event {
+  return { ...event, timestamp: event.timestamp.replace("Z", "000+00:00") };
+}
+
+function fromElsewhere(event: Event, index: number): Event {
+  const place = ELSEWHERE[index % ELSEWHERE.length]!;
+  return { ...event, event_data: { ...event.event_data, city: place, note: `${place}, ${index}` } };
+}

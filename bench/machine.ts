@@ -1,0 +1,18 @@
+// The machine and the versions of what runs on it out, for whoever compares figures.
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { loadLibrary } from "../shared/kafka/library.ts";
+import { KAFKA_VERSION } from "../test/harness/kafka-artifacts.ts";
+import type { Bench } from "./pipeline.ts";
+import type { Machine } from "./report.ts";
+
+export async function machineOf(bench: Bench): Promise<Machine> {
+  return {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: availableParallelism(),
+    memoryGiB: Math.round((totalmem() / 2 ** 30) * 10) / 10,
+    bun: Bun.version,
+    librdkafka: loadLibrary(bench.libraryPath).version,
+    postgres: await bench.postgresVersion(),
+    kafka: KAFKA_VERSION,
+  };
+}

@@ -1,0 +1,164 @@
+// A report in; lines for a person out.
+import { formatTable } from "../shared/store/check/text-table.ts";
+import type {
+  BenchReport,
+  ConsumerRound,
+  Drain,
+  Duplicates,
+  Forms,
+  Idle,
+  Latency,
+  Producer,
+} from "./report.ts";
+import { middleCosts, middleOf } from "./rounds.ts";
+
+/** The machine in one line, then a table for each scenario that ran. */
+export function printed({
+  machine,
+  drain,
+  producer,
+  forms,
+  duplicates,
+  latency,
+  idle,
+}: BenchReport): string[] {
+  return [
+    `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
+      `PostgreSQL ${machine.postgres}, Kafka ${machine.kafka}, all on this machine`,
+    ...(drain ? drainLines(drain) : []),
+    ...(producer ? producerLines(producer) : []),
+    ...(forms ? formLines(forms) : []),
+    ...(duplicates ? duplicateLines(duplicates) : []),
+    ...(latency ? [latencyLine(latency)] : []),
+    ...(idle ? [idleLine(idle)] : []),
+  ];
+}
+
+function drainLines({ events, workers, eventsPerSecond, rounds }: Drain): string[] {
+  const consumers = (["consumer", "unnest"] as const).map((way) => {
+    const ofWay = rounds.map((round) => round[way]);
+    const share = eventsPerSecond[way] / eventsPerSecond.copy;
+    return [
+      way === "consumer" ? "consumer" : "consumer, INSERT only",
+      ...rates(ofWay),
+      toDigits(share, 2),
+      ...consumerCosts(ofWay),
+    ];
+  });
+  const copies = rounds.map(({ copy }) => copy);
+  return [
+    "",
+    `drain: ${count(events)} events, a full topic to empty, ${workers} workers; ${roundsOf(rounds)}; check holds after each`,
+    ...formatTable(
+      ["", ...RATES, "of COPY", ...COSTS],
+      [
+        ...consumers,
+        [
+          "bare COPY",
+          ...rates(copies),
+          1,
+          toDigits(middleOf(copies, "clientCpuMicrosPerEvent"), 2),
+          toDigits(middleOf(copies, "postgresCpuMicrosPerEvent"), 2),
+        ].concat(["", ""]),
+      ],
+    ),
+  ];
+}
+
+function producerLines({ events, errors, rounds }: Producer): string[] {
+  const ours = rounds.map(({ producer }) => producer);
+  const java = rounds.map((round) => round.java);
+  return [
+    "",
+    `producer: ${count(events)} events acknowledged (acks=all, idempotent, lz4); ${roundsOf(rounds)}; ${count(errors)} errors`,
+    ...formatTable(
+      ["", ...RATES, "MB/s", "µs CPU/event", "broker"],
+      [
+        [
+          "producer",
+          ...rates(ours),
+          toDigits(middleOf(ours, "megabytesPerSecond"), 1),
+          toDigits(middleOf(ours, "cpuMicrosPerEvent"), 2),
+          toDigits(middleOf(ours, "brokerCpuMicrosPerEvent"), 2),
+        ],
+        [
+          "kafka-producer-perf-test",
+          ...rates(java),
+          toDigits(middleOf(java, "megabytesPerSecond"), 1),
+          "",
+          "",
+        ],
+      ],
+    ),
+  ];
+}
+
+function formLines({ events, forms }: Forms): string[] {
+  return [
+    "",
+    `forms: ${count(events)} events of each; ${roundsOf(forms[0]?.rounds ?? [])}; check holds after each`,
+    ...formatTable(
+      ["", "bytes/event", ...RATES, ...COSTS],
+      forms.map(({ form, bytesPerEvent, rounds }) => [
+        form,
+        Math.round(bytesPerEvent),
+        ...rates(rounds),
+        ...consumerCosts(rounds),
+      ]),
+    ),
+  ];
+}
+
+function duplicateLines({ events, shares }: Duplicates): string[] {
+  const rows = shares.flatMap(({ share, duplicates, rounds }) =>
+    (["consumer", "unnest"] as const).map((way) => {
+      const ofWay = rounds.map((round) => round[way]);
+      const name = `${share * 100} %, ${way === "consumer" ? "consumer" : "INSERT only"}`;
+      return [name, duplicates, ...rates(ofWay), ...consumerCosts(ofWay)];
+    }),
+  );
+  return [
+    "",
+    `duplicates: ${count(events)} records; ${roundsOf(shares[0]?.rounds ?? [])}; check holds after each, duplicates as published`,
+    ...formatTable(["", "duplicates", ...RATES, ...COSTS], rows),
+  ];
+}
+
+function latencyLine({ ratePerSecond, samples, p50Ms, p90Ms, p99Ms }: Latency): string {
+  const [p50, p90, p99] = [p50Ms, p90Ms, p99Ms].map((ms) => toDigits(ms, 1));
+  return `\nlatency: ${p50} ms p50, ${p90} ms p90, ${p99} ms p99, from the producer to its hour at ${count(ratePerSecond)} events/s (${samples} samples)`;
+}
+
+function idleLine({ seconds, cpuPercent, lagByPartition }: Idle): string {
+  return `\nidle: ${toDigits(cpuPercent, 1)} % of one core over ${seconds} s, lag ${lagByPartition.reduce((sum, lag) => sum + lag, 0)}`;
+}
+
+const RATES = ["events/s", "min", "max"];
+const COSTS = ["µs CPU/event", "PostgreSQL", "broker", "MiB"];
+
+function rates(rounds: readonly { readonly eventsPerSecond: number }[]): number[] {
+  const all = rounds.map(({ eventsPerSecond }) => eventsPerSecond);
+  return [middleOf(rounds, "eventsPerSecond"), Math.min(...all), Math.max(...all)].map(Math.round);
+}
+
+function consumerCosts(rounds: readonly ConsumerRound[]): number[] {
+  const costs = middleCosts(rounds);
+  return [
+    toDigits(costs.clientCpuMicrosPerEvent, 2),
+    toDigits(costs.postgresCpuMicrosPerEvent, 2),
+    toDigits(costs.brokerCpuMicrosPerEvent, 2),
+    Math.round(costs.rssMiB),
+  ];
+}
+
+function roundsOf(rounds: readonly unknown[]): string {
+  return rounds.length === 1 ? "1 round" : `medians of ${rounds.length} rounds, in turn`;
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en-US");
+}
+
+function toDigits(number: number, digits: number): number {
+  return Number(number.toFixed(digits));
+}

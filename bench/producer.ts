@@ -1,0 +1,107 @@
+// A number of events in; how fast the producer program puts them into Kafka, beside Kafka's own producer, out.
+import { Program } from "../test/harness/process.ts";
+import type { Scrape } from "../test/harness/metrics-text.ts";
+import { JavaProducer } from "./java-producer.ts";
+import type { Bench } from "./pipeline.ts";
+import { cpuMicros } from "./processes.ts";
+import type { Producer, ProducerRound } from "./report.ts";
+import { inTurn, middleOf, type RoundOptions } from "./rounds.ts";
+
+const DEADLINE_MS = 5 * 60_000;
+
+/** Both: one broker, acks=all, idempotent, lz4, the same values, measured when they have warmed up. */
+export async function producer(bench: Bench, events: number, options: RoundOptions): Promise<Producer> {
+  await using java = await JavaProducer.prepare(bench);
+  const rounds = await inTurn(
+    "producer",
+    {
+      producer: () => producerRound(bench, events),
+      java: () => java.round(events),
+    },
+    options,
+  );
+  const ours = rounds.map((round) => round.producer);
+  const eventsPerSecond = {
+    producer: middleOf(ours, "eventsPerSecond"),
+    java: middleOf(
+      rounds.map((round) => round.java),
+      "eventsPerSecond",
+    ),
+  };
+  return {
+    events,
+    eventsPerSecond,
+    ratioToJava: eventsPerSecond.producer / eventsPerSecond.java,
+    megabytesPerSecond: middleOf(ours, "megabytesPerSecond"),
+    cpuMicrosPerEvent: middleOf(ours, "cpuMicrosPerEvent"),
+    brokerCpuMicrosPerEvent: middleOf(ours, "brokerCpuMicrosPerEvent"),
+    errors: ours.reduce((sum, { errors }) => sum + errors, 0),
+    rounds,
+  };
+}
+
+/**
+ * Runs the program until it has acknowledged a tenth of the events, and then all of them: the second part is timed.
+ * @throws Error unless it ends well, and the log holds exactly what was acknowledged
+ */
+async function producerRound(bench: Bench, events: number): Promise<ProducerRound> {
+  const topic = await bench.topic();
+  await using program = Program.start("workers/producer.ts", {
+    env: {
+      KAFKA_BOOTSTRAP_SERVERS: bench.kafka.bootstrapServers,
+      KAFKA_TOPIC: topic,
+      PRODUCER_RATE: "unlimited",
+      METRICS_PORT_PRODUCER: "0",
+    },
+  });
+  const port = Number((await program.printed(/"port":(\d+)/))[1]);
+  const reach = async (acknowledged: number) => {
+    const scrape = await program.metrics(
+      port,
+      `${acknowledged} events are acknowledged`,
+      (now) => acknowledgedIn(now) >= acknowledged,
+      DEADLINE_MS,
+    );
+    return {
+      acknowledged: acknowledgedIn(scrape),
+      bytes: scrape.value("bytes_total", { direction: "out" }) ?? 0,
+      errors: scrape.value("kafka_produce_errors_total") ?? 0,
+      atMs: performance.now(),
+      cpuMicros: await cpuMicros(program.pid),
+      brokerCpuMicros: await cpuMicros(bench.kafka.pids[0]!),
+    };
+  };
+  const before = await reach(Math.ceil(events / 10));
+  const after = await reach(before.acknowledged + events);
+  program.signal("SIGTERM");
+  await assertDelivered(bench, topic, program);
+  await bench.kafka.deleteTopic(topic);
+  const count = after.acknowledged - before.acknowledged;
+  const seconds = (after.atMs - before.atMs) / 1000;
+  return {
+    eventsPerSecond: count / seconds,
+    megabytesPerSecond: (after.bytes - before.bytes) / 1e6 / seconds,
+    cpuMicrosPerEvent: (after.cpuMicros - before.cpuMicros) / count,
+    brokerCpuMicrosPerEvent: (after.brokerCpuMicros - before.brokerCpuMicros) / count,
+    errors: after.errors,
+  };
+}
+
+function acknowledgedIn(scrape: Scrape): number {
+  return scrape.value("events_produced_total") ?? 0;
+}
+
+async function assertDelivered(bench: Bench, topic: string, program: Program): Promise<void> {
+  const code = await program.exit(DEADLINE_MS);
+  if (code !== 0) throw new Error(`the producer ended with ${code}\n${program.output}`);
+  const acknowledged = Number(/"acknowledged":(\d+)[^\n]*"msg":"finished"/.exec(program.output)?.[1]);
+  // topic:partition:end, line by line.
+  const ends = await bench.kafka.tool("org.apache.kafka.tools.GetOffsetShell", ["--topic", topic]);
+  const inLog = ends
+    .trim()
+    .split("\n")
+    .reduce((sum, line) => sum + Number(line.split(":")[2]), 0);
+  if (acknowledged !== inLog) {
+    throw new Error(`the broker acknowledged ${acknowledged} records, and its log holds ${inLog}`);
+  }
+}

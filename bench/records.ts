@@ -1,0 +1,22 @@
+// A number in; as many simulated records out, the same each time.
+import { seededRandom } from "../shared/source/random.ts";
+import { EventSimulator } from "../shared/source/simulator.ts";
+import type { BenchRecord } from "./pipeline.ts";
+
+const SEED = 7;
+const USERS = 1000;
+
+/** Simulated events as the producer publishes them, but for the clock's time the same in each run. */
+export function* simulated(events: number): Generator<BenchRecord> {
+  const simulator = new EventSimulator({
+    userCount: USERS,
+    minIntervalSeconds: 0.1,
+    maxIntervalSeconds: 5,
+    random: seededRandom(SEED),
+    instance: "bench",
+  });
+  for (let made = 0; made < events; made++) {
+    const { userId, json } = simulator.next();
+    yield { key: userId, value: json };
+  }
+}

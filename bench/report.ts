@@ -1,0 +1,159 @@
+// What `bun run bench --json` prints, as shapes: plain numbers, CPU in microseconds an event, memory in MiB.
+import { type Static, Type } from "typebox";
+
+const Rate = Type.Number({ exclusiveMinimum: 0 });
+const Cost = Type.Number({ minimum: 0 });
+const Count = Type.Integer({ minimum: 0 });
+const closed = { additionalProperties: false };
+
+const MachineShape = Type.Object(
+  {
+    cpu: Type.String(),
+    cores: Type.Integer({ minimum: 1 }),
+    memoryGiB: Rate,
+    bun: Type.String(),
+    librdkafka: Type.String(),
+    postgres: Type.String(),
+    kafka: Type.String(),
+  },
+  closed,
+);
+
+const costs = {
+  clientCpuMicrosPerEvent: Cost,
+  postgresCpuMicrosPerEvent: Cost,
+  brokerCpuMicrosPerEvent: Cost,
+  /** Of the consumer, at the most. */
+  rssMiB: Rate,
+};
+
+const ConsumerRoundShape = Type.Object({ eventsPerSecond: Rate, ...costs }, closed);
+
+const CopyRoundShape = Type.Object(
+  { eventsPerSecond: Rate, clientCpuMicrosPerEvent: Cost, postgresCpuMicrosPerEvent: Cost },
+  closed,
+);
+
+const DrainRoundShape = Type.Object(
+  { consumer: ConsumerRoundShape, unnest: ConsumerRoundShape, copy: CopyRoundShape },
+  closed,
+);
+
+/** The costs are the consumer's; those of the other ways are in the rounds. */
+const DrainShape = Type.Object(
+  {
+    events: Count,
+    workers: Type.Integer({ minimum: 1 }),
+    eventsPerSecond: Type.Object({ consumer: Rate, unnest: Rate, copy: Rate }, closed),
+    ratioToCopy: Rate,
+    ...costs,
+    rounds: Type.Array(DrainRoundShape, { minItems: 1 }),
+  },
+  closed,
+);
+
+/** Megabytes are of record values, uncompressed. */
+const ProducerRoundShape = Type.Object(
+  {
+    eventsPerSecond: Rate,
+    megabytesPerSecond: Rate,
+    cpuMicrosPerEvent: Cost,
+    brokerCpuMicrosPerEvent: Cost,
+    errors: Count,
+  },
+  closed,
+);
+
+const JavaRoundShape = Type.Object({ eventsPerSecond: Rate, megabytesPerSecond: Rate }, closed);
+
+/** The costs are the producer's; errors are those of all rounds. */
+const ProducerShape = Type.Object(
+  {
+    events: Count,
+    eventsPerSecond: Type.Object({ producer: Rate, java: Rate }, closed),
+    ratioToJava: Rate,
+    megabytesPerSecond: Rate,
+    cpuMicrosPerEvent: Cost,
+    brokerCpuMicrosPerEvent: Cost,
+    errors: Count,
+    rounds: Type.Array(Type.Object({ producer: ProducerRoundShape, java: JavaRoundShape }, closed), {
+      minItems: 1,
+    }),
+  },
+  closed,
+);
+
+const FormShape = Type.Object(
+  {
+    form: Type.String(),
+    bytesPerEvent: Rate,
+    eventsPerSecond: Rate,
+    ...costs,
+    rounds: Type.Array(ConsumerRoundShape, { minItems: 1 }),
+  },
+  closed,
+);
+
+const FormsShape = Type.Object({ events: Count, forms: Type.Array(FormShape) }, closed);
+
+const DuplicateShareShape = Type.Object(
+  {
+    /** Of the events, those that repeat an earlier event_id. */
+    share: Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1 }),
+    duplicates: Count,
+    eventsPerSecond: Type.Object({ consumer: Rate, unnest: Rate }, closed),
+    ratioToUnnest: Rate,
+    rounds: Type.Array(Type.Object({ consumer: ConsumerRoundShape, unnest: ConsumerRoundShape }, closed), {
+      minItems: 1,
+    }),
+  },
+  closed,
+);
+
+const DuplicatesShape = Type.Object({ events: Count, shares: Type.Array(DuplicateShareShape) }, closed);
+
+/** From the producer until a reader sees the event in its hour. */
+const LatencyShape = Type.Object(
+  { ratePerSecond: Rate, samples: Count, p50Ms: Rate, p90Ms: Rate, p99Ms: Rate },
+  closed,
+);
+
+const IdleShape = Type.Object(
+  {
+    seconds: Rate,
+    /** Of one core. */
+    cpuPercent: Cost,
+    lagByPartition: Type.Array(Count),
+  },
+  closed,
+);
+
+/** The machine, and one key for each scenario that ran. */
+export const BenchReportShape = Type.Object(
+  {
+    machine: MachineShape,
+    drain: Type.Optional(DrainShape),
+    producer: Type.Optional(ProducerShape),
+    forms: Type.Optional(FormsShape),
+    duplicates: Type.Optional(DuplicatesShape),
+    latency: Type.Optional(LatencyShape),
+    idle: Type.Optional(IdleShape),
+  },
+  closed,
+);
+
+export type BenchReport = Static<typeof BenchReportShape>;
+export type Machine = Static<typeof MachineShape>;
+export type ConsumerRound = Static<typeof ConsumerRoundShape>;
+export type CopyRound = Static<typeof CopyRoundShape>;
+export type Drain = Static<typeof DrainShape>;
+export type DrainRound = Static<typeof DrainRoundShape>;
+export type Producer = Static<typeof ProducerShape>;
+export type ProducerRound = Static<typeof ProducerRoundShape>;
+export type JavaRound = Static<typeof JavaRoundShape>;
+export type Form = Static<typeof FormShape>;
+export type Forms = Static<typeof FormsShape>;
+export type DuplicateShare = Static<typeof DuplicateShareShape>;
+export type Duplicates = Static<typeof DuplicatesShape>;
+export type Latency = Static<typeof LatencyShape>;
+export type Idle = Static<typeof IdleShape>;

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "bun:test";
+import { repeating } from "../../bench/duplicates.ts";
+import { FORM_NAMES, written } from "../../bench/forms.ts";
+import { dumps } from "../../bench/json-dumps.ts";
+import { simulated } from "../../bench/records.ts";
+import { decode } from "../../shared/pipeline/decode.ts";
+import { isRejection } from "../../shared/pipeline/reject.ts";
+import { validate } from "../../shared/pipeline/validate.ts";
+
+const EVENTS = 200;
+
+describe("forms", () => {
+  test("json.dumps is what Python prints", () => {
+    const value = { a: [1, 2.5, null, true], é: '\x7f😀"\\\n/ß', empty: [], none: {} };
+    // python3 -c 'import json; print(json.dumps({"a": [1, 2.5, None, True], "é": "\x7f😀\"\\\n/ß", "empty": [], "none": {}}))'
+    expect(dumps(value, { ensureAscii: true })).toBe(
+      '{"a": [1, 2.5, null, true], "\\u00e9": "\\u007f\\ud83d\\ude00\\"\\\\\\n/\\u00df", "empty": [], "none": {}}',
+    );
+    expect(dumps(value, { ensureAscii: false })).toBe(
+      '{"a": [1, 2.5, null, true], "é": "\x7f😀\\"\\\\\\n/ß", "empty": [], "none": {}}',
+    );
+  });
+
+  test("every form says the same events, each in its own way", () => {
+    const meant = [...simulated(EVENTS)].map(({ value }) => idsOf(value));
+    const texts = FORM_NAMES.map((form) => [...written(form, EVENTS)].map(({ value }) => value));
+    for (const values of texts) expect(values.map(idsOf)).toEqual(meant);
+    const [simulator, python, keyOrder, utf8, escaped, nested] = texts.map((values) => values[0]!);
+    expect(simulator).toStartWith('{"event_id":"');
+    expect(python).toMatch(/^\{"event_id": ".*", "user_id": .*"timestamp": "[^"]+\.\d{6}\+00:00"/);
+    expect(keyOrder).toStartWith('{"timestamp":"');
+    expect(utf8).toContain('"city":"Zürich"');
+    expect(escaped).toContain('"city": "Z\\u00fcrich"');
+    expect(nested).toContain('"items":[{');
+  });
+});
+
+/** What an event says apart from its event_data, read as the pipeline reads it. */
+function idsOf(text: string): Record<string, unknown> {
+  const bytes = Buffer.from(text);
+  const decoded = decode(bytes, 0, bytes.length);
+  if (isRejection(decoded)) throw new Error(`${decoded.reason}: ${text}`);
+  const event = validate(decoded, Date.now(), 60_000);
+  if (isRejection(event)) throw new Error(`${event.reason}: ${text}`);
+  const { eventId, userId, eventType, durationMs, purchaseAmount } = event;
+  return {
+    // The clock goes on from one run of the simulator to the next.
+    eventId: eventId.replace(/_\d+_/, "_"),
+    userId,
+    eventType,
+    durationMs,
+    purchaseAmount,
+  };
+}
+
+describe("duplicates", () => {
+  const RECORDS = 60_000;
+  const BATCH = 5000;
+
+  test("as many as it says, the same each time: within batches, across them, across partitions", () => {
+    const share = 0.1;
+    const filling = repeating(RECORDS, share);
+    const first = new Map<string, { index: number; partition: number }>();
+    const found = { withinBatch: 0, acrossBatches: 0, acrossPartitions: 0 };
+    let index = 0;
+    for (const { value, partition } of filling.records) {
+      const id = idOf(value);
+      const earlier = first.get(id);
+      if (earlier === undefined) first.set(id, { index, partition: partition! });
+      else if (earlier.partition !== partition) found.acrossPartitions++;
+      else if (index - earlier.index > BATCH) found.acrossBatches++;
+      else found.withinBatch++;
+      index++;
+    }
+    expect(index).toBe(RECORDS);
+    expect(filling.duplicates()).toBe(RECORDS - first.size);
+    expect(filling.duplicates() / RECORDS).toBeWithin(share * 0.95, share * 1.05);
+    for (const kind of Object.values(found)) expect(kind / filling.duplicates()).toBeWithin(0.2, 0.5);
+
+    const again = repeating(RECORDS, share);
+    const partitions = [...again.records].map(({ partition }) => partition);
+    expect(partitions).toHaveLength(RECORDS);
+    expect(again.duplicates()).toBe(filling.duplicates());
+  });
+});
+
+function idOf(value: string): string {
+  return (JSON.parse(value) as { event_id: string }).event_id;
+}

@@ -1,0 +1,64 @@
+import { expect, test } from "bun:test";
+import { Errors } from "typebox/value";
+import { type BenchReport, BenchReportShape } from "../../bench/report.ts";
+import { Program } from "../harness/process.ts";
+import { clusterTest } from "../harness/requirements.ts";
+
+const RUN = "bench/run.ts";
+const TIMEOUT_MS = 240_000;
+const EVENTS = 4000;
+
+clusterTest(
+  "a tiny run prints one JSON object of the documented shape, with figures that fit together",
+  async () => {
+    await using bench = Program.start(RUN, {
+      args: ["producer", "drain", "--events", String(EVENTS), "--rounds", "1", "--json"],
+    });
+    const code = await bench.exit(TIMEOUT_MS);
+    if (code !== 0) throw new Error(`the bench ended with ${code}:\n${bench.output}`);
+
+    const report = JSON.parse(bench.stdout) as BenchReport;
+    expect(Errors(BenchReportShape, report)).toEqual([]);
+    expect(Object.keys(report)).toEqual(["machine", "drain", "producer"]);
+
+    const { drain, producer } = report;
+    expect(drain!.events).toBe(EVENTS);
+    expect(drain!.rounds).toHaveLength(1);
+    const { consumer, unnest, copy } = drain!.rounds[0]!;
+    // Of one round the median is the round.
+    expect(drain!.eventsPerSecond).toEqual({
+      consumer: consumer.eventsPerSecond,
+      unnest: unnest.eventsPerSecond,
+      copy: copy.eventsPerSecond,
+    });
+    expect(drain!.ratioToCopy).toBe(consumer.eventsPerSecond / copy.eventsPerSecond);
+    for (const { clientCpuMicrosPerEvent, postgresCpuMicrosPerEvent, rssMiB } of [consumer, unnest]) {
+      // Hundreds of microseconds would be seconds in all.
+      expect(clientCpuMicrosPerEvent).toBeWithin(1, 1000);
+      expect(postgresCpuMicrosPerEvent).toBeWithin(1, 1000);
+      expect(rssMiB).toBeWithin(50, 2000);
+    }
+
+    const { eventsPerSecond, ratioToJava, megabytesPerSecond, errors } = producer!;
+    expect(producer!.events).toBe(EVENTS);
+    expect(ratioToJava).toBe(eventsPerSecond.producer / eventsPerSecond.java);
+    expect(errors).toBe(0);
+    // A simulated event has about 350 bytes.
+    expect((megabytesPerSecond * 1e6) / eventsPerSecond.producer).toBeWithin(250, 450);
+  },
+  TIMEOUT_MS,
+);
+
+test("wrong usage is told, with exit code 2", async () => {
+  for (const [args, message] of [
+    [["drian"], "there is no scenario drian"],
+    [["--events", "0"], "--events 0: must be a whole number above 0"],
+    [["--rounds", "few"], "--rounds few: must be a whole number above 0"],
+    [["--event", "1"], "--event"],
+  ] as const) {
+    await using bench = Program.start(RUN, { args });
+    expect(await bench.exit()).toBe(2);
+    expect(bench.stderr).toContain(message);
+    expect(bench.stdout).toBe("");
+  }
+});
