@@ -19,8 +19,9 @@ const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"]
 const DEFAULT_EVENTS: Readonly<Record<"drain" | "producer" | "forms" | "duplicates", number>> = {
   drain: 1_000_000,
   producer: 1_000_000,
-  forms: 200_000,
-  duplicates: 300_000,
+  // Shorter ones would be mostly the time that the consumer takes to warm up.
+  forms: 500_000,
+  duplicates: 500_000,
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
@@ -35,11 +36,11 @@ const HELP = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--js
   forms       drain, for events as others write them: Python, another order of keys, UTF-8, escapes, nested
   duplicates  drain, with 1 % and 10 % of the events repeating an event_id, beside INSERT only
 
-Without a scenario: ${BY_DEFAULT.join(", ")}; about 4 minutes on two cores. forms and duplicates take about 4 more
-each. It starts a Kafka broker (Java 17 and Maven) and a PostgreSQL of its own, and leaves nothing behind.
+Without a scenario: ${BY_DEFAULT.join(", ")}; about 4 minutes on two idle cores; forms and duplicates take about
+3 more each. It starts a Kafka broker (Java 17 and Maven) and a PostgreSQL of its own, and leaves nothing behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer
-              (default ${DEFAULT_EVENTS.drain}; forms ${DEFAULT_EVENTS.forms}, duplicates ${DEFAULT_EVENTS.duplicates})
+              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms})
   --rounds N  of drain, producer, forms, duplicates (default ${DEFAULT_ROUNDS}); figures are medians
   --json      one JSON object on standard output; what is going on is told on standard error
 
