@@ -59,7 +59,9 @@ function drainLines({ events, workers, eventsPerSecond, rounds }: Drain): string
           1,
           toDigits(middleOf(copies, "clientCpuMicrosPerEvent"), 2),
           toDigits(middleOf(copies, "postgresCpuMicrosPerEvent"), 2),
-        ].concat(["", ""]),
+          "",
+          "",
+        ],
       ],
     ),
   ];
