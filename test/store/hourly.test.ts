@@ -197,13 +197,13 @@ describe("two workers on the same hours and users", () => {
     },
   );
 
-  // A COPY that loses against a deadlock or a key is done again by unnest.
+  // A COPY keeps the order of the events. Where it loses against a deadlock or a key, the batch is done again.
   test.each([
-    { how: "by COPY", copyRawEvents: true },
-    { how: "by unnest", copyRawEvents: false },
+    { how: "by COPY", copyRawEvents: true, possible: ["40P01"] as string[] },
+    { how: "by unnest", copyRawEvents: false, possible: [] as string[] },
   ])(
-    "with the same ids in opposite orders, $how: one stores each, a deadlock is the worst, a broken key never",
-    async ({ copyRawEvents }) => {
+    "with the same ids in opposite orders, $how: one stores each, and the worst is $possible",
+    async ({ copyRawEvents, possible }) => {
       await using database = await pipelineDatabase();
       // A deadlock is looked for after a second; there may be many of them.
       await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '20ms'`);
@@ -227,13 +227,11 @@ describe("two workers on the same hours and users", () => {
           }
         }
       };
-      let rounds = 0;
-      // Until the two have really met; no deadlock of a COPY comes out.
-      const most = copyRawEvents ? 20 : 500;
-      for (; rounds < 20 || (codes.length === 0 && rounds < most); rounds++) {
-        await Promise.all([play(left, 0, rounds), play(right, 1, rounds)]);
+      const rounds = 60;
+      for (let round = 0; round < rounds; round++) {
+        await Promise.all([play(left, 0, round), play(right, 1, round)]);
       }
-      expect(new Set(codes)).toEqual(new Set(copyRawEvents ? [] : ["40P01"]));
+      expect(codes.filter((code) => !possible.includes(code ?? ""))).toEqual([]);
       const rows =
         await database.sql`select stored::int, duplicates::int from pipeline_offsets order by partition`;
       const [first, second] = rows.map((row) => ({ ...row }) as { stored: number; duplicates: number });
