@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { YAML } from "bun";
 import { startAtZero } from "../../shared/telemetry/known-series.ts";
 import { METRICS } from "../../shared/telemetry/metrics.ts";
@@ -13,6 +13,7 @@ import { Scrape } from "../harness/metrics-text.ts";
 import { PROMETHEUS_DIRECTORY } from "../harness/prometheus.ts";
 import { prometheusTest } from "../harness/requirements.ts";
 import { groupingLabels, selectors } from "./promql.ts";
+import { EXPLAINED_ALERTS, expectedAlerts, RUNBOOK_LINKS, RUNBOOK_SECTIONS } from "./runbook.ts";
 
 interface Rule {
   readonly alert?: string;
@@ -24,7 +25,6 @@ interface Rule {
 }
 type AlertRule = Rule & { readonly alert: string };
 
-const RUNBOOK = resolve(PROMETHEUS_DIRECTORY, "../RUNBOOK.md");
 /** What Prometheus adds to each sample of a scrape. */
 const TARGET_LABELS = ["job", "instance"];
 
@@ -74,29 +74,19 @@ prometheusTest(
   60_000,
 );
 
-/**
- * Every way in which a rule can be wrong and still be valid: too loud, too silent, too early, too late, off by one
- * at its threshold.
- */
-function damaged({ for: duration, ...rule }: AlertRule): { damage: string; rule: Rule }[] {
-  const limits = [...rule.expr.matchAll(/ (>|<) /g)].map(({ index, 1: operator = "" }) => ({
-    damage: `not strict: …${rule.expr.slice(index).split("\n", 1)[0]}`,
-    rule: {
-      ...rule,
-      ...(duration === undefined ? {} : { for: duration }),
-      expr: `${rule.expr.slice(0, index + 1)}${operator}=${rule.expr.slice(index + 2)}`,
-    },
+/** Every way in which a rule can be wrong and still be valid, each by itself. */
+function damaged(rule: AlertRule): { damage: string; rule: Rule }[] {
+  const { expr, for: duration } = rule;
+  const { for: _, ...immediate } = rule;
+  const limits = [...expr.matchAll(/ [<>] /g)].map(({ index, 0: operator }) => ({
+    damage: `not strict: …${expr.slice(index).split("\n", 1)[0]}`,
+    rule: { ...rule, expr: `${expr.slice(0, index)}${operator.trimEnd()}= ${expr.slice(index + 3)}` },
   }));
-  const kept = duration === undefined ? {} : { for: duration };
   return [
-    { damage: "never true", rule: { ...rule, ...kept, expr: `(${rule.expr}) and on () vector(1) < 0` } },
-    { damage: "always true", rule: { ...rule, ...kept, expr: `(${rule.expr}) or on () vector(1)` } },
-    ...(duration === undefined
-      ? [{ damage: "a `for`", rule: { ...rule, for: "30s" } }]
-      : [
-          { damage: "no `for`", rule },
-          { damage: "a longer `for`", rule: { ...rule, for: `${Number.parseInt(duration) + 10}m` } },
-        ]),
+    { damage: "never true", rule: { ...rule, expr: `(${expr}) and on () vector(1) < 0` } },
+    { damage: "always true", rule: { ...rule, expr: `(${expr}) or on () vector(1)` } },
+    ...(duration === undefined ? [] : [{ damage: "too early", rule: immediate }]),
+    { damage: "too late", rule: { ...rule, for: `${Number.parseInt(duration ?? "0") + 2}m` } },
     ...limits,
   ];
 }
@@ -104,22 +94,16 @@ function damaged({ for: duration, ...rule }: AlertRule): { damage: string; rule:
 describe("each rule's tests fail when it is", () => {
   for (const alert of alerts) {
     prometheusTest(alert.alert, async () => {
-      const name = (file: string) => join(directory, `${alert.alert}_${file}`);
       const tests = ruleTests.filter((one) => new RegExp(`^ {2}- name: ${alert.alert}\\b`).test(one));
       const records = rules.filter(({ record }) => record !== undefined);
-      const passes = async (rule: Rule, file: string) => {
-        const ruleFile = name(`${file}_rules.yml`);
-        await Bun.write(
-          ruleFile,
-          YAML.stringify({ groups: [{ name: "one", rules: [...records, rule] }] }, null, 2),
-        );
-        const testFile = name(`${file}_test.yml`);
+      const passes = async (rule: Rule, variant: string) => {
+        const ruleFile = join(directory, `${alert.alert}_${variant}.yml`);
+        const testFile = join(directory, `${alert.alert}_${variant}_test.yml`);
+        const group = { name: "one", rules: [...records, rule] };
+        await Bun.write(ruleFile, YAML.stringify({ groups: [group] }, null, 2));
         await Bun.write(
           testFile,
-          `rule_files: [${ruleFile}]
-evaluation_interval: 30s
-tests:
-${tests.join("")}`,
+          [`rule_files: [${ruleFile}]`, "evaluation_interval: 30s", "tests:", ...tests].join("\n"),
         );
         const { exitCode, output } = await promtool("test", "rules", testFile);
         // Anything else that goes wrong would look like a test that fails.
@@ -193,24 +177,30 @@ test("the label values that the rules name are there from the first scrape of a 
   expect(looked).toBeGreaterThan(8);
 });
 
-test("every alert has a severity, says what and how much, and has a section in the runbook; and the other way round", async () => {
-  const runbook = await Bun.file(RUNBOOK).text();
+test("every alert has a severity, says what and how much, and has a section in the runbook, and no other has", () => {
   const names = alerts.map(({ alert }) => alert);
-  const sections = [...runbook.matchAll(/^## ([A-Z]\w+)$/gm)].map(([, title]) => title!);
-  expect(sections.toSorted()).toEqual(names.toSorted());
+  expect(EXPLAINED_ALERTS.toSorted()).toEqual(names.toSorted());
   for (const { alert, labels, annotations } of alerts) {
-    expect(labels).toEqual({ severity: expect.stringMatching(/^(?:warning|critical)$/) });
     expect(alert).toMatch(/^(?:[A-Z][a-z]+)+$/);
+    expect(labels).toEqual({ severity: expect.stringMatching(/^(?:warning|critical)$/) });
     expect(annotations).toEqual({
       summary: expect.stringMatching(/^[A-Z]/),
       description: expect.stringContaining("$value"),
       runbook_url: `monitoring/RUNBOOK.md#${alert.toLowerCase()}`,
     });
+    for (const part of ["**Means**", "**Look at**", "**Do**"]) {
+      expect(RUNBOOK_SECTIONS.get(alert)).toContain(part);
+    }
   }
-  for (const section of runbook.split(/^## (?=[A-Z]\w+$)/m).slice(1)) {
-    for (const part of ["**Means**", "**Look at**", "**Do**"]) expect(section).toContain(part);
-  }
-  const linked = [...runbook.matchAll(/\]\(#(\w+)\)/g)].map(([, anchor]) => anchor!);
+});
+
+test("the runbook's links lead to alerts, and its faults fire alerts that there are", () => {
+  const names = alerts.map(({ alert }) => alert);
   const anchors = names.map((name) => name.toLowerCase());
-  expect(linked.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+  expect(RUNBOOK_LINKS.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+  const faults = [...RUNBOOK_SECTIONS.keys()].filter((title) => !EXPLAINED_ALERTS.includes(title));
+  expect(faults.length).toBe(3);
+  for (const fault of faults) {
+    expect(expectedAlerts(fault).filter((alert) => !names.includes(alert))).toEqual([]);
+  }
 });

@@ -83,7 +83,7 @@ ${timeline.text}`,
     await until("all is over", () => timeline.isQuiet);
     expect(timeline.states("DatabaseConnectionFailure", frozen)).toEqual(["pending", "firing", "over"]);
     expect(timeline.states("HighConsumerLag", frozen)).toEqual(["pending", "firing", "over"]);
-    const ofPostgres = await expectedAlerts("PostgreSQL stopped or frozen");
+    const ofPostgres = expectedAlerts("PostgreSQL stopped or frozen");
     expect(timeline.fired(frozen).filter((alert) => !ofPostgres.includes(alert))).toEqual([]);
 
     const stopped = timeline.now;
@@ -97,7 +97,7 @@ ${timeline.text}`,
     await until("all is over", () => timeline.isQuiet);
     expect(timeline.states("ConsumerDown", stopped)).toEqual(["pending", "firing", "over"]);
     expect(timeline.states("LowEventRate", stopped)).toEqual(["pending", "firing", "over"]);
-    const ofConsumer = await expectedAlerts("Consumer stopped");
+    const ofConsumer = expectedAlerts("Consumer stopped");
     expect(timeline.fired(stopped).filter((alert) => !ofConsumer.includes(alert))).toEqual([]);
 
     process.stdout.write(`Durations of the rules divided by ${FASTER}:\n${timeline.text}\n`);

@@ -52,7 +52,7 @@ monitoringTest(
       consumer: "",
     });
 
-    const queries = await codeBlocks("promql");
+    const queries = codeBlocks("promql");
     expect(queries.length).toBeGreaterThan(8);
     await using prometheus = await startPrometheus({
       producers: [`127.0.0.1:${producerPort}`],
@@ -65,7 +65,7 @@ monitoringTest(
         everyMs: 200,
       });
     }
-    const statements = await codeBlocks("sql");
+    const statements = codeBlocks("sql");
     expect(statements.length).toBeGreaterThan(5);
     for (const statement of statements) {
       expect((await pipeline.database.sql.unsafe(statement)).length).toBeGreaterThan(0);
