@@ -6,12 +6,13 @@ import { Client } from "../shared/kafka/client.ts";
 import { loadLibrary } from "../shared/kafka/library.ts";
 import { prepareNativeLibrary } from "../shared/kafka/native.ts";
 import { adminSettings, consumerSettings } from "../shared/kafka/settings.ts";
-import { describeConfig, loadConfig } from "../shared/runtime/config.ts";
+import { type Config, describeConfig, loadConfig } from "../shared/runtime/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
-import { makeLogger } from "../shared/telemetry/log.ts";
 import { startAtZero } from "../shared/telemetry/known-series.ts";
+import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
+import { Alerting, consumerLook } from "./alerting.ts";
 import { MainDatabase } from "./main-database.ts";
 import { sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -38,11 +39,30 @@ async function main(stop: StopSignal): Promise<number> {
   const log = makeLogger("consumer", config.logLevel);
   log.info(describeConfig(config), "starting");
   for (const warning of config.warnings) log.warn(warning);
-  await using resources = new Resources((problem) => log.warn(problem));
-
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
   startAtZero(metrics, config.kafka.topics);
+  const alerting = new Alerting("consumer", config.monitoring, log, metrics);
+  return await alerting.during(() => consume(config, log, stop, metrics, alerting));
+}
+
+async function consume(
+  config: Config,
+  log: Logger,
+  stop: StopSignal,
+  metrics: MetricsRegistry,
+  alerting: Alerting,
+): Promise<number> {
+  await using resources = new Resources((problem) => log.warn(problem));
+  const database = new MainDatabase(config, log, metrics);
   let supervisor: Supervisor | undefined;
+  alerting.watch(
+    consumerLook({
+      monitoring: config.monitoring,
+      metrics,
+      workers: () => supervisor?.workers() ?? [],
+      databaseFault: () => database.fault,
+    }),
+  );
   const server = await startHttpServer({
     port: config.monitoring.consumerPort,
     host: config.monitoring.httpHost,
@@ -61,7 +81,6 @@ async function main(stop: StopSignal): Promise<number> {
   // Properties that the workers' clients would refuse are told now, once, and before anything is waited for.
   Client.create(libraryPath, "consumer", consumerSettings(config.kafka), 0).destroy();
 
-  const database = new MainDatabase(config, log, metrics);
   resources.defer("the connection to PostgreSQL", 3000, () => database.close());
   // Also a server that takes the connection and answers nothing shall not hold up the end.
   if (!(await stop.orStopped(database.prepare(stop)))) return 0;
@@ -94,6 +113,7 @@ async function main(stop: StopSignal): Promise<number> {
     }),
   ]);
   clearInterval(housekeeping);
+  if (failure !== undefined) alerting.failed(failure);
   const problems = await supervisor.drain();
   for (const problem of problems) log.error(problem);
   // A database that answers nothing would hold up the end.

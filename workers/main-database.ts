@@ -9,7 +9,7 @@ import { closeHours } from "../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../shared/store/pipeline-metrics.ts";
 import { Session } from "../shared/store/postgres.ts";
-import { classify, describeFault } from "../shared/store/sqlstate.ts";
+import { classify, describeFault, type FaultKind } from "../shared/store/sqlstate.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 
@@ -23,11 +23,17 @@ export class MainDatabase {
   readonly #metrics: MetricsRegistry;
   #session: Session | undefined;
   #isFailing = false;
+  #fault: string | undefined;
 
   constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
     this.#config = config;
     this.#log = log;
     this.#metrics = metrics;
+  }
+
+  /** Why the database could not be had at the last use; undefined: it answered. */
+  get fault(): string | undefined {
+    return this.#fault;
   }
 
   /**
@@ -43,10 +49,12 @@ export class MainDatabase {
     while (!stop.isRequested) {
       try {
         await this.#prepareOnce();
+        this.#fault = undefined;
         return true;
       } catch (error) {
         if (error instanceof FatalError) throw error;
         const kind = classify(error);
+        this.#noteFault(kind, error);
         if (kind === "access") {
           throw new FatalError(
             `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${describeFault(error)}; check DB_USER, DB_PASSWORD and DB_NAME`,
@@ -77,14 +85,22 @@ export class MainDatabase {
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
       }
       this.#isFailing = false;
+      this.#fault = undefined;
     } catch (error) {
       const kind = classify(error);
       if (this.#session?.isLost) this.#metrics.set("db_connections_active", 0);
+      this.#noteFault(kind, error);
       this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
       if (!this.#isFailing)
         this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
       this.#isFailing = true;
     }
+  }
+
+  #noteFault(kind: FaultKind, error: unknown): void {
+    const { host, port } = this.#config.database;
+    this.#fault =
+      kind === "connection" ? `PostgreSQL at ${host}:${port} is away: ${describeFault(error)}` : undefined;
   }
 
   async close(): Promise<void> {

@@ -25,6 +25,10 @@ export interface WorkerStatus {
   /** The group has answered at least once. */
   readonly hasJoined: boolean;
   readonly hasDatabase: boolean;
+  /** Whole seconds that the transaction in flight has waited for an answer. */
+  readonly databaseUnansweredSeconds: number;
+  /** Why Kafka does not say how far its logs reach, where that is so. */
+  readonly kafkaFault: string | undefined;
   /** Why nothing flows, where that is so. */
   readonly pausedBecause: string | undefined;
   readonly partitions: readonly PartitionStatus[];

@@ -47,12 +47,10 @@ export function setConstantMetrics(
 
 /** What this process did, for its last line. */
 export function totals(metrics: MetricsRegistry): Record<string, number> {
-  const sum = (name: CounterName): number =>
-    metrics.values(name).reduce((total, { value }) => total + value, 0);
   return {
-    consumed: sum("events_consumed_total"),
-    stored: sum("events_processed_total"),
-    duplicates: sum("duplicate_events_total"),
-    deadLetters: sum("dead_letter_events_total"),
+    consumed: metrics.total("events_consumed_total"),
+    stored: metrics.total("events_processed_total"),
+    duplicates: metrics.total("duplicate_events_total"),
+    deadLetters: metrics.total("dead_letter_events_total"),
   };
 }

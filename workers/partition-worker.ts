@@ -79,6 +79,8 @@ export class PartitionWorker {
   #paused: { readonly cause: ResyncCause; readonly message: string } | undefined;
   #timers: Timer[] = [];
   #isWatching = false;
+  /** Why the last look at the logs failed. */
+  #kafkaFault: string | undefined;
 
   private constructor(
     config: Config,
@@ -156,6 +158,8 @@ export class PartitionWorker {
     return {
       hasJoined: this.#hasJoined,
       hasDatabase: this.#connection !== undefined && !this.#connection.session.isLost,
+      databaseUnansweredSeconds: Math.floor(this.#inFlightMs() / 1000),
+      kafkaFault: this.#kafkaFault,
       pausedBecause: this.#paused?.message,
       partitions: this.#assignment.all().map((owned) => ({
         topic: owned.topic,
@@ -316,12 +320,15 @@ export class PartitionWorker {
 
   #onTick(): void {
     if (this.#pausedSinceMs !== undefined) this.#telemetry.paused(PUMP_INTERVAL_MS / 1000);
-    const inFlightMs = this.#inFlightSinceMs === undefined ? 0 : performance.now() - this.#inFlightSinceMs;
-    if (inFlightMs > STALLED_AFTER_MS && this.#building.block.full && !this.#isStalled) {
+    if (this.#inFlightMs() > STALLED_AFTER_MS && this.#building.block.full && !this.#isStalled) {
       this.#isStalled = true;
       this.#kafka.stop(this.#assignment.all());
     }
     this.#pump();
+  }
+
+  #inFlightMs(): number {
+    return this.#inFlightSinceMs === undefined ? 0 : performance.now() - this.#inFlightSinceMs;
   }
 
   /** Fetching goes on where the batch that is being built ends. */
@@ -472,12 +479,14 @@ export class PartitionWorker {
     try {
       await this.#positions.look();
       await this.#positions.assertSameTopics();
+      this.#kafkaFault = undefined;
     } catch (error) {
       if (error instanceof ResyncNeeded) {
         this.#fault ??= error;
         this.#signal.notify();
       } else if (!this.#isDraining) {
-        this.#telemetry.kafkaError("watch", diagnose(error).message);
+        this.#kafkaFault = diagnose(error).message;
+        this.#telemetry.kafkaError("watch", this.#kafkaFault);
       }
     } finally {
       this.#isWatching = false;

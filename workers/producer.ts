@@ -16,6 +16,7 @@ import { LineRecords, type RecordSource, simulatedRecords } from "../shared/sour
 import { EventSimulator } from "../shared/source/simulator.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
+import { Alerting, producerLook } from "./alerting.ts";
 import { produce } from "./produce.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
@@ -46,8 +47,9 @@ await runProgram(async (stop) => {
   }
   const config = loadConfig(process.env, "producer");
   const log = makeLogger("producer", config.logLevel);
-  await using resources = new Resources((problem) => log.warn(problem));
-  return await run(config, log, stop, resources);
+  const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
+  const alerting = new Alerting("producer", config.monitoring, log, metrics);
+  return await alerting.during(() => run(config, log, stop, metrics, alerting));
 });
 
 function wantsHelp(): boolean {
@@ -58,14 +60,21 @@ function wantsHelp(): boolean {
   }
 }
 
-async function run(config: Config, log: Logger, stop: StopSignal, resources: Resources): Promise<number> {
+async function run(
+  config: Config,
+  log: Logger,
+  stop: StopSignal,
+  metrics: MetricsRegistry,
+  alerting: Alerting,
+): Promise<number> {
+  await using resources = new Resources((problem) => log.warn(problem));
   const { kafka, monitoring } = config;
   const topic = kafka.topics[0]!;
   for (const warning of config.warnings) log.warn(warning);
   log.info(describeConfig(config, "producer"), "starting");
 
   const deliveries = new Deliveries();
-  const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
+  alerting.watch(producerLook(deliveries));
   let waitingFor: string | undefined = "the Kafka client";
   const http = await startHttpServer({
     port: monitoring.producerPort,
@@ -107,7 +116,7 @@ async function run(config: Config, log: Logger, stop: StopSignal, resources: Res
       stop,
       log,
     });
-    return exitCode(deliveries, source.records, ended, log);
+    return exitCode(deliveries, source.records, ended, log, alerting);
   } finally {
     clearInterval(figures);
     clearInterval(progress);
@@ -153,6 +162,7 @@ function exitCode(
   records: RecordSource,
   ended: "source_ended" | "stopped",
   log: Logger,
+  alerting: Alerting,
 ): 0 | 1 {
   if (records instanceof LineRecords && ended === "stopped") {
     log.error("stopped before the end of PRODUCER_INPUT");
@@ -160,5 +170,6 @@ function exitCode(
   }
   if (failed + outstanding === 0) return 0;
   log.error({ failed, outstanding }, "not everything was delivered");
+  alerting.failed(`${failed + outstanding} records were not delivered`);
   return 1;
 }

@@ -4,6 +4,7 @@ import type { Config } from "../shared/runtime/config.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import type { PartitionStatus, WorkerCommand, WorkerReport, WorkerStatus } from "./messages.ts";
+import type { WatchedWorker } from "./watchdog.ts";
 
 /** The longest transaction (30 s) and leaving the group (5 s), with room. */
 export const DRAIN_DEADLINE_MS = 40_000;
@@ -53,6 +54,11 @@ export class Supervisor {
       }
       return problems;
     });
+  }
+
+  /** Every worker with what it last said of itself; those that have ended are gone. */
+  workers(): WatchedWorker[] {
+    return this.#threads.filter(({ hasEnded }) => !hasEnded);
   }
 
   /** All partitions of this process, by topic and number. */

@@ -65,6 +65,8 @@ export interface MonitoringConfig {
   /** Records. */
   readonly consumerLagThreshold: number;
   readonly processingLatencyThresholdSeconds: number;
+  /** Where alerts are posted; whoever knows it can post there, so it is a secret. "" = nowhere. */
+  readonly alertWebhookUrl: string;
 }
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
@@ -119,6 +121,8 @@ export const VARIABLES = {
   ALERT_ERROR_RATE_THRESHOLD: "0.05",
   ALERT_CONSUMER_LAG_THRESHOLD: "1000",
   ALERT_PROCESSING_LATENCY_THRESHOLD: "5.0",
+  ALERT_WEBHOOK_URL: "",
+  ALERT_WEBHOOK_URL_FILE: "",
   LOG_LEVEL: "info",
 } as const;
 
@@ -148,7 +152,7 @@ export function loadConfig(
     database,
     producer: readProducer(read),
     consumer: readConsumer(read, database, processors),
-    monitoring: readMonitoring(read),
+    monitoring: readMonitoring(read, role === "producer" || role === "consumer"),
     logLevel: read.oneOf("LOG_LEVEL", ["info", "debug", "warn", "error"]),
     warnings: misspelledVariables(environment, Object.keys(VARIABLES)),
   };
@@ -267,7 +271,7 @@ function readWorkers(read: Reader, database: DatabaseConfig, processors: number)
   return wanted;
 }
 
-function readMonitoring(read: Reader): MonitoringConfig {
+function readMonitoring(read: Reader, readSecret: boolean): MonitoringConfig {
   return {
     httpHost: read.matching("HTTP_HOST", /^[a-zA-Z0-9._:-]+$/, "must be an address or a host name"),
     producerPort: read.integer("METRICS_PORT_PRODUCER", 0, 65_535),
@@ -276,15 +280,28 @@ function readMonitoring(read: Reader): MonitoringConfig {
     errorRateThreshold: read.number("ALERT_ERROR_RATE_THRESHOLD", 0, 1),
     consumerLagThreshold: read.number("ALERT_CONSUMER_LAG_THRESHOLD", 0, Number.MAX_SAFE_INTEGER),
     processingLatencyThresholdSeconds: read.number("ALERT_PROCESSING_LATENCY_THRESHOLD", 0, DAY_SECONDS),
+    alertWebhookUrl: readSecret ? readWebhookUrl(read) : "",
   };
 }
 
 function readUrl(read: Reader): string {
   const text = read.text("PROMETHEUS_URL");
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+  if (!isHttpUrl(text)) {
     read.problem("PROMETHEUS_URL", withoutCredentials(text), "must be an http or https address");
   }
   return text;
+}
+
+function readWebhookUrl(read: Reader): string {
+  const text = read.secret("ALERT_WEBHOOK_URL", VARIABLES.ALERT_WEBHOOK_URL).trim();
+  if (text !== "" && !isHttpUrl(text)) {
+    read.problem("ALERT_WEBHOOK_URL", REDACTED, "must be an http or https address");
+  }
+  return text;
+}
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
 function splitList(text: string): string[] {
@@ -316,12 +333,13 @@ export function describeConfig(
   const flat: Record<string, string | number | boolean> = {};
   const { passThrough, ...ownKafka } = kafka;
   const { password, ...openDatabase } = database;
+  const { alertWebhookUrl, ...openMonitoring } = monitoring;
   const sections: Record<string, object> = {
     kafka: ownKafka,
     database: openDatabase,
     producer,
     consumer,
-    monitoring,
+    monitoring: openMonitoring,
   };
   for (const [section, values] of Object.entries(sections)) {
     if (UNUSED_SECTIONS[role].includes(section)) continue;
@@ -329,6 +347,9 @@ export function describeConfig(
       if (value !== undefined) flat[`${section}.${name}`] = asScalar(value);
     }
     if (section === "database") flat["database.password"] = password === "" ? "(empty)" : REDACTED;
+    if (section === "monitoring") {
+      flat["monitoring.alertWebhookUrl"] = alertWebhookUrl === "" ? "(none)" : REDACTED;
+    }
   }
   for (const [property, value] of Object.entries(passThrough)) {
     flat[property] = isSecretProperty(property) ? REDACTED : withoutCredentials(value);

@@ -125,6 +125,17 @@ export class MetricsRegistry implements Recorder {
     return [...this.#valuesOf(metric)];
   }
 
+  /** The sum over all series of a counter or gauge; 0 where there is none. */
+  total(metric: CounterName | GaugeName): number {
+    return this.#valuesOf(metric).reduce((total, { value }) => total + value, 0);
+  }
+
+  /** A histogram without labels as it is now: observations per bucket, the last one for +Inf, and their sum. */
+  histogram(metric: HistogramName): { readonly counts: Float64Array; readonly sum: number } {
+    const { counts, sum } = this.#histograms.series(metric, [], () => new BucketCounts(metric)).value;
+    return { counts: counts.slice(), sum };
+  }
+
   /** The text of a scrape. */
   async text(): Promise<string> {
     return await this.#registry.metrics();

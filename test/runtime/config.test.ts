@@ -79,6 +79,7 @@ describe("defaults", () => {
       errorRateThreshold: 0.05,
       consumerLagThreshold: 1000,
       processingLatencyThresholdSeconds: 5,
+      alertWebhookUrl: "",
     });
     expect(logLevel).toBe("info");
     expect(warnings).toEqual([]);
@@ -126,6 +127,7 @@ describe("every variable arrives", () => {
     ALERT_ERROR_RATE_THRESHOLD: "0.5",
     ALERT_CONSUMER_LAG_THRESHOLD: "2",
     ALERT_PROCESSING_LATENCY_THRESHOLD: "0.1",
+    ALERT_WEBHOOK_URL: "https://hooks.example/T0/x",
     LOG_LEVEL: "DEBUG",
   };
 
@@ -176,13 +178,15 @@ describe("every variable arrives", () => {
         errorRateThreshold: 0.5,
         consumerLagThreshold: 2,
         processingLatencyThresholdSeconds: 0.1,
+        alertWebhookUrl: "https://hooks.example/T0/x",
       },
       logLevel: "debug",
     });
   });
 
   test("and the table above leaves none out", () => {
-    expect([...Object.keys(given), "DB_PASSWORD_FILE"].toSorted()).toEqual(Object.keys(VARIABLES).toSorted());
+    const named = [...Object.keys(given), "DB_PASSWORD_FILE", "ALERT_WEBHOOK_URL_FILE"];
+    expect(named.toSorted()).toEqual(Object.keys(VARIABLES).toSorted());
   });
 
   test.each(["true", "TRUE", "1", "yes", "Yes"])("%s is true", (text) => {
@@ -240,6 +244,7 @@ describe("wrong values", () => {
     ["ALERT_ERROR_RATE_THRESHOLD", "5"],
     ["ALERT_CONSUMER_LAG_THRESHOLD", "-1"],
     ["ALERT_PROCESSING_LATENCY_THRESHOLD", "x"],
+    ["ALERT_WEBHOOK_URL", "hooks.example/T0/x"],
     ["LOG_LEVEL", "loud"],
   ])("%s=%s is one problem that names it", (name, value) => {
     const problems = problemsOf({ [name]: value });
@@ -350,6 +355,13 @@ describe("secrets", () => {
     expect(problemsOf({ DB_PASSWORD_FILE: "/nowhere/x" }, "producer")).toEqual([]);
   });
 
+  test("a wrong address for alerts is not shown, and only who posts alerts reads it", () => {
+    const [problem] = problemsOf({ ALERT_WEBHOOK_URL: "hooks.example/s3cret" });
+    expect(problem).not.toContain("s3cret");
+    expect(problemsOf({ ALERT_WEBHOOK_URL_FILE: "/nowhere/x" }, "check")).toEqual([]);
+    expect(problemsOf({ ALERT_WEBHOOK_URL_FILE: "/nowhere/x" }, "producer")).toHaveLength(1);
+  });
+
   test("an empty password is a password", () => {
     expect(load({ DB_PASSWORD: "" }).database.password).toBe("");
   });
@@ -368,11 +380,13 @@ describe("secrets", () => {
       KAFKA_CONFIG_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL: `https://user:${secret}@idp/token`,
       KAFKA_CONFIG_SASL_USERNAME: "visible",
       PROMETHEUS_URL: `http://admin:${secret}@prometheus:9090`,
+      ALERT_WEBHOOK_URL: `https://hooks.example/services/${secret}`,
     });
     const line = JSON.stringify(describeConfig(config));
     expect(line).not.toContain(secret);
     expect(line).toContain('"sasl.username":"visible"');
     expect(line).toContain("@prometheus:9090");
+    expect(line).toContain('"monitoring.alertWebhookUrl":"(redacted)"');
     expect(config.kafka.passThrough["sasl.password"]).toBe(secret);
   });
 
