@@ -4,6 +4,7 @@ import { makeLogger } from "../../shared/telemetry/log.ts";
 import { AlertWebhook } from "../../shared/telemetry/webhook.ts";
 import { webhookMessage } from "../../shared/telemetry/webhook-message.ts";
 import { eventually } from "../harness/eventually.ts";
+import { WebhookReceiver } from "../harness/webhook-receiver.ts";
 
 const SECRET = "T0SECRET";
 const SOURCE = { job: "consumer", instance: "host:8002" };
@@ -21,28 +22,6 @@ function numbered(n: number): Alert {
   return { ...BEGUN, summary: `alert ${n}` };
 }
 
-/** A receiver that answers as the test says, and what it was sent; port 0 = any. */
-function receiver(answer: (n: number) => Response | Promise<Response>, port = 0) {
-  const bodies: ReturnType<typeof webhookMessage>[] = [];
-  const types: (string | null)[] = [];
-  const server = Bun.serve({
-    port,
-    hostname: "127.0.0.1",
-    async fetch(request) {
-      types.push(request.headers.get("content-type"));
-      bodies.push((await request.json()) as (typeof bodies)[number]);
-      return await answer(bodies.length);
-    },
-  });
-  return {
-    bodies,
-    types,
-    port: server.port!,
-    summaries: () => bodies.map(({ commonAnnotations }) => commonAnnotations["summary"]),
-    [Symbol.asyncDispose]: () => server.stop(true),
-  };
-}
-
 function posting(port: number, timing: { answerDeadlineMs?: number; firstRetryMs?: number } = {}) {
   const lines: string[] = [];
   const log = makeLogger("test", "debug", { destination: { write: (line) => void lines.push(line) } });
@@ -52,12 +31,12 @@ function posting(port: number, timing: { answerDeadlineMs?: number; firstRetryMs
 }
 
 test("an alert is posted when it begins and when it ends, as Alertmanager and Slack say it", async () => {
-  await using there = receiver(() => new Response("ok"));
+  await using there = new WebhookReceiver();
   const { webhook, lines } = posting(there.port);
   webhook.post(BEGUN);
   webhook.post(ENDED);
   await webhook.close();
-  expect(there.types).toEqual(["application/json", "application/json"]);
+  expect(there.contentTypes).toEqual(["application/json", "application/json"]);
   const labels = {
     alertname: "high_consumer_lag",
     severity: "warning",
@@ -65,7 +44,7 @@ test("an alert is posted when it begins and when it ends, as Alertmanager and Sl
     instance: "host:8002",
   };
   const annotations = { summary: BEGUN.summary };
-  const [begun, ended] = there.bodies;
+  const [begun, ended] = there.messages;
   expect(begun).toEqual({
     text: "[FIRING] high_consumer_lag (warning), consumer on host:8002: this consumer is 1500 records behind, more than 1000",
     version: "4",
@@ -107,10 +86,10 @@ test("Slack's control characters are escaped in the text, and the summary stays 
 });
 
 test("a receiver that fails is tried again until it takes the alert: none lost, none twice, in order", async () => {
-  await using there = receiver((n) => new Response("", { status: n <= 3 ? 500 : 200 }));
+  await using there = new WebhookReceiver((n) => new Response("", { status: n <= 3 ? 500 : 200 }));
   const { webhook, lines, messages } = posting(there.port);
   for (let n = 1; n <= 3; n++) webhook.post(numbered(n));
-  await eventually("all are posted", () => there.bodies.length === 6);
+  await eventually("all are posted", () => there.messages.length === 6);
   expect(there.summaries()).toEqual(["alert 1", "alert 1", "alert 1", "alert 1", "alert 2", "alert 3"]);
   await webhook.close();
   // Three tries failed; that is said once.
@@ -125,7 +104,7 @@ test("a receiver that fails is tried again until it takes the alert: none lost, 
 test("one that is not there yet, or hangs, gets it later; nobody waits, and it is said once", async () => {
   let port: number;
   {
-    await using free = receiver(() => new Response());
+    await using free = new WebhookReceiver();
     port = free.port;
   }
   const { webhook, lines, messages } = posting(port, { answerDeadlineMs: 100 });
@@ -133,8 +112,8 @@ test("one that is not there yet, or hangs, gets it later; nobody waits, and it i
   await eventually("it is said", () => lines.length === 1);
   expect(lines[0]).toMatch(/"reason":"\w+"/);
   const hanging = Promise.withResolvers<Response>();
-  await using there = receiver((n) => (n <= 2 ? hanging.promise : new Response("ok")), port);
-  await eventually("it is taken", () => there.bodies.length === 3);
+  await using there = new WebhookReceiver((n) => (n <= 2 ? hanging.promise : new Response("ok")), port);
+  await eventually("it is taken", () => there.messages.length === 3);
   await webhook.close();
   expect(messages()).toHaveLength(2);
   expect(lines.join("")).not.toContain(SECRET);
@@ -142,7 +121,7 @@ test("one that is not there yet, or hangs, gets it later; nobody waits, and it i
 });
 
 test("one that refuses is not asked again, and the next alert still goes out", async () => {
-  await using there = receiver((n) =>
+  await using there = new WebhookReceiver((n) =>
     n === 1
       ? new Response("no_text", { status: 400 })
       : n === 2
@@ -161,10 +140,10 @@ test("one that refuses is not asked again, and the next alert still goes out", a
 
 test("of a full queue the oldest go", async () => {
   const first = Promise.withResolvers<Response>();
-  await using there = receiver((n) => (n === 1 ? first.promise : new Response()));
+  await using there = new WebhookReceiver((n) => (n === 1 ? first.promise : new Response()));
   const { webhook } = posting(there.port);
   for (let n = 0; n < 250; n++) webhook.post(numbered(n));
-  await eventually("the first is under way", () => there.bodies.length === 1);
+  await eventually("the first is under way", () => there.messages.length === 1);
   first.resolve(new Response());
   await webhook.close();
   expect(there.summaries()).toEqual([
@@ -175,12 +154,12 @@ test("of a full queue the oldest go", async () => {
 
 test("closing waits for a receiver that hangs no longer than its bound, and says what was not told", async () => {
   const hanging = Promise.withResolvers<Response>();
-  await using there = receiver(() => hanging.promise);
+  await using there = new WebhookReceiver(() => hanging.promise);
   const { webhook, lines } = posting(there.port, { answerDeadlineMs: 60_000 });
   webhook.post(BEGUN);
   webhook.post(ENDED);
   await webhook.close();
-  expect(there.bodies).toHaveLength(1);
+  expect(there.messages).toHaveLength(1);
   expect(JSON.parse(lines.at(-1)!)).toMatchObject({
     alerts: 2,
     msg: "the alert webhook was not told of these alerts",
@@ -189,12 +168,12 @@ test("closing waits for a receiver that hangs no longer than its bound, and says
 });
 
 test("closing tries at once what was waiting for its next try", async () => {
-  await using there = receiver((n) => new Response("", { status: n <= 2 ? 503 : 200 }));
+  await using there = new WebhookReceiver((n) => new Response("", { status: n <= 2 ? 503 : 200 }));
   const { webhook, lines } = posting(there.port, { firstRetryMs: 10_000 });
   webhook.post(BEGUN);
   // The first retry comes at once, the second after more time than closing has.
-  await eventually("two tries have failed", () => there.bodies.length === 2);
+  await eventually("two tries have failed", () => there.messages.length === 2);
   await webhook.close();
-  expect(there.bodies).toHaveLength(3);
+  expect(there.messages).toHaveLength(3);
   expect(lines.at(-1)).toContain("takes alerts again");
 });
