@@ -14,7 +14,7 @@ import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { Alerting, consumerLook } from "./alerting.ts";
 import { MainDatabase } from "./main-database.ts";
-import { sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
+import { Progress, sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const HELP = `Usage: bun run workers/consumer.ts [--help]
@@ -25,6 +25,9 @@ dead letters. Configured by environment variables (see config.example.env); serv
 
 Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
 `;
+
+/** Between two lines that say how far it is, where there is anything to say. */
+const PROGRESS_MS = 60_000;
 
 async function main(stop: StopSignal): Promise<number> {
   const args = process.argv.slice(2);
@@ -37,7 +40,7 @@ async function main(stop: StopSignal): Promise<number> {
   }
   const config = loadConfig(process.env, "consumer");
   const log = makeLogger("consumer", config.logLevel);
-  log.info(describeConfig(config), "starting");
+  log.info(describeConfig(config, "consumer"), "starting");
   for (const warning of config.warnings) log.warn(warning);
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
   startAtZero(metrics, config.kafka.topics);
@@ -105,6 +108,8 @@ async function consume(
     () => void database.housekeep(sampleMetrics(metrics)),
     config.consumer.flushIntervalSeconds * 1000,
   );
+  const progress = new Progress(metrics, log);
+  const saying = setInterval(() => progress.say(), PROGRESS_MS);
   const failure = await Promise.race([
     supervisor.failed,
     stop.requested.then((signal) => {
@@ -113,6 +118,7 @@ async function consume(
     }),
   ]);
   clearInterval(housekeeping);
+  clearInterval(saying);
   if (failure !== undefined) alerting.failed(failure);
   const problems = await supervisor.drain();
   for (const problem of problems) log.error(problem);

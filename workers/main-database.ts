@@ -9,12 +9,14 @@ import { closeHours } from "../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../shared/store/pipeline-metrics.ts";
 import { Session } from "../shared/store/postgres.ts";
-import { classify, describeFault, type FaultKind } from "../shared/store/sqlstate.ts";
+import { classify, describeFault } from "../shared/store/sqlstate.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 
 /** How often "still waiting" is said. */
 const SAY_WAITING_EVERY_MS = 10_000;
+/** How often a database that was away is asked whether it is back. */
+const ASK_AGAIN_MS = 2000;
 
 /** The database as the main thread uses it; a lost connection is renewed at the next use, for it holds no memory. */
 export class MainDatabase {
@@ -22,8 +24,11 @@ export class MainDatabase {
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
   #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   #isFailing = false;
   #fault: string | undefined;
+  #askAgain: Timer | undefined;
+  #isAsking = false;
 
   constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
     this.#config = config;
@@ -31,7 +36,7 @@ export class MainDatabase {
     this.#metrics = metrics;
   }
 
-  /** Why the database could not be had at the last use; undefined: it answered. */
+  /** Why the database cannot be had; undefined: it answered when it was last asked. */
   get fault(): string | undefined {
     return this.#fault;
   }
@@ -49,12 +54,12 @@ export class MainDatabase {
     while (!stop.isRequested) {
       try {
         await this.#prepareOnce();
-        this.#fault = undefined;
+        this.#note(undefined);
         return true;
       } catch (error) {
         if (error instanceof FatalError) throw error;
+        this.#note(error);
         const kind = classify(error);
-        this.#noteFault(kind, error);
         if (kind === "access") {
           throw new FatalError(
             `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${describeFault(error)}; check DB_USER, DB_PASSWORD and DB_NAME`,
@@ -85,8 +90,10 @@ export class MainDatabase {
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
       }
       this.#isFailing = false;
-      this.#fault = undefined;
+      this.#note(undefined);
     } catch (error) {
+      this.#note(error);
+      this.#askAgain ??= setInterval(() => void this.#ask(), ASK_AGAIN_MS);
       const kind = classify(error);
       if (this.#session?.isLost) this.#metrics.set("db_connections_active", 0);
       this.#noteFault(kind, error);
@@ -97,25 +104,52 @@ export class MainDatabase {
     }
   }
 
-  #noteFault(kind: FaultKind, error: unknown): void {
-    const { host, port } = this.#config.database;
-    this.#fault =
-      kind === "connection" ? `PostgreSQL at ${host}:${port} is away: ${describeFault(error)}` : undefined;
+  async close(): Promise<void> {
+    clearInterval(this.#askAgain);
+    await this.#session?.close();
   }
 
-  async close(): Promise<void> {
-    await this.#session?.close();
+  /** @param error of the last use of the database; undefined: it answered */
+  #note(error: unknown): void {
+    const { host, port } = this.#config.database;
+    const isAway = error !== undefined && classify(error) === "connection";
+    this.#fault = isAway ? `PostgreSQL at ${host}:${port} is away: ${describeFault(error)}` : undefined;
+    if (isAway) return;
+    clearInterval(this.#askAgain);
+    this.#askAgain = undefined;
+  }
+
+  /** The next use may be far off, and the fault would stand until then. */
+  async #ask(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    try {
+      const session = await this.#open();
+      await session.run((sql) => sql`select 1`);
+      this.#note(undefined);
+    } catch (error) {
+      this.#note(error);
+    } finally {
+      this.#isAsking = false;
+    }
   }
 
   async #open(): Promise<Session> {
     if (this.#session !== undefined && !this.#session.isLost) return this.#session;
-    this.#session = await Session.open(this.#config.database, {
+    // One at a time, whoever asks: a second session would be one that nobody closes.
+    this.#opening ??= this.#connect().finally(() => (this.#opening = undefined));
+    return await this.#opening;
+  }
+
+  async #connect(): Promise<Session> {
+    const session = await Session.open(this.#config.database, {
       role: "main",
       consumerGroup: this.#config.kafka.consumerGroup,
       onLost: () => this.#metrics.set("db_connections_active", 0),
     });
+    this.#session = session;
     this.#metrics.set("db_connections_active", 1);
-    return this.#session;
+    return session;
   }
 
   async #prepareOnce(): Promise<void> {

@@ -3,6 +3,7 @@
 import { version } from "../package.json";
 import type { MonitoringConfig } from "../shared/runtime/config.ts";
 import type { MetricSample } from "../shared/store/pipeline-metrics.ts";
+import type { Logger } from "../shared/telemetry/log.ts";
 import { type CounterName, type GaugeName, METRICS } from "../shared/telemetry/metrics.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 
@@ -46,11 +47,33 @@ export function setConstantMetrics(
 }
 
 /** What this process did, for its last line. */
-export function totals(metrics: MetricsRegistry): Record<string, number> {
+export function totals(
+  metrics: MetricsRegistry,
+): Record<"consumed" | "stored" | "duplicates" | "deadLetters", number> {
   return {
     consumed: metrics.total("events_consumed_total"),
     stored: metrics.total("events_processed_total"),
     duplicates: metrics.total("duplicate_events_total"),
     deadLetters: metrics.total("dead_letter_events_total"),
   };
+}
+
+/** Says how far the consumer is, where it has got anywhere since the last time or records wait. */
+export class Progress {
+  readonly #metrics: MetricsRegistry;
+  readonly #log: Logger;
+  #consumed = 0;
+
+  constructor(metrics: MetricsRegistry, log: Logger) {
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  say(): void {
+    const figures = totals(this.#metrics);
+    const lag = this.#metrics.total("kafka_consumer_lag");
+    if (figures.consumed === this.#consumed && lag === 0) return;
+    this.#consumed = figures.consumed;
+    this.#log.info({ ...figures, lag }, "progress");
+  }
 }

@@ -140,6 +140,7 @@ export class PartitionWorker {
       }
     } finally {
       for (const timer of this.#timers) clearInterval(timer);
+      this.#telemetry.flushLog();
       await this.#kafka.close(CLOSE_DEADLINE_MS);
       await this.#connection?.session.close();
     }
@@ -433,12 +434,12 @@ export class PartitionWorker {
     this.#hasJoined = true;
     this.#kafka.answerAssign([]);
     for (const partition of partitions) this.#assignment.assign(this.#kafka.slot(partition), partition);
-    this.#telemetry.assigned(partitions.map(nameOf), this.#assignment.size);
+    this.#telemetry.assigned(partitions, this.#assignment.size);
     this.#signal.notify();
   }
 
   #onRevoke(partitions: readonly TopicPartition[], lost: boolean): void {
-    this.#telemetry.revoked(partitions.map(nameOf), this.#assignment.size - partitions.length, lost);
+    this.#telemetry.revoked(partitions, this.#assignment.size - partitions.length, lost);
     if (lost) {
       this.#fault ??= new ResyncNeeded("lost", "the group has given our partitions to others");
       this.#letGo(partitions);
@@ -492,8 +493,4 @@ export class PartitionWorker {
       this.#isWatching = false;
     }
   }
-}
-
-function nameOf({ topic, partition }: TopicPartition): string {
-  return `${topic}[${partition}]`;
 }

@@ -72,7 +72,7 @@ export async function produce(options: ProduceOptions): Promise<"source_ended" |
       }
     },
     onError({ fatal, code, name, message }) {
-      trouble.warn(message, { code: name });
+      trouble.warn(message, { code: name }, 1, name);
       if (!fatal) return;
       // Without the right to write, an idempotent producer is refused before its first record.
       const what = AUTHORIZATION_FAILED.has(code)

@@ -213,9 +213,16 @@ export class Batch {
   }
 
   /** Where each rejected record came from, and why it was rejected. */
-  rejections(): { readonly topic: string; readonly reason: RejectionReason }[] {
-    return this.#allRejected().map(({ span, rejection }) => ({
+  rejections(): {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly reason: RejectionReason;
+  }[] {
+    return this.#allRejected().map(({ span, offset, rejection }) => ({
       topic: span.topic,
+      partition: span.partition,
+      offset,
       reason: rejection.reason,
     }));
   }

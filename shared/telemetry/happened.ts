@@ -1,7 +1,8 @@
 // One function for each thing that happens to a worker: it moves the metrics and writes the log line together.
 
-import type { HourDelta } from "../event.ts";
+import type { HourDelta, TopicPartition } from "../event.ts";
 import type { Logger } from "./log.ts";
+import { OccasionalLog } from "./occasional-log.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** Why a worker dropped its state and read its offsets again. */
@@ -38,7 +39,12 @@ export interface CommittedBatch {
     readonly duplicates: number;
     readonly bytes: number;
   }[];
-  readonly deadLetters: readonly { readonly topic: string; readonly reason: string }[];
+  readonly deadLetters: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly reason: string;
+  }[];
   readonly deltas: readonly HourDelta[];
   readonly createdHours: readonly string[];
   readonly newUsers: number;
@@ -58,10 +64,17 @@ export interface CommittedBatch {
 export class WorkerTelemetry {
   readonly #recorder: Recorder;
   readonly #log: Logger;
+  readonly #occasionally: OccasionalLog;
 
   constructor(recorder: Recorder, log: Logger) {
     this.#recorder = recorder;
     this.#log = log;
+    this.#occasionally = new OccasionalLog(log);
+  }
+
+  /** Says what was held back because it repeats; before the end. */
+  flushLog(): void {
+    this.#occasionally.flush();
   }
 
   recordsFetched(topic: string, records: number): void {
@@ -112,7 +125,7 @@ export class WorkerTelemetry {
   }
 
   flowResumed(pausedMs: number): void {
-    this.#log.info({ pausedMs: Math.round(pausedMs) }, "going on");
+    this.#log.info({ pausedMs: Math.round(pausedMs) }, "going on after a pause");
   }
 
   paused(seconds: number): void {
@@ -136,16 +149,19 @@ export class WorkerTelemetry {
     this.#recorder.set("db_connections_active", 0);
   }
 
-  assigned(partitions: readonly string[], owned: number): void {
+  /** @param owned how many the worker has now */
+  assigned(partitions: readonly TopicPartition[], owned: number): void {
     this.#recorder.add("rebalances_total", 1, "assign");
     this.#recorder.set("consumer_assigned_partitions", owned);
-    this.#log.info({ partitions, owned }, "partitions assigned");
+    this.#logPartitions("info", partitions, owned, "partitions assigned");
   }
 
-  revoked(partitions: readonly string[], owned: number, lost: boolean): void {
+  /** @param owned how many are left to the worker */
+  revoked(partitions: readonly TopicPartition[], owned: number, lost: boolean): void {
     this.#recorder.add("rebalances_total", 1, lost ? "lost" : "revoke");
     this.#recorder.set("consumer_assigned_partitions", owned);
-    this.#log[lost ? "warn" : "info"]({ partitions, owned }, lost ? "partitions lost" : "partitions revoked");
+    if (lost) this.#logPartitions("warn", partitions, owned, "partitions lost");
+    else this.#logPartitions("info", partitions, owned, "partitions revoked");
   }
 
   gapSkipped(topic: string, partition: number, from: number, to: number): void {
@@ -176,12 +192,15 @@ export class WorkerTelemetry {
 
   kafkaError(name: string, message: string): void {
     this.#recorder.add("kafka_consume_errors_total", 1);
-    this.#log.warn({ error: name }, message);
+    // A broker that is away is an error several times a second.
+    this.#occasionally.warn(message, { error: name }, 1, `error ${name}`);
   }
 
   kafkaLog(level: number, facility: string, message: string): void {
-    // syslog levels; librdkafka repeats broker failures as errors, which kafkaError has told already
-    this.#log[level <= 3 ? "warn" : "debug"]({ facility }, message);
+    // syslog levels; a broker's failure (FAIL) comes as an error too, which kafkaError tells
+    if (level <= 3 && facility !== "FAIL")
+      this.#occasionally.warn(message, { facility }, 1, `log ${facility}`);
+    else this.#log.debug({ facility }, message);
   }
 
   offsetCommitFailed(error: string): void {
@@ -189,12 +208,28 @@ export class WorkerTelemetry {
     this.#log.debug({ error }, "Kafka did not take the offsets");
   }
 
+  /** One line for each reason now and then; it names the place of the latest record. */
   #logDeadLetters(letters: CommittedBatch["deadLetters"]): void {
-    const reasons: Record<string, number> = {};
-    for (const { reason } of letters) reasons[reason] = (reasons[reason] ?? 0) + 1;
-    this.#log.warn(
-      { deadLetters: letters.length, reasons },
-      "records that can never be stored went to the dead letters",
-    );
+    const byReason = Map.groupBy(letters, ({ reason }) => reason);
+    for (const [reason, ofReason] of byReason) {
+      const { topic, partition, offset } = ofReason.at(-1)!;
+      const latest = { reason, topic, partition, offset };
+      const text = "records that can never be stored went to the dead letters";
+      this.#occasionally.warn(text, latest, ofReason.length, `dead letter ${reason}`);
+    }
+  }
+
+  /** One line for each topic; an assignment that changes nothing is no news, having none at all is. */
+  #logPartitions(
+    level: "info" | "warn",
+    changed: readonly TopicPartition[],
+    owned: number,
+    message: string,
+  ): void {
+    for (const [topic, partitions] of Map.groupBy(changed, (partition) => partition.topic)) {
+      const numbers = partitions.map(({ partition }) => partition).toSorted((a, b) => a - b);
+      this.#log[level]({ topic, partitions: numbers, owned }, message);
+    }
+    if (changed.length === 0) this.#log[owned === 0 ? level : "debug"]({ owned }, message);
   }
 }

@@ -273,10 +273,14 @@ describe("dead letters", () => {
       { partition: 1, from: 40, to: 45, consumed: 5, duplicates: 0, deadLettered: 4 },
     ]);
     expect(batch.rejections()).toEqual(
-      (["tombstone", "not_json", "not_utf8", "missing_field"] as const).map((reason) => ({
-        topic: "user-events",
-        reason,
-      })),
+      (
+        [
+          [40, "tombstone"],
+          [41, "not_json"],
+          [42, "not_utf8"],
+          [44, "missing_field"],
+        ] as const
+      ).map(([offset, reason]) => ({ topic: "user-events", partition: 1, offset, reason })),
     );
   });
 
@@ -315,7 +319,9 @@ describe("an event that PostgreSQL refuses", () => {
         rejection: { stage: "store", reason: "refused_by_database", error: "e1 is too much" },
       },
     ]);
-    expect(batch.rejections()).toEqual([{ topic: "user-events", reason: "refused_by_database" }]);
+    expect(batch.rejections()).toEqual([
+      { topic: "user-events", partition: 0, offset: 1, reason: "refused_by_database" },
+    ]);
   });
 
   test("makes room for another of its id, which is no duplicate any more", () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { OccasionalLog } from "../../shared/telemetry/occasional-log.ts";
+import { eventually } from "../harness/eventually.ts";
 
 const LOG = JSON.stringify(resolve(import.meta.dir, "../../shared/telemetry/log.ts"));
 
@@ -104,4 +105,17 @@ test("any number of different texts stays a bounded number of lines", () => {
   const occasional = new OccasionalLog(makeLogger("x", "info", { destination }), () => 0);
   for (let n = 0; n < 1000; n++) occasional.warn(`trouble ${n}`);
   expect(lines.length).toBeLessThanOrEqual(51);
+});
+
+test("what is told apart by a key stays one thing, however its text changes; the end of a burst is told too", async () => {
+  const { lines, destination } = collect();
+  const log = makeLogger("x", "info", { destination });
+  const occasional = new OccasionalLog(log, () => performance.now(), 50);
+  for (let n = 1; n <= 100; n++) occasional.warn(`refused ${n} times`, { partition: n }, 1, "refused");
+  expect(lines).toHaveLength(1);
+  await eventually("the rest is told though nothing follows", () => lines.length === 2);
+  expect(lines).toMatchObject([
+    { msg: "refused 1 times", count: 1, partition: 1 },
+    { msg: "refused 100 times", count: 99, partition: 100 },
+  ]);
 });
