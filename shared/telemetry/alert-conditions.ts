@@ -76,8 +76,8 @@ export class ConsumerConditions {
     const records = counts.reduce((total, count) => total + count, 0);
     const seconds = records < MIN_RECORDS ? 0 : highLatency(counts, records, now.sum - begin.sum);
     const summary =
-      `a record of the last minute took up to ${seconds.toFixed(2)} s (p95) from its receipt to its COMMIT, ` +
-      `more than ${threshold} s`;
+      `5 % of the records of the last minute took ${seconds.toFixed(2)} s or more from receipt to COMMIT, ` +
+      `the threshold is ${threshold} s`;
     return { type: "high_processing_latency", state: compare(seconds, threshold), summary };
   }
 

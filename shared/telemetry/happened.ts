@@ -230,6 +230,6 @@ export class WorkerTelemetry {
       const numbers = partitions.map(({ partition }) => partition).toSorted((a, b) => a - b);
       this.#log[level]({ topic, partitions: numbers, owned }, message);
     }
-    if (changed.length === 0) this.#log[owned === 0 ? level : "debug"]({ owned }, message);
+    if (changed.length === 0) this.#log[owned === 0 ? level : "debug"]({ owned }, `no ${message}`);
   }
 }
