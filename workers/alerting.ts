@@ -2,6 +2,7 @@
 
 import { hostname } from "node:os";
 import type { MonitoringConfig } from "../shared/runtime/config.ts";
+import type { StopSignal } from "../shared/runtime/lifecycle.ts";
 import type { Deliveries } from "../shared/source/deliveries.ts";
 import { ConsumerConditions } from "../shared/telemetry/alert-conditions.ts";
 import { type Alert, Alerts, type Reading } from "../shared/telemetry/alerts.ts";
@@ -34,16 +35,19 @@ export class Alerting {
     this.#alerts = new Alerts({ log, metrics, onEdge: (alert) => this.#webhook?.post(alert) });
   }
 
-  /** Runs the program. When it throws, that is an alert; what is to be posted is, within three seconds. */
-  async during(program: () => Promise<number>): Promise<number> {
+  /** Runs the program. When it fails, that is an alert; what is to be posted is, within three seconds. */
+  async during(stop: StopSignal, program: () => Promise<number>): Promise<number> {
+    stop.onCrash = async (error) => {
+      this.failed(error);
+      await this.#close();
+    };
     try {
       return await program();
     } catch (error) {
       this.failed(error);
       throw error;
     } finally {
-      clearInterval(this.#timer);
-      await this.#webhook?.close();
+      await this.#close();
     }
   }
 
@@ -55,6 +59,11 @@ export class Alerting {
   /** The program is about to end because of this. */
   failed(error: unknown): void {
     this.#alerts.failed(error);
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#webhook?.close();
   }
 
   /** For the console; see `Alerts.history`. */

@@ -45,7 +45,7 @@ async function main(stop: StopSignal): Promise<number> {
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
   startAtZero(metrics, config.kafka.topics);
   const alerting = new Alerting("consumer", config.monitoring, log, metrics);
-  return await alerting.during(() => consume(config, log, stop, metrics, alerting));
+  return await alerting.during(stop, () => consume(config, log, stop, metrics, alerting));
 }
 
 async function consume(

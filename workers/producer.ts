@@ -49,7 +49,7 @@ await runProgram(async (stop) => {
   const log = makeLogger("producer", config.logLevel);
   const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
   const alerting = new Alerting("producer", config.monitoring, log, metrics);
-  return await alerting.during(() => run(config, log, stop, metrics, alerting));
+  return await alerting.during(stop, () => run(config, log, stop, metrics, alerting));
 });
 
 function wantsHelp(): boolean {

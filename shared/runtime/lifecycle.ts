@@ -6,6 +6,7 @@ import { ConfigurationError, errorMessage, FatalError } from "./errors.ts";
  * comes within this time of the first is the same Ctrl-C.
  */
 const SAME_SIGNAL_MS = 100;
+const CRASH_DEADLINE_MS = 4000;
 
 /** Whether the program has been asked to stop, by a signal or from within. */
 export class StopSignal {
@@ -14,6 +15,8 @@ export class StopSignal {
    * each Promise.race with this one would leave something behind in it.
    */
   readonly requested: Promise<string>;
+  /** Told, and waited for four seconds at most, when an error that nobody caught ends the process. */
+  onCrash: ((error: unknown) => Promise<void>) | undefined;
   readonly #waiting = new Set<() => void>();
   readonly #resolve: (reason: string) => void;
   #reason: string | undefined;
@@ -75,8 +78,9 @@ export async function runProgram(main: (stop: StopSignal) => Promise<number>): P
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  process.on("uncaughtException", exitWithFailure);
-  process.on("unhandledRejection", exitWithFailure);
+  const onCrash = (error: unknown): void => void crash(error, stop);
+  process.on("uncaughtException", onCrash);
+  process.on("unhandledRejection", onCrash);
   try {
     process.exit(await main(stop));
   } catch (error) {
@@ -86,6 +90,16 @@ export async function runProgram(main: (stop: StopSignal) => Promise<number>): P
 
 function exitWithFailure(error: unknown): never {
   process.exit(reportFailure(error));
+}
+
+async function crash(error: unknown, stop: StopSignal): Promise<never> {
+  const tell = stop.onCrash;
+  // What comes up meanwhile ends the process at once.
+  stop.onCrash = undefined;
+  if (tell === undefined) exitWithFailure(error);
+  const code = reportFailure(error);
+  await Promise.race([tell(error).catch(() => undefined), Bun.sleep(CRASH_DEADLINE_MS)]);
+  process.exit(code);
 }
 
 /** Prints what ended the program to standard error; returns the exit code that goes with it. */

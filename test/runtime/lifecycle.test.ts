@@ -68,6 +68,29 @@ describe("runProgram", () => {
     expect(stderr).toContain("forgotten");
   });
 
+  test("lets the program say what it dies of, and no longer than its bound", async () => {
+    const said = await end(
+      start(`
+        stop.onCrash = async (error) => { await Bun.sleep(50); console.log("dies of", error.message); };
+        setTimeout(() => { throw new Error("a bug"); }, 1); await Bun.sleep(10_000); return 0;`),
+    );
+    expect(said).toMatchObject({ code: 1, stdout: "dies of a bug\n" });
+    expect(said.stderr).toContain("Error: a bug\n    at ");
+    const hanging = await end(
+      start(`
+        stop.onCrash = () => new Promise(() => {});
+        void Promise.reject(new Error("forgotten")); await Bun.sleep(60_000); return 0;`),
+    );
+    expect(hanging.code).toBe(1);
+    const failing = await end(
+      start(`
+        stop.onCrash = () => Promise.reject(new Error("worse"));
+        void Promise.reject(new Error("forgotten")); await Bun.sleep(60_000); return 0;`),
+    );
+    expect(failing.code).toBe(1);
+    expect(failing.stderr).toContain("forgotten");
+  }, 30_000);
+
   test.each(["SIGINT", "SIGTERM"] as const)(
     "%s asks main to stop, and main decides the code",
     async (signal) => {
