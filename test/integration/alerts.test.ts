@@ -109,6 +109,9 @@ kafkaTest(
       /^the program ends: worker \d has ended: the consumer group "thief" has taken this database over/,
     );
     expect(logged(consumer)).toEqual(["alert pipeline_failure"]);
+    // It did not wait for the others to drain, which may take most of a minute.
+    const { stdout } = consumer.program;
+    expect(stdout.indexOf('"alert":"pipeline_failure"')).toBeLessThan(stdout.indexOf('"msg":"stopped"'));
   },
   60_000,
 );
