@@ -96,7 +96,6 @@ export class MainDatabase {
       this.#askAgain ??= setInterval(() => void this.#ask(), ASK_AGAIN_MS);
       const kind = classify(error);
       if (this.#session?.isLost) this.#metrics.set("db_connections_active", 0);
-      this.#noteFault(kind, error);
       this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
       if (!this.#isFailing)
         this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
