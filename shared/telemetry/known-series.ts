@@ -34,6 +34,9 @@ const RESYNC_CAUSES = keysOf<ResyncCause>({
   delivery: 0,
 });
 
+/** What is tried again without a resync. */
+const OTHER_RETRIES = ["copy", "stuck_peer"] as const;
+const REBALANCES = ["assign", "revoke", "lost"] as const;
 const TABLES = ["raw_events", "hourly_aggregations", "hourly_users", "dead_letter_events"] as const;
 
 /**
@@ -50,7 +53,12 @@ export function startAtZero(metrics: Recorder, topics: readonly string[]): void 
   }
   for (const reason of REASONS) metrics.add("dead_letter_events_total", 0, reason);
   for (const table of TABLES) metrics.add("db_inserts_total", 0, table);
-  for (const cause of RESYNC_CAUSES) metrics.add("resyncs_total", 0, cause);
+  for (const cause of RESYNC_CAUSES) {
+    metrics.add("resyncs_total", 0, cause);
+    metrics.add("retries_total", 0, cause);
+  }
+  for (const kind of REBALANCES) metrics.add("rebalances_total", 0, kind);
+  for (const kind of OTHER_RETRIES) metrics.add("retries_total", 0, kind);
   for (const cause of DATABASE_CAUSES) metrics.add("db_insert_errors_total", 0, "raw_events", cause);
 }
 
