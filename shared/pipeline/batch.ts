@@ -195,6 +195,7 @@ export class Batch {
    */
   distinct(): readonly BatchEvent[] {
     for (const span of this.spans.values()) span.duplicates = 0;
+    if (this.#areAllDistinct()) return this.events;
     const byId = new Map<string, BatchEvent>();
     for (const event of this.events) {
       if (event.refusal !== undefined) continue;
@@ -209,7 +210,16 @@ export class Batch {
         event.span.duplicates++;
       }
     }
-    return byId.size === this.events.length ? this.events : [...byId.values()];
+    return [...byId.values()];
+  }
+
+  #areAllDistinct(): boolean {
+    const ids = new Set<string>();
+    for (const { event, refusal } of this.#events) {
+      if (refusal !== undefined) return false;
+      ids.add(event.eventId);
+    }
+    return ids.size === this.#events.length;
   }
 
   /** Where each rejected record came from, and why it was rejected. */

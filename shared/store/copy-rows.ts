@@ -17,6 +17,7 @@ const BYTES_PER_UNIT = 3;
 /** Where timestamptz begins to count: 2000-01-01, ms since 1970. */
 const TIMESTAMP_EPOCH_MS = 946_684_800_000;
 const TWO_TO_32 = 2 ** 32;
+const LAST_ASCII = 127;
 
 /** Writes batches as rows of raw_events, in the order of its columns, into memory that it uses again. */
 export class CopyRows {
@@ -52,9 +53,19 @@ export class CopyRows {
     return this.#bytes.subarray(0, this.#at);
   }
 
+  /** A short text, nearly always ASCII: a loop is done before a native call has begun. */
   #text(text: string): void {
+    const bytes = this.#bytes;
     const start = this.#at + 4;
-    const length = this.#bytes.write(text, start);
+    let length = text.length;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit > LAST_ASCII) {
+        length = bytes.write(text, start);
+        break;
+      }
+      bytes[start + i] = unit;
+    }
     this.#int32(length);
     this.#at = start + length;
   }
