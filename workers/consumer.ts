@@ -14,14 +14,15 @@ import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { Alerting, consumerLook } from "./alerting.ts";
 import { MainDatabase } from "./main-database.ts";
+import { makeConsumerConsole } from "./console/consumer-console.ts";
 import { Progress, sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const HELP = `Usage: bun run workers/consumer.ts [--help]
 
 Reads events from Kafka and stores them in PostgreSQL, each exactly once: raw events, hourly aggregations,
-dead letters. Configured by environment variables (see config.example.env); serves /metrics, /healthz and
-/readyz on METRICS_PORT_CONSUMER. The first SIGINT or SIGTERM drains, the second stops at once.
+dead letters. Configured by environment variables (see config.example.env); serves a page to watch it, /metrics,
+/healthz and /readyz on METRICS_PORT_CONSUMER. The first SIGINT or SIGTERM drains, the second stops at once.
 
 Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
 `;
@@ -66,6 +67,13 @@ async function consume(
       databaseFault: () => database.fault,
     }),
   );
+  const console = makeConsumerConsole({
+    config,
+    metrics,
+    supervisor: () => supervisor,
+    isStopping: () => stop.isRequested,
+    alerts: () => alerting.history(),
+  });
   const server = await startHttpServer({
     port: config.monitoring.consumerPort,
     host: config.monitoring.httpHost,
@@ -75,9 +83,11 @@ async function consume(
       const reasons = supervisor?.problems() ?? ["waiting for PostgreSQL or Kafka"];
       return { ready: reasons.length === 0, reasons };
     },
+    app: console.mount,
   });
   resources.defer("the HTTP server", 3000, () => server.stop());
-  log.info({ port: server.port }, "serving /metrics, /healthz and /readyz");
+  resources.defer("the console", 3000, () => console.close());
+  log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
 
   const libraryPath = await prepareNativeLibrary((line) => log.info(line));
   setConstantMetrics(metrics, config.monitoring, loadLibrary(libraryPath).version);

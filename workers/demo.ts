@@ -89,10 +89,7 @@ async function start(
   });
   const consumer = await Promise.race([starting, publisher.ended.then(() => undefined)]);
   if (consumer === undefined) return undefined;
-  steps.done(
-    "consumer",
-    `process ${consumer.pid}, ${plural(WORKERS, "worker")}, ${consumer.url("/metrics")}`,
-  );
+  steps.done("consumer", `process ${consumer.pid}, ${plural(WORKERS, "worker")}, ${consumer.url("/")}`);
   observer.start(consumer.url("/metrics"), () => publisher.deliveries.acknowledged);
   return { pipeline: { ...options, servers, consumer, publisher, observer }, session };
 }

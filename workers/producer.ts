@@ -17,6 +17,7 @@ import { EventSimulator } from "../shared/source/simulator.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { Alerting, producerLook } from "./alerting.ts";
+import { makeProducerConsole } from "./console/producer-console.ts";
 import { produce } from "./produce.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
@@ -29,7 +30,7 @@ Everything is set by environment variables or .env; config.example.env lists the
   PRODUCER_RATE            events per second, or unlimited, instead of the spacing by PRODUCER_MIN_INTERVAL
                            and PRODUCER_MAX_INTERVAL
   PRODUCER_INPUT           a file of JSON lines, or - for standard input
-  METRICS_PORT_PRODUCER    /metrics, /healthz, /readyz (8001)
+  METRICS_PORT_PRODUCER    a page to watch it, /metrics, /healthz, /readyz (8001)
 
 Ctrl-C ends it: what is under way is flushed first. A second Ctrl-C ends it at once.
 Exit code: 0 all delivered, 1 something was not or it failed, 2 wrong configuration.
@@ -76,6 +77,15 @@ async function run(
   const deliveries = new Deliveries();
   alerting.watch(producerLook(deliveries));
   let waitingFor: string | undefined = "the Kafka client";
+  const console = makeProducerConsole({
+    config,
+    topic,
+    metrics,
+    deliveries,
+    waitingFor: () => waitingFor,
+    isStopping: () => stop.isRequested,
+    alerts: () => alerting.history(),
+  });
   const http = await startHttpServer({
     port: monitoring.producerPort,
     host: monitoring.httpHost,
@@ -85,9 +95,11 @@ async function run(
       return { body: await metrics.text(), contentType: metrics.contentType };
     },
     ready: () => ({ ready: waitingFor === undefined, reasons: waitingFor === undefined ? [] : [waitingFor] }),
+    app: console.mount,
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
-  log.info({ port: http.port }, "serving /metrics, /healthz and /readyz");
+  resources.defer("the console", HTTP_DEADLINE_MS, () => console.close());
+  log.info({ port: http.port }, "serving the console, /metrics, /healthz and /readyz");
 
   const source = await stop.orStopped(openSource(config.producer));
   if (source === undefined) return 0;

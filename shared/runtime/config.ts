@@ -56,7 +56,10 @@ export interface ConsumerConfig {
 }
 
 export interface MonitoringConfig {
+  /** The address to listen on. */
   readonly httpHost: string;
+  /** Who may see the console and /api; more than this machine only where HTTP_HOST says so. */
+  readonly consoleAccess: "this_machine" | "anyone";
   readonly producerPort: number;
   readonly consumerPort: number;
   readonly prometheusUrl: string;
@@ -114,7 +117,7 @@ export const VARIABLES = {
   COPY_RAW_EVENTS: "true",
   SAVE_PIPELINE_METRICS: "true",
   MAX_FUTURE_SKEW_SECONDS: "86400",
-  HTTP_HOST: "0.0.0.0",
+  HTTP_HOST: "",
   METRICS_PORT_PRODUCER: "8001",
   METRICS_PORT_CONSUMER: "8002",
   PROMETHEUS_URL: "http://localhost:9090",
@@ -131,6 +134,7 @@ type Reader = EnvironmentReader<keyof typeof VARIABLES>;
 /** Connections that the consumer's main thread may hold; the workers have one each. */
 const MAIN_CONNECTIONS = 2;
 const DAY_SECONDS = 86_400;
+const ALL_ADDRESSES = "0.0.0.0";
 
 /**
  * Reads and checks the whole configuration.
@@ -272,8 +276,11 @@ function readWorkers(read: Reader, database: DatabaseConfig, processors: number)
 }
 
 function readMonitoring(read: Reader, readSecret: boolean): MonitoringConfig {
+  const httpHost = read.matching("HTTP_HOST", /^[a-zA-Z0-9._:-]*$/, "must be an address or a host name");
   return {
-    httpHost: read.matching("HTTP_HOST", /^[a-zA-Z0-9._:-]+$/, "must be an address or a host name"),
+    httpHost: httpHost || ALL_ADDRESSES,
+    consoleAccess:
+      httpHost === "" || /^(localhost|127\.[\d.]+|::1)$/i.test(httpHost) ? "this_machine" : "anyone",
     producerPort: read.integer("METRICS_PORT_PRODUCER", 0, 65_535),
     consumerPort: read.integer("METRICS_PORT_CONSUMER", 0, 65_535),
     prometheusUrl: readUrl(read),

@@ -14,7 +14,7 @@ export type Transaction = TransactionSql<{ bigint: number }>;
 export type Database = Sql<{ bigint: number }>;
 
 /** Which program and part of it a connection belongs to, as application_name tells. */
-export type SessionRole = "worker" | "main" | "check";
+export type SessionRole = "worker" | "main" | "check" | "console";
 
 export const APPLICATION_PREFIX = "event-pipeline";
 const MAX_APPLICATION_NAME = 63;
@@ -38,6 +38,14 @@ const WAIT_LIMITS = {
   idle_in_transaction_session_timeout: 10_000,
   lock_timeout: 10_000,
   statement_timeout: 60_000,
+} as const;
+
+/** The console only looks, and would rather show nothing than be in the way. */
+const CONSOLE_LIMITS = {
+  ...WAIT_LIMITS,
+  lock_timeout: 1000,
+  statement_timeout: 2000,
+  default_transaction_read_only: true,
 } as const;
 
 /** Server-side TCP keepalives: a client whose machine is gone frees its locks within about 25 s. */
@@ -112,7 +120,7 @@ export class Session {
         ...(options.role === "worker" ? { synchronous_commit: "off" } : {}),
         default_transaction_isolation: "read committed",
         TimeZone: "UTC",
-        ...(options.role === "check" ? {} : WAIT_LIMITS),
+        ...limitsOf(options.role),
         ...KEEPALIVES,
       },
       onnotice: () => undefined,
@@ -221,6 +229,18 @@ export class Session {
       this.#backendPid = row.pid;
       this.observeClock(row.now_ms);
     });
+  }
+}
+
+function limitsOf(role: SessionRole): postgres.Options<typeof TYPES>["connection"] {
+  switch (role) {
+    case "worker":
+    case "main":
+      return WAIT_LIMITS;
+    case "console":
+      return CONSOLE_LIMITS;
+    case "check":
+      return {};
   }
 }
 

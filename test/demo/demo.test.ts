@@ -28,7 +28,7 @@ function start(args: string[], env: Record<string, string> = {}): Program {
 
 /** The consumer's process and port, once it is ready. */
 async function consumerOf(demo: Program): Promise<{ pid: number; port: number }> {
-  const [, pid, port] = await demo.printed(/consumer +process (\d+), .*localhost:(\d+)\/metrics/, TIMEOUT_MS);
+  const [, pid, port] = await demo.printed(/consumer +process (\d+), .*localhost:(\d+)\//, TIMEOUT_MS);
   return { pid: Number(pid), port: Number(port) };
 }
 

@@ -32,7 +32,7 @@ export function snapshotWith(changes: Partial<Snapshot> = {}): Snapshot {
     newestDeadLetters: [{ partition: 3, offset: 13_702, reason: "missing_field", error: "user_id: missing" }],
     databaseBytes: 48_300_000,
     endpoints: {
-      metricsUrl: "http://localhost:8002/metrics",
+      consoleUrl: "http://localhost:8002/",
       psql: "psql postgresql://demo:0a1b2c3d@127.0.0.1:23456/demo",
       consumerLog: "/tmp/event-pipeline-postgres-AbCdEf/consumer.log",
     },

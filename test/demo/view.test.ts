@@ -46,7 +46,7 @@ test("80 columns, 24 rows", () => {
  records   82,135 stored, 82 duplicates, 82 dead letters
            not_json 14, missing_field 14
            on purpose, 1 record in 1,000 is broken and 1 in 1,000 repeated
- metrics   http://localhost:8002/metrics  also /healthz, /readyz
+ console   http://localhost:8002/  in a browser; also /api, /metrics
  database  psql postgresql://demo:0a1b2c3d@127.0.0.1:23456/demo  48 MB
  log       /tmp/event-pipeline-postgres-AbCdEf/consumer.log
 `);

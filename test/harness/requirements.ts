@@ -1,5 +1,6 @@
 // What a test needs from the machine in; `test` out, or a skip that says what is missing, which in CI is a failure.
 import { test } from "bun:test";
+import { whyNoChromium } from "./chromium.ts";
 import { whyNoKafka } from "./kafka-artifacts.ts";
 import { whyNoPrometheus } from "./prometheus.ts";
 import { whyNoSharedKafka } from "./shared-kafka.ts";
@@ -11,6 +12,12 @@ export const kafkaTest: TestFunction = requiring("Kafka", whyNoSharedKafka());
 
 /** A test against a cluster of its own, whose brokers it may end; see `KafkaCluster`. */
 export const clusterTest: TestFunction = requiring("a Kafka cluster of its own", whyNoKafka());
+
+/** A test in a real browser; see test/console/browser.ts. */
+export const browserTest: TestFunction = requiring(
+  "Chromium and Kafka",
+  whyNoChromium() ?? whyNoSharedKafka(),
+);
 
 /** A test that runs prometheus or promtool. */
 export const prometheusTest: TestFunction = requiring("Prometheus", whyNoPrometheus());

@@ -73,6 +73,7 @@ describe("defaults", () => {
     });
     expect(monitoring).toEqual({
       httpHost: "0.0.0.0",
+      consoleAccess: "this_machine",
       producerPort: 8001,
       consumerPort: 8002,
       prometheusUrl: "http://localhost:9090",
@@ -172,6 +173,7 @@ describe("every variable arrives", () => {
       },
       monitoring: {
         httpHost: "127.0.0.1",
+        consoleAccess: "this_machine",
         producerPort: 0,
         consumerPort: 65_535,
         prometheusUrl: "https://prometheus:9090/x",
@@ -187,6 +189,23 @@ describe("every variable arrives", () => {
   test("and the table above leaves none out", () => {
     const named = [...Object.keys(given), "DB_PASSWORD_FILE", "ALERT_WEBHOOK_URL_FILE"];
     expect(named.toSorted()).toEqual(Object.keys(VARIABLES).toSorted());
+  });
+
+  test.each([
+    ["", "0.0.0.0", "this_machine"],
+    ["localhost", "localhost", "this_machine"],
+    ["127.0.0.1", "127.0.0.1", "this_machine"],
+    ["::1", "::1", "this_machine"],
+    ["0.0.0.0", "0.0.0.0", "anyone"],
+    ["::", "::", "anyone"],
+    ["192.0.2.1", "192.0.2.1", "anyone"],
+    ["localhost.example", "localhost.example", "anyone"],
+    ["127.example", "127.example", "anyone"],
+  ])("HTTP_HOST=%s listens on %s, and the console is for %s", (text, httpHost, consoleAccess) => {
+    expect(loadConfig({ HTTP_HOST: text }, "consumer").monitoring).toMatchObject({
+      httpHost,
+      consoleAccess,
+    });
   });
 
   test.each(["true", "TRUE", "1", "yes", "Yes"])("%s is true", (text) => {

@@ -21,7 +21,7 @@ interface End {
 }
 
 export class ConsumerProcess {
-  /** Where it serves /metrics, /healthz and /readyz. */
+  /** Where it serves the console, /metrics, /healthz and /readyz. */
   readonly port: number;
   readonly logPath: string;
   /** Resolves when the process is gone. */

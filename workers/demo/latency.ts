@@ -1,5 +1,6 @@
 // Scrapes of the consumer's metrics in; how old events are when they are committed, lately and altogether, out.
 import type { METRICS } from "../../shared/telemetry/metrics.ts";
+import { quantilesOf } from "../../shared/telemetry/quantiles.ts";
 
 export interface Latency {
   /** Half of the events were younger, in seconds. */
@@ -54,21 +55,8 @@ function readBuckets(text: string): Buckets {
 }
 
 function latencyOf(buckets: Buckets): Latency | undefined {
-  const total = buckets.at(-1)?.count ?? 0;
-  return total <= 0 ? undefined : { p50: quantile(buckets, 0.5), p99: quantile(buckets, 0.99) };
-}
-
-/** As Prometheus's histogram_quantile: straight lines between the bounds, the last finite bound at most. */
-function quantile(buckets: Buckets, share: number): number {
-  const rank = share * (buckets.at(-1)?.count ?? 0);
-  let below = { bound: 0, count: 0 };
-  for (const bucket of buckets) {
-    if (bucket.count >= rank) {
-      if (!Number.isFinite(bucket.bound)) return below.bound;
-      const inside = bucket.count - below.count;
-      return below.bound + (bucket.bound - below.bound) * (inside === 0 ? 1 : (rank - below.count) / inside);
-    }
-    below = bucket;
-  }
-  return below.bound;
+  return quantilesOf(
+    METRIC,
+    buckets.map(({ count }, index) => count - (buckets[index - 1]?.count ?? 0)),
+  );
 }

@@ -163,7 +163,7 @@ export class Run {
 function endpointsOf({ servers: { database }, consumer }: RunOptions): Endpoints {
   const { user, password, host, port, name } = database;
   return {
-    metricsUrl: consumer.url("/metrics"),
+    consoleUrl: consumer.url("/"),
     psql: `psql postgresql://${user}:${password}@${host}:${port}/${name}`,
     consumerLog: consumer.logPath,
   };

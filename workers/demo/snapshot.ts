@@ -39,7 +39,7 @@ export interface DeadLetterRow {
 }
 
 export interface Endpoints {
-  readonly metricsUrl: string;
+  readonly consoleUrl: string;
   /** The command that connects to the database. */
   readonly psql: string;
   readonly consumerLog: string;

@@ -179,7 +179,7 @@ function renderNewestDeadLetters({ newestDeadLetters }: Snapshot, ink: Ink): str
 function renderEndpoints({ endpoints, databaseBytes }: Snapshot, ink: Ink): string[] {
   const size = databaseBytes === undefined ? "" : ink.quiet(`  ${bytes(databaseBytes)}`);
   return [
-    `${"metrics".padEnd(LABEL_COLUMNS)}${ink.link(endpoints.metricsUrl)}${ink.quiet("  also /healthz, /readyz")}`,
+    `${"console".padEnd(LABEL_COLUMNS)}${ink.link(endpoints.consoleUrl)}${ink.quiet("  in a browser; also /api, /metrics")}`,
     `${"database".padEnd(LABEL_COLUMNS)}${endpoints.psql}${size}`,
     `${"log".padEnd(LABEL_COLUMNS)}${ink.quiet(endpoints.consumerLog)}`,
   ];

@@ -1,0 +1,33 @@
+// Observations per bucket of a histogram in; what share of them lies below which value out.
+
+import { type HistogramName, METRICS } from "./metrics.ts";
+
+export interface Quantiles {
+  /** Half of the observations were below. */
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+}
+
+/**
+ * As Prometheus's histogram_quantile: straight lines between the bounds, the last finite bound at most.
+ * @param counts per bucket, not cumulated, the last one beyond all bounds
+ * @returns undefined where nothing was observed
+ */
+export function quantilesOf(metric: HistogramName, counts: ArrayLike<number>): Quantiles | undefined {
+  const bounds: readonly number[] = METRICS[metric].buckets;
+  const total = Array.from(counts).reduce((sum, count) => sum + count, 0);
+  if (total <= 0) return undefined;
+  const quantile = (share: number): number => {
+    const rank = share * total;
+    let below = 0;
+    for (const [index, bound] of bounds.entries()) {
+      const count = counts[index] ?? 0;
+      const lower = bounds[index - 1] ?? 0;
+      if (count > 0 && below + count >= rank) return lower + (bound - lower) * ((rank - below) / count);
+      below += count;
+    }
+    return bounds.at(-1) ?? 0;
+  };
+  return { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) };
+}

@@ -1,0 +1,65 @@
+// Sections in; a console that serves them on a port of its own out.
+import { makeConsole, type ConsoleOptions } from "../../shared/http/console/routes.tsx";
+import { PRODUCER_SECTIONS, type ProducerSections } from "../../shared/http/console/shapes.ts";
+import { startHttpServer } from "../../shared/http/server.ts";
+
+type Options = ConsoleOptions<typeof PRODUCER_SECTIONS>;
+
+const AT_MS = Date.UTC(2026, 2, 14);
+const POINT = { atMs: AT_MS, producedPerSecond: 1, failedPerSecond: 0, bytesPerSecond: 9, outstanding: 0 };
+
+/** What a producer would say. */
+export const SECTIONS: ProducerSections = {
+  status: {
+    program: "producer",
+    version: "1",
+    startedAtMs: AT_MS,
+    state: "well",
+    headline: "All is well",
+    reasons: ["it runs"],
+    facts: [],
+  },
+  production: { now: POINT, totals: { acknowledged: 1, failed: 0, bytes: 9 }, types: [], lastFailure: null },
+  history: [POINT],
+  alerts: {
+    own: [],
+    prometheus: {
+      url: "http://localhost:9090/",
+      source: { state: "waiting", sinceMs: AT_MS, readAtMs: null, reason: null },
+      alerts: [],
+    },
+  },
+};
+
+/** Disposing stops it. */
+export async function consoleServer(options: Partial<Options> = {}, host = "127.0.0.1") {
+  const console = makeConsole({
+    program: "producer",
+    access: "this_machine",
+    schemas: PRODUCER_SECTIONS,
+    sections: {
+      status: { read: () => SECTIONS.status },
+      production: { read: () => SECTIONS.production },
+      history: { read: () => SECTIONS.history, isOnce: true },
+      alerts: { read: () => SECTIONS.alerts },
+    },
+    ...options,
+  });
+  const server = await startHttpServer({
+    port: 0,
+    host,
+    portVariable: "METRICS_PORT_PRODUCER",
+    metrics: async () => ({ body: "up 1\n", contentType: "text/plain" }),
+    ready: () => ({ ready: true, reasons: [] }),
+    app: console.mount,
+  });
+  return {
+    port: server.port,
+    console,
+    get: (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${server.port}${path}`, init),
+    async [Symbol.asyncDispose]() {
+      console.close();
+      await server.stop();
+    },
+  };
+}

@@ -1,0 +1,297 @@
+import { describe, expect, test } from "bun:test";
+import { networkInterfaces } from "node:os";
+import { Type } from "typebox";
+import { Compile } from "typebox/compile";
+import { isFromThisMachine, isLoopback } from "../../shared/http/console/access.ts";
+import { MOST_WATCHERS } from "../../shared/http/console/routes.tsx";
+import { PRODUCER_SECTIONS } from "../../shared/http/console/shapes.ts";
+import { eventually } from "../harness/eventually.ts";
+import { requiring } from "../harness/requirements.ts";
+import { consoleServer, SECTIONS } from "./console-server.ts";
+
+const PATHS = ["/", "/console.js", "/console.css", "/api", "/api/status", "/events", "/whatever"];
+
+describe("who may see it", () => {
+  const from = (address: string | undefined, headers: Record<string, string>) =>
+    isFromThisMachine({ address, headers: new Headers(headers) });
+
+  test.each([
+    "localhost",
+    "localhost:8002",
+    "LOCALHOST:8002",
+    "127.0.0.1:8002",
+    "127.0.0.53",
+    "[::1]:8002",
+    "[::1]",
+  ])("this machine, asked for as %s", (host) => {
+    expect(from("127.0.0.1", { host })).toBe(true);
+    expect(from("::1", { host })).toBe(true);
+    expect(from("::ffff:127.0.0.1", { host })).toBe(true);
+  });
+
+  test.each([
+    "evil.example",
+    "localhost.evil.example",
+    "evil.example:8002",
+    "127.0.0.1.evil.example",
+    "",
+    "192.0.2.1",
+    "[::2]",
+    "a:b:c",
+  ])("nobody who calls this machine %j", (host) => expect(from("127.0.0.1", { host })).toBe(false));
+
+  test("nobody from elsewhere, whatever they call it", () => {
+    for (const address of ["192.0.2.1", "10.0.0.1", "::2", "128.0.0.1", "::ffff:10.0.0.1", undefined]) {
+      expect(from(address, { host: "localhost" })).toBe(false);
+    }
+    expect(isLoopback("127.0.0.1.evil")).toBe(false);
+  });
+
+  test("nobody whose request a proxy hands on", () => {
+    expect(from("127.0.0.1", { host: "localhost", "x-forwarded-for": "192.0.2.1" })).toBe(false);
+    expect(from("127.0.0.1", { host: "localhost", forwarded: "for=192.0.2.1" })).toBe(false);
+  });
+
+  test("a foreign name is refused with what to do, on every path but those of the scrape", async () => {
+    await using server = await consoleServer();
+    const headers = { Host: "evil.example" };
+    for (const path of PATHS) {
+      const answer = await server.get(path, { headers });
+      expect([path, answer.status]).toEqual([path, 403]);
+      expect(await answer.text()).toContain("set HTTP_HOST");
+    }
+    for (const path of ["/metrics", "/healthz", "/readyz"]) {
+      expect((await server.get(path, { headers })).status).toBe(200);
+    }
+  });
+
+  test("where HTTP_HOST opens it, it is open", async () => {
+    await using server = await consoleServer({ access: "anyone" });
+    expect((await server.get("/api/status", { headers: { Host: "pipeline.example" } })).status).toBe(200);
+  });
+
+  test("pages of other sites cannot have it asked, links to it work", async () => {
+    await using server = await consoleServer();
+    const status = async (headers: Record<string, string>) =>
+      (await server.get("/api/status", { headers })).status;
+    expect(await status({ "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors" })).toBe(403);
+    expect(await status({ "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors" })).toBe(403);
+    expect(await status({ "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate" })).toBe(200);
+    expect(await status({ "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors" })).toBe(200);
+  });
+
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each !== undefined && !each.internal && each.family === "IPv4")?.address;
+  requiring("an address other than loopback", outside === undefined ? "there is none" : undefined)(
+    "over the network only the scrape answers",
+    async () => {
+      await using server = await consoleServer({}, "0.0.0.0");
+      const status = async (path: string) => {
+        const answer = await fetch(`http://${outside}:${server.port}${path}`, {
+          headers: { Host: "localhost" },
+        });
+        return answer.status;
+      };
+      expect(await Promise.all(["/", "/api/status", "/events", "/metrics", "/readyz"].map(status))).toEqual([
+        403, 403, 403, 200, 200,
+      ]);
+    },
+  );
+});
+
+describe("what it serves", () => {
+  test("a page without anything inline, under a policy that forbids it", async () => {
+    await using server = await consoleServer();
+    const answer = await server.get("/");
+    const policy = answer.headers.get("content-security-policy") ?? "";
+    for (const directive of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "frame-ancestors 'none'",
+    ]) {
+      expect(policy.split("; ")).toContain(directive);
+    }
+    expect(policy).not.toContain("unsafe");
+    expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(answer.headers.get("referrer-policy")).toBe("no-referrer");
+    const page = await answer.text();
+    expect(page).toStartWith("<!doctype html>");
+    expect(page).not.toMatch(
+      /<script(?![^>]* src="\/console\.js)|<style| style=| on[a-z]+=|https?:\/\/(?!www\.w3)/,
+    );
+    for (const [, path = ""] of page.matchAll(/(?:src|href)="(\/console[^"]*)"/g)) {
+      const asset = await server.get(path);
+      expect(asset.status).toBe(200);
+      expect((await asset.text()).length).toBeGreaterThan(1000);
+    }
+  });
+
+  test("/api describes what is there, and each of it is as described", async () => {
+    await using server = await consoleServer();
+    const Index = Type.Object({
+      endpoints: Type.Array(Type.Object({ path: Type.String(), schema: Type.Object({}) })),
+    });
+    const index: unknown = await (await server.get("/api")).json();
+    if (!Compile(Index).Check(index)) throw new Error("/api is not an index");
+    expect(index.endpoints.map(({ path }) => path)).toEqual(
+      Object.keys(PRODUCER_SECTIONS).map((name) => `/api/${name}`),
+    );
+    for (const { path, schema } of index.endpoints) {
+      const answer = await server.get(path);
+      expect(answer.headers.get("content-type")).toStartWith("application/json");
+      expect(Compile(Type.Unsafe(schema)).Check(await answer.json())).toBe(true);
+    }
+  });
+
+  test("a section is brought up to date before it is told", async () => {
+    let refreshed = 0;
+    const refresh = async () => void refreshed++;
+    await using server = await consoleServer({
+      sections: {
+        status: { read: () => ({ ...SECTIONS.status, reasons: [`refreshed ${refreshed}`] }), refresh },
+        production: { read: () => SECTIONS.production },
+        history: { read: () => SECTIONS.history },
+        alerts: { read: () => SECTIONS.alerts },
+      },
+    });
+    expect(await (await server.get("/api/status")).json()).toMatchObject({ reasons: ["refreshed 1"] });
+    expect(refreshed).toBe(1);
+  });
+
+  test("a dead letter is looked up by its place, and by nothing else", async () => {
+    const asked: unknown[] = [];
+    await using server = await consoleServer({ deadLetter: async (key) => void asked.push(key) });
+    expect((await server.get("/api/dead-letters/a%2Fb/id/3/17")).status).toBe(404);
+    expect((await server.get("/api/dead-letters/a/id/3/-1")).status).toBe(404);
+    expect((await server.get("/api/dead-letters/a/id/x/1")).status).toBe(404);
+    expect(asked).toEqual([{ topic: "a/b", topicId: "id", partition: 3, offset: 17 }]);
+  });
+});
+
+describe("those who watch", () => {
+  test("get each section once, then what has changed", async () => {
+    let acknowledged = 1;
+    let statusRead = 0;
+    await using server = await consoleServer({
+      sections: {
+        status: {
+          read: () => {
+            statusRead++;
+            return SECTIONS.status;
+          },
+        },
+        production: {
+          read: () => ({
+            ...SECTIONS.production,
+            totals: { ...SECTIONS.production.totals, acknowledged: acknowledged++ },
+          }),
+        },
+        history: { read: () => SECTIONS.history, isOnce: true },
+        alerts: { read: () => SECTIONS.alerts },
+      },
+    });
+    await using stream = new Watcher(await server.get("/events"));
+    await stream.until((names) => names.filter((name) => name === "production").length === 3);
+    expect(stream.names.toSorted()).toEqual([
+      "alerts",
+      "build",
+      "history",
+      "production",
+      "production",
+      "production",
+      "status",
+    ]);
+    const read = statusRead;
+    await using second = new Watcher(await server.get("/events"));
+    await second.until((names) => names.includes("status"));
+    await stream.until((names) => names.filter((name) => name === "production").length === 5);
+    // One reading serves both, however many there are.
+    expect(statusRead - read).toBeLessThanOrEqual(3);
+  });
+
+  test("nothing is read when nobody watches any more", async () => {
+    let reads = 0;
+    await using server = await consoleServer({
+      sections: {
+        status: { read: () => ({ ...SECTIONS.status, version: String(reads++) }) },
+        production: { read: () => SECTIONS.production },
+        history: { read: () => SECTIONS.history, isOnce: true },
+        alerts: { read: () => SECTIONS.alerts },
+      },
+    });
+    const watcher = new Watcher(await server.get("/events"));
+    await watcher.until((names) => names.includes("status"));
+    await watcher[Symbol.asyncDispose]();
+    let before = -1;
+    await eventually("it reads no more", async () => {
+      before = reads;
+      await Bun.sleep(1500);
+      return reads === before;
+    });
+  });
+
+  test("are limited in number, and let go when it closes", async () => {
+    const server = await consoleServer();
+    const watchers = await Promise.all(Array.from({ length: MOST_WATCHERS }, () => server.get("/events")));
+    const streams = watchers.map((answer) => new Watcher(answer));
+    await Promise.all(streams.map((stream) => stream.until((names) => names.includes("status"))));
+    const refused = await server.get("/events");
+    expect(refused.status).toBe(503);
+    expect(await refused.text()).toContain(String(MOST_WATCHERS));
+    server.console.close();
+    await Promise.all(streams.map((stream) => stream.ended));
+    await server[Symbol.asyncDispose]();
+  });
+});
+
+test("those who leave at once, or only ask for the head, take nobody's place", async () => {
+  await using server = await consoleServer();
+  const hasRoom = () =>
+    eventually("there is room", async () => {
+      const answer = await server.get("/events");
+      await answer.body?.cancel();
+      return answer.status === 200;
+    });
+  for (let n = 0; n < 2 * MOST_WATCHERS; n++) {
+    const leaving = new AbortController();
+    const answer = server.get("/events", { signal: leaving.signal }).catch(() => undefined);
+    if (n % 2 === 0) await Bun.sleep(1);
+    leaving.abort();
+    await answer;
+  }
+  await hasRoom();
+  for (let n = 0; n < 2 * MOST_WATCHERS; n++) await server.get("/events", { method: "HEAD" });
+  await hasRoom();
+});
+
+/** Reads server-sent events until it is disposed of. */
+class Watcher implements AsyncDisposable {
+  readonly names: string[] = [];
+  readonly ended: Promise<void>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+
+  constructor(answer: Response) {
+    this.#reader = answer.body!.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    this.ended = this.#read();
+  }
+
+  async until(condition: (names: readonly string[]) => boolean): Promise<void> {
+    await eventually("the events came", () => condition(this.names));
+  }
+
+  async #read(): Promise<void> {
+    const decoder = new TextDecoder();
+    for (;;) {
+      const { done, value } = await this.#reader.read();
+      if (done) return;
+      const text = decoder.decode(value, { stream: true });
+      this.names.push(...text.matchAll(/^event: (.*)$/gm).map(([, name = ""]) => name));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reader.cancel();
+  }
+}

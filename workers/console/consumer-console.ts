@@ -1,0 +1,123 @@
+// The running consumer in; its console out.
+
+import { type Console, makeConsole } from "../../shared/http/console/routes.tsx";
+import { PrometheusWatch } from "../../shared/http/console/prometheus.ts";
+import {
+  type Alerts,
+  CONSUMER_SECTIONS,
+  type Status,
+  type Workers,
+} from "../../shared/http/console/shapes.ts";
+import type { Config } from "../../shared/runtime/config.ts";
+import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
+import type { Alert } from "../../shared/telemetry/alerts.ts";
+import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { databaseFault, type WatchedWorker } from "../watchdog.ts";
+import type { Supervisor } from "../supervisor.ts";
+import { FlowHistory } from "./flow-history.ts";
+import { StoredFigures } from "./stored-figures.ts";
+import { alertsShown, judge } from "./verdict.ts";
+
+const SAMPLE_MS = 1000;
+
+export interface ConsumerConsoleOptions {
+  readonly config: Config;
+  readonly metrics: MetricsRegistry;
+  /** Undefined until there is one. */
+  readonly supervisor: () => Supervisor | undefined;
+  readonly isStopping: () => boolean;
+  readonly alerts: () => readonly Alert[];
+}
+
+export interface ConsumerConsole extends Pick<Console, "mount"> {
+  close(): Promise<void>;
+}
+
+export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerConsole {
+  const { config, metrics, supervisor, isStopping } = options;
+  const startedAtMs = Date.now();
+  const flow = new FlowHistory(metrics, () => lagOf(supervisor()));
+  const sampling = setInterval(() => flow.sample(Date.now(), performance.now()), SAMPLE_MS);
+  const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
+  const stored = new StoredFigures({
+    database: config.database,
+    consumerGroup: config.kafka.consumerGroup,
+    metrics,
+  });
+  const workers = (): Workers | undefined => supervisor()?.workers().map(toWorker);
+  const alerts = (): Alerts => alertsShown(options.alerts(), prometheus);
+  const status = (): Status => ({
+    program: "consumer",
+    version: PROGRAM_VERSION,
+    startedAtMs,
+    ...judge({
+      workers: workers(),
+      databaseFault: databaseFault(supervisor()?.workers() ?? []),
+      alerts: alerts(),
+      isStopping: isStopping(),
+    }),
+    facts: [
+      { name: config.kafka.topics.length === 1 ? "topic" : "topics", value: config.kafka.topics.join(", ") },
+      { name: "group", value: config.kafka.consumerGroup },
+      {
+        name: "database",
+        value: `${config.database.name} on ${config.database.host}:${config.database.port}`,
+      },
+    ],
+  });
+  const refresh = (): Promise<void> => stored.refresh();
+  const console = makeConsole({
+    program: "consumer",
+    access: config.monitoring.consoleAccess,
+    schemas: CONSUMER_SECTIONS,
+    sections: {
+      status: { read: status },
+      flow: { read: () => flow.now() },
+      history: { read: () => flow.points(), isOnce: true },
+      workers: { read: () => workers() ?? [] },
+      ledger: { read: () => stored.ledger(), refresh },
+      hours: { read: () => stored.hours(), refresh },
+      "dead-letters": { read: () => stored.deadLetters(), refresh },
+      alerts: { read: alerts, refresh: () => prometheus.refresh() },
+    },
+    deadLetter: (key) => stored.deadLetter(key),
+  });
+  return {
+    mount: console.mount,
+    async close() {
+      clearInterval(sampling);
+      console.close();
+      await stored.close();
+    },
+  };
+}
+
+function lagOf(supervisor: Supervisor | undefined): number | undefined {
+  const known = supervisor?.partitions().flatMap(({ lag }) => lag ?? []);
+  return known === undefined || known.length === 0 ? undefined : known.reduce((sum, lag) => sum + lag, 0);
+}
+
+function toWorker({ worker, status }: WatchedWorker): Workers[number] {
+  return {
+    worker,
+    state: stateOf(status),
+    pausedBecause: status?.pausedBecause ?? null,
+    hasDatabase: status?.hasDatabase ?? false,
+    partitions: (status?.partitions ?? [])
+      .map(({ topic, partition, state, storedOffset, endOffset, lag }) => ({
+        topic,
+        partition,
+        state,
+        storedOffset: storedOffset ?? null,
+        endOffset: endOffset ?? null,
+        lag: lag ?? null,
+      }))
+      .toSorted((a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition),
+  };
+}
+
+function stateOf(status: WatchedWorker["status"]): Workers[number]["state"] {
+  if (status === undefined) return "starting";
+  if (status.pausedBecause !== undefined) return "paused";
+  return status.hasJoined ? "reading" : "joining";
+}
