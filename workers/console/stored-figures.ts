@@ -168,7 +168,10 @@ export class StoredFigures {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => void this.#letGo(), IDLE_MS);
     const known = await this.#session?.catch(() => undefined);
-    if (known?.isLost !== false) this.#session = this.#connect();
+    if (known?.isLost !== false) {
+      this.#countConnections(0);
+      this.#session = this.#connect();
+    }
     return await this.#session!;
   }
 

@@ -18,7 +18,9 @@ const LABEL_WIDTH = 52;
 export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
   const [chosen, setChosen] = useState<number | null>(null);
   const shown = hours.find(({ startMs }) => startMs === chosen) ?? hours.at(-1);
-  const types = typesOf(hours);
+  const known = useRef<readonly string[]>([]);
+  const types = withTypes(known.current ?? [], hours);
+  known.current = types;
   return (
     <Part
       id="hours"
@@ -196,17 +198,19 @@ function HourChart({
   return <div ref={box} class="plot bars" role="img" aria-label={label} />;
 }
 
-/** The most frequent event types, as many as there are colours; by name, so that each keeps its own. */
-function typesOf(hours: readonly Hour[]): string[] {
+/**
+ * The event types that are told apart, as many as there are colours. They are taken in by how frequent they are, and
+ * then each keeps its place and its colour.
+ */
+function withTypes(known: readonly string[], hours: readonly Hour[]): readonly string[] {
   const totals = new Map<string, number>();
   for (const { types } of hours) {
     for (const { eventType, events } of types) totals.set(eventType, (totals.get(eventType) ?? 0) + events);
   }
-  return [...totals]
-    .toSorted(([a, x], [b, y]) => y - x || a.localeCompare(b))
-    .map(([type]) => type)
-    .slice(0, PALETTE)
-    .toSorted();
+  const fresh = [...totals.keys()]
+    .filter((type) => !known.includes(type))
+    .toSorted((a, b) => totals.get(b)! - totals.get(a)! || a.localeCompare(b));
+  return [...known, ...fresh].slice(0, PALETTE);
 }
 
 function colorName(types: readonly string[], type: string): string {
