@@ -35,7 +35,8 @@ export interface StoredFiguresOptions {
 /** One read-only connection, the second of the main thread's two, opened when somebody looks. */
 export class StoredFigures {
   readonly #options: StoredFiguresOptions;
-  #session: Promise<Session> | undefined;
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   #source: Source = { state: "waiting", sinceMs: Date.now(), readAtMs: null, reason: null };
   #readAtMs: number | null = null;
   #accounts: readonly PartitionAccount[] = [];
@@ -158,36 +159,41 @@ export class StoredFigures {
   /** One snapshot of the tables, so that the figures agree with each other. */
   async #transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
     const session = await this.#open();
-    return await session.transaction(DEADLINE_MS, async (tx) => {
-      await tx`set transaction isolation level repeatable read read only`;
-      return await body(tx);
-    });
+    try {
+      return await session.transaction(DEADLINE_MS, async (tx) => {
+        await tx`set transaction isolation level repeatable read read only`;
+        return await body(tx);
+      });
+    } catch (error) {
+      // Of a connection that its own deadline has ended nobody else hears.
+      if (session.isLost && session === this.#session) this.#countConnections(0);
+      throw error;
+    }
   }
 
   async #open(): Promise<Session> {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => void this.#letGo(), IDLE_MS);
-    const known = await this.#session?.catch(() => undefined);
-    if (known?.isLost !== false) {
-      this.#countConnections(0);
-      this.#session = this.#connect();
-    }
-    return await this.#session!;
+    if (this.#session !== undefined && !this.#session.isLost) return this.#session;
+    // One at a time, whoever asks: a second connection would be one that nobody closes.
+    this.#opening ??= this.#connect().finally(() => (this.#opening = undefined));
+    return await this.#opening;
   }
 
   async #connect(): Promise<Session> {
     const { database, consumerGroup } = this.#options;
     const onLost = (): void => this.#countConnections(0);
     const session = await Session.open(database, { role: "console", consumerGroup, onLost });
+    this.#session = session;
     this.#countConnections(1);
     return session;
   }
 
   async #letGo(): Promise<void> {
     clearTimeout(this.#idle);
-    const opened = this.#session;
+    await this.#opening?.catch(() => undefined);
+    const session = this.#session;
     this.#session = undefined;
-    const session = await opened?.catch(() => undefined);
     if (session === undefined) return;
     this.#countConnections(0);
     await session.close();
