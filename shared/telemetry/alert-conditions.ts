@@ -3,6 +3,7 @@
 import type { MonitoringConfig } from "../runtime/config.ts";
 import type { AlertType, Reading } from "./alerts.ts";
 import { METRICS } from "./metrics.ts";
+import { quantilesOf } from "./quantiles.ts";
 
 /** The consumer at one moment. */
 export interface ConsumerFigures {
@@ -29,9 +30,9 @@ const WINDOW_MS = 60_000;
 const MIN_RECORDS = 10;
 /** What was breached is clear again below this share of the threshold. */
 const CLEAR_SHARE = 0.8;
-const QUANTILE = 0.95;
 
-const BUCKETS = METRICS.event_processing_duration_seconds.buckets;
+const LATENCY = "event_processing_duration_seconds";
+const LAST_BOUND = METRICS[LATENCY].buckets.at(-1) ?? 0;
 
 type Totals = Pick<ConsumerFigures, "consumed" | "failed" | "processing"> & { readonly atMs: number };
 
@@ -97,22 +98,10 @@ function compare(value: number, threshold: number): Reading["state"] {
   return value <= threshold * CLEAR_SHARE ? "clear" : "between";
 }
 
-/**
- * The 95th percentile, interpolated within its bucket as Prometheus does it. Past the last bound no bucket tells
- * how far past; the mean then does, where it is higher.
- */
+/** The 95th percentile. Past the last bound no bucket tells how far past; the mean then does, where it is higher. */
 function highLatency(counts: readonly number[], records: number, sum: number): number {
-  const rank = QUANTILE * records;
-  let below = 0;
-  for (const [index, bound] of BUCKETS.entries()) {
-    const count = counts[index] ?? 0;
-    if (count > 0 && below + count >= rank) {
-      const lower = BUCKETS[index - 1] ?? 0;
-      return lower + (bound - lower) * ((rank - below) / count);
-    }
-    below += count;
-  }
-  return Math.max(BUCKETS.at(-1) ?? 0, sum / records);
+  const { p95 = 0 } = quantilesOf(LATENCY, counts) ?? {};
+  return p95 < LAST_BOUND ? p95 : Math.max(p95, sum / records);
 }
 
 function percent(share: number): string {
