@@ -1,7 +1,7 @@
 // Series over time in; a chart that a pointer can read, with its figures in a legend, out.
 import { useEffect, useRef, useState } from "hono/jsx";
 import uPlot from "uplot";
-import { count, UNKNOWN } from "./format.ts";
+import { UNKNOWN } from "./format.ts";
 
 export interface Line {
   readonly label: string;
@@ -28,7 +28,7 @@ const HEIGHT = 150;
 const MOST_DECADES = 5;
 /** As uPlot.Scale.Distr has it. */
 const LOGARITHMIC: number = 3;
-export const AXIS_FONT = "11px system-ui, sans-serif";
+const AXIS_FONT = "11px system-ui, sans-serif";
 
 export function TimeChart({ title, unit, timesMs, lines, show, tick, range }: TimeChartProps) {
   const box = useRef<HTMLDivElement>(null);
@@ -183,6 +183,3 @@ export function axis(): uPlot.Axis {
 export function colorOf(property: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(property).trim();
 }
-
-/** For charts of counts. */
-export const showCount = (value: number): string => count(value);
