@@ -3,8 +3,8 @@ import type { ConsumerSections, Flow, FlowPoint, Ledger } from "../shapes.ts";
 import { AlertsPart } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
 import { DeadLettersPart } from "./dead-letters.tsx";
-import { compact, count, duration, plural, rate } from "./format.ts";
-import { Figure, Frame } from "./frame.tsx";
+import { compact, count, duration, plural, rate, UNKNOWN } from "./format.ts";
+import { Figure, Frame, wasRead } from "./frame.tsx";
 import { HoursPart } from "./hours.tsx";
 import { LedgerPart, WorkersPart } from "./partitions.tsx";
 import type { Connection } from "./stream.ts";
@@ -46,7 +46,7 @@ function Figures({
   partitions: number;
 }) {
   const { now, totals } = flow;
-  const isRead = ledger !== undefined && ledger.database.state !== "waiting";
+  const isRead = ledger !== undefined && wasRead(ledger.database);
   return (
     <dl class="figures">
       <Figure name="Consumed" value={rate(now.consumedPerSecond)} unit="/s">
@@ -61,10 +61,10 @@ function Figures({
       <Figure name="Processing" value={duration(now.processing?.p50)} unit="p50">
         {duration(now.processing?.p95)} p95, {duration(now.processing?.p99)} p99
       </Figure>
-      <Figure name="Stored" value={isRead ? count(ledger.totals.stored) : "–"}>
-        {isRead ? plural(ledger.totals.duplicates, "duplicate") : "–"} left out
+      <Figure name="Stored" value={isRead ? count(ledger.totals.stored) : UNKNOWN}>
+        {isRead ? plural(ledger.totals.duplicates, "duplicate") : UNKNOWN} left out
       </Figure>
-      <Figure name="Dead letters" value={isRead ? count(ledger.totals.deadLettered) : "–"}>
+      <Figure name="Dead letters" value={isRead ? count(ledger.totals.deadLettered) : UNKNOWN}>
         in the table, {rate(now.deadLettersPerSecond)}/s now
       </Figure>
     </dl>

@@ -2,14 +2,16 @@
 import { useState } from "hono/jsx";
 import type { Content, DeadLetter, DeadLetters } from "../shapes.ts";
 import { bytes, count, plural, time } from "./format.ts";
-import { Part, SourceNote } from "./frame.tsx";
+import { Part, SourceNote, wasRead } from "./frame.tsx";
 
 type Summary = DeadLetters["newest"][number];
 
 export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
   const { database, total, byReason, newest } = deadLetters;
+  const isKnown = wasRead(database);
+  const aside = isKnown ? (total === 0 ? "none" : plural(total, "record")) : "";
   return (
-    <Part id="dead-letters" title="Dead letters" aside={total === 0 ? "none" : plural(total, "record")}>
+    <Part id="dead-letters" title="Dead letters" aside={aside}>
       <SourceNote source={database} name="PostgreSQL" />
       {byReason.length > 0 && (
         <ul class="reasons" aria-label="By reason, of this process since it started">
@@ -20,9 +22,8 @@ export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
           ))}
         </ul>
       )}
-      {newest.length === 0 ? (
-        <p class="card quiet">Every record was an event so far.</p>
-      ) : (
+      {isKnown && total === 0 && <p class="card quiet">Every record was an event so far.</p>}
+      {newest.length > 0 && (
         <ul class="letters card" aria-label="The newest">
           {newest.map((letter) => (
             <li key={pathOf(letter)}>

@@ -143,6 +143,11 @@ export function Part({
   );
 }
 
+/** Whether there are figures of it, be they old: where there are none, nothing is known, which is not 0. */
+export function wasRead(source: Source): boolean {
+  return source.state === "current" || source.readAtMs !== null;
+}
+
 /** Says so where figures that come from elsewhere are old, or not there yet. */
 export function SourceNote({ source, name }: { source: Source; name: string }) {
   if (source.state === "current") return <></>;

@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import type { Hours } from "../shapes.ts";
 import { axis, colorOf, drawn } from "./chart.tsx";
 import { compact, count, duration, hour as hourText, plural } from "./format.ts";
-import { Part, SourceNote } from "./frame.tsx";
+import { Part, SourceNote, wasRead } from "./frame.tsx";
 
 type Hour = Hours["hours"][number];
 
@@ -26,7 +26,9 @@ export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
       id="hours"
       title="Hours by event type"
       aside={
-        hours.length === 0 ? "no event yet" : `the newest ${plural(hours.length, "hour")} with events, UTC`
+        hours.length > 0
+          ? `the newest ${plural(hours.length, "hour")} with events, UTC`
+          : wasRead(database) && "no event yet"
       }
     >
       <SourceNote source={database} name="PostgreSQL" />

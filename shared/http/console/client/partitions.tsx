@@ -1,6 +1,6 @@
 // Workers and stored offsets in; who reads what, and the account of every record, out.
 import type { Ledger, Workers } from "../shapes.ts";
-import { count, plural } from "./format.ts";
+import { count, plural, UNKNOWN } from "./format.ts";
 import { Part, SourceNote } from "./frame.tsx";
 
 /** A bar is full at this lag, unless one is longer. */
@@ -49,7 +49,7 @@ export function WorkersPart({ workers }: { workers: Workers }) {
             ))}
             {apart.map(({ worker, state, pausedBecause }) => (
               <tr key={`worker ${worker}`}>
-                <td>–</td>
+                <td>{UNKNOWN}</td>
                 <td>{worker}</td>
                 <td colspan={4} class={pausedBecause === null ? "quiet" : "bad words"}>
                   {pausedBecause === null
