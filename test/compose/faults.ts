@@ -174,6 +174,7 @@ function* programs(stack: Stack): Faults {
       const { kafka, monitoring: own } = loadConfig(values, name);
       yield* differs(`the brokers of ${name}`, kafka.bootstrapServers, inside(stack));
       yield* differs(`HTTP_HOST of ${name}`, own.httpHost, "0.0.0.0");
+      yield* differs(`PROMETHEUS_URL of ${name}`, own.prometheusUrl, "http://prometheus:9090");
     } catch (error) {
       yield `${name}: ${errorMessage(error)}`;
     }
@@ -182,8 +183,6 @@ function* programs(stack: Stack): Faults {
     yield* differs(`the port of ${name} that is published`, target, DEFAULT_PORT[name]);
   }
   yield* differs("DB_HOST of consumer", setting(stack, "consumer", "DB_HOST"), "postgres");
-  const prometheus = setting(stack, "consumer", "PROMETHEUS_URL");
-  yield* differs("PROMETHEUS_URL of consumer", prometheus, "http://prometheus:9090");
   for (const variable of Object.keys(VARIABLES).filter((each) => !FIXED.test(each) && !given.has(each))) {
     yield `${variable} is a setting, and reaches neither producer nor consumer`;
   }

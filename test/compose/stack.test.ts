@@ -118,6 +118,11 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "HTTP_HOST of consumer is 127.0.0.1",
   ],
   [
+    "a producer whose page asks its own container for alerts",
+    set("producer", "PROMETHEUS_URL", "http://localhost:9090"),
+    "PROMETHEUS_URL of producer is http://localhost:9090",
+  ],
+  [
     "a voter that is not there",
     set("kafka2", "KAFKA_CONTROLLER_QUORUM_VOTERS", "1@kafka1:29093"),
     "voters of kafka2",
