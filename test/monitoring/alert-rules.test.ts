@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { YAML } from "bun";
 import { startAtZero } from "../../shared/telemetry/known-series.ts";
-import { METRICS } from "../../shared/telemetry/metrics.ts";
+import { ALERT_SEVERITIES, METRICS } from "../../shared/telemetry/metrics.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { loadConfig } from "../../shared/runtime/config.ts";
 import { setConstantMetrics } from "../../workers/metric-samples.ts";
@@ -13,7 +13,7 @@ import { Scrape } from "../harness/metrics-text.ts";
 import { PROMETHEUS_DIRECTORY } from "../harness/prometheus.ts";
 import { prometheusTest } from "../harness/requirements.ts";
 import { groupingLabels, selectors } from "./promql.ts";
-import { EXPLAINED_ALERTS, expectedAlerts, RUNBOOK_LINKS, RUNBOOK_SECTIONS } from "./runbook.ts";
+import { EXPLAINED_ALERTS, expectedAlerts, OWN_ALERTS, RUNBOOK_LINKS, RUNBOOK_SECTIONS } from "./runbook.ts";
 
 interface Rule {
   readonly alert?: string;
@@ -192,6 +192,10 @@ test("every alert has a severity, says what and how much, and has a section in t
       expect(RUNBOOK_SECTIONS.get(alert)).toContain(part);
     }
   }
+});
+
+test("the alerts of the programs themselves are in the runbook", () => {
+  expect(OWN_ALERTS).toEqual(Object.keys(ALERT_SEVERITIES));
 });
 
 test("the runbook's links lead to alerts, and its faults fire alerts that there are", () => {

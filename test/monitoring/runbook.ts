@@ -20,6 +20,11 @@ export const RUNBOOK_LINKS: readonly string[] = [...RUNBOOK.matchAll(/\]\(#([^)]
   ([, anchor]) => anchor!,
 );
 
+/** The alerts of the programs themselves that it tells of. */
+export const OWN_ALERTS: readonly string[] = [...RUNBOOK.matchAll(/^\| `(\w+)` \|/gm)].map(
+  ([, alert]) => alert!,
+);
+
 /**
  * The alerts that a fault is said to fire.
  * @throws Error where the runbook has no such fault
