@@ -41,3 +41,21 @@ test("what takes long to bring up to date does not hold up the rest", async () =
   expect(seen).toEqual(['event: here\ndata: 1\n\nevent: there\ndata: "old"\n\n']);
   never.resolve();
 });
+
+test("a section that cannot be read ends the streams, and nothing else", async () => {
+  let isBroken = true;
+  const hub = new Hub({
+    section: {
+      read: () => {
+        if (isBroken) throw new Error("not to be read");
+        return 1;
+      },
+    },
+  });
+  const watch = (): Promise<unknown> => hub.watch(async () => isBroken).catch((error: unknown) => error);
+  const error = new Error("not to be read");
+  expect(await Promise.all([watch(), watch()])).toEqual([error, error]);
+  expect(hub.watchers).toBe(0);
+  isBroken = false;
+  expect(await watch()).toBeUndefined();
+});

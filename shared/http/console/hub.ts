@@ -51,14 +51,15 @@ export class Hub {
   /**
    * Writes to one browser until it has gone or the console closes.
    * @param write resolves when the text has been taken, with false when nobody takes it any more
+   * @throws what a section throws when it is read
    */
   async watch(write: (text: string) => Promise<boolean>): Promise<void> {
     this.#watchers++;
     try {
       const isUnderWay = this.#running !== undefined;
-      this.#running ??= this.#run();
       let seen = 0;
       for (let isFirst = true; !this.#isClosed; isFirst = false) {
+        this.#running ??= this.#run();
         if (!(isFirst && isUnderWay)) await this.#ticked.promise;
         const text = `${isFirst ? this.#once() : ""}${this.#changesSince(seen)}`;
         seen = this.#version;
@@ -76,16 +77,29 @@ export class Hub {
   }
 
   async #run(): Promise<void> {
-    while (this.#watchers > 0 && !this.#isClosed) {
-      const nextTick = Bun.sleep(TICK_MS);
-      await Promise.race([this.refresh(), Bun.sleep(REFRESH_PATIENCE_MS)]);
-      this.#readAll();
-      const ticked = this.#ticked;
-      this.#ticked = Promise.withResolvers();
-      ticked.resolve();
-      await nextTick;
+    try {
+      while (this.#watchers > 0 && !this.#isClosed) {
+        const nextTick = Bun.sleep(TICK_MS);
+        await Promise.race([this.refresh(), Bun.sleep(REFRESH_PATIENCE_MS)]);
+        this.#readAll();
+        this.#nextTick().resolve();
+        await nextTick;
+      }
+    } catch (error) {
+      // It ends the streams: what only looks shall not end the program.
+      const { promise, reject } = this.#nextTick();
+      promise.catch(() => undefined);
+      reject(error);
+    } finally {
+      this.#running = undefined;
     }
-    this.#running = undefined;
+  }
+
+  /** What those who watch now wait for; from here on they wait for the next one. */
+  #nextTick(): PromiseWithResolvers<void> {
+    const ticked = this.#ticked;
+    this.#ticked = Promise.withResolvers();
+    return ticked;
   }
 
   #readAll(): void {
