@@ -223,6 +223,11 @@ export class KafkaConsumer {
     // rd_kafka_cgrp_revoke_all_rejoin: "terminating, skipping rejoin"): the next rebalance would wait for its ghost
     // until the session is over.
     c.rd_kafka_unsubscribe(handle);
+    // Nor does one that is closed before it is unsubscribed, which librdkafka puts off to the end of a rebalance ("postponing
+    // subscribe"): a JoinGroup is answered when the other members have heard of it, by their next heartbeat.
+    while (this.#library.subscribedTopics(handle) > 0 && performance.now() < deadline - deadlineMs / 5) {
+      if (!this.#discardAll()) await Bun.sleep(CLOSE_POLL_MS);
+    }
     const refused = this.#library.takeError(c.rd_kafka_consumer_close_queue(handle, this.#queue), "close");
     const closed = () => refused !== undefined || c.rd_kafka_consumer_closed(handle) !== 0;
     while (!closed() && performance.now() < deadline) {

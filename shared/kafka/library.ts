@@ -206,6 +206,16 @@ export class Library {
     };
   }
 
+  /** How many topics a consumer is subscribed to. */
+  subscribedTopics(consumer: Pointer): number {
+    this.#words[0] = 0n;
+    this.check(this.c.rd_kafka_subscription(consumer, this.#wordsAt), "subscription");
+    const list = pointer(this.#pointerAt(0), "subscription");
+    const count = read.i32(list, LIST.count);
+    this.c.rd_kafka_topic_partition_list_destroy(list);
+    return count;
+  }
+
   // ---- arrays that C functions return with their length
 
   /** Calls a function of the form `T **f(object, size_t *count)`. @returns the pointers in the array */

@@ -67,6 +67,7 @@ export const SYMBOLS = {
   rd_kafka_poll_set_consumer: { args: ["ptr"], returns: "i32" },
   rd_kafka_subscribe: { args: ["ptr", "ptr"], returns: "i32" },
   rd_kafka_unsubscribe: { args: ["ptr"], returns: "i32" },
+  rd_kafka_subscription: { args: ["ptr", "ptr"], returns: "i32" },
   rd_kafka_rebalance_protocol: { args: ["ptr"], returns: "cstring" },
   rd_kafka_assignment_lost: { args: ["ptr"], returns: "i32" },
   rd_kafka_assign: { args: ["ptr", "ptr"], returns: "i32" },
