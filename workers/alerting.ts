@@ -42,7 +42,9 @@ export class Alerting {
       await this.#close();
     };
     try {
-      return await program();
+      const exitCode = await program();
+      this.#alerts.stopped();
+      return exitCode;
     } catch (error) {
       this.failed(error);
       throw error;

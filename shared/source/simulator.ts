@@ -23,8 +23,8 @@ export interface SimulatorOptions {
 export type SimulatedType = "page_view" | "click" | "search" | "purchase" | "login" | "logout";
 
 /**
- * How often each type comes, in percent: page views and clicks 70, purchases and authentication 15, search
- * the rest.
+ * How often each type comes, relative to the others; here in percent: page views and clicks 70, purchases and
+ * authentication 15, search the rest.
  */
 export const WEIGHTED_TYPES: readonly (readonly [SimulatedType, number])[] = [
   ["page_view", 45],
@@ -34,7 +34,7 @@ export const WEIGHTED_TYPES: readonly (readonly [SimulatedType, number])[] = [
   ["login", 5],
   ["logout", 5],
 ];
-const TOTAL_WEIGHT = 100;
+const TOTAL_WEIGHT = WEIGHTED_TYPES.reduce((sum, [, weight]) => sum + weight, 0);
 
 const USER_AGENTS = [
   "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",

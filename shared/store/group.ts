@@ -28,7 +28,7 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
         where datname = current_database() and application_name = any(${textArray(names)}::text[])`;
       if (others.connections > 0) {
         throw new FatalError(
-          `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database holds one fold: ` +
+          `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database serves one group: ` +
             `stop those consumers, or set KAFKA_CONSUMER_GROUP=${recorded}, or give "${consumerGroup}" a database of its own`,
         );
       }

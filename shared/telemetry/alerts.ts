@@ -62,7 +62,7 @@ export class Alerts {
   readonly #conditions = new Map<AlertType, Condition>();
   /** Newest first. */
   #ended: readonly Alert[] = [];
-  #hasFailed = false;
+  #hasEnded = false;
 
   constructor(options: AlertsOptions) {
     this.#options = options;
@@ -71,17 +71,24 @@ export class Alerts {
 
   /** Takes what the conditions say now; a condition without a reading stays as it is. */
   observe(readings: readonly Reading[]): void {
-    if (this.#hasFailed) return;
+    if (this.#hasEnded) return;
     for (const reading of readings) this.#observe(reading);
   }
 
-  /** The program is about to end because of this: `pipeline_failure` begins at once, and stays. */
+  /** The program is about to end because of this: `pipeline_failure` begins at once, anew if it is on, and stays. */
   failed(error: unknown): void {
-    this.#hasFailed = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     const condition = this.#condition("pipeline_failure");
-    if (condition.alert === undefined) {
-      this.#begin(condition, "pipeline_failure", `the program ends: ${errorMessage(error)}`);
-    }
+    if (condition.alert !== undefined) this.#end(condition);
+    this.#begin(condition, "pipeline_failure", `the program ends: ${errorMessage(error)}`);
+  }
+
+  /** The program ends because it was asked to: with it ends what is on, or its receivers would keep it for ever. */
+  stopped(): void {
+    this.#hasEnded = true;
+    for (const condition of this.#conditions.values())
+      if (condition.alert !== undefined) this.#end(condition);
   }
 
   /** Those that are on, newest first, then the last twenty that ended, newest first. */

@@ -193,7 +193,7 @@ export class WorkerTelemetry {
   kafkaError(name: string, message: string): void {
     this.#recorder.add("kafka_consume_errors_total", 1);
     // A broker that is away is an error several times a second.
-    this.#occasionally.warn(message, { error: name }, 1, `error ${name}`);
+    this.#occasionally.warn(message, { code: name }, 1, `error ${name}`);
   }
 
   kafkaLog(level: number, facility: string, message: string): void {

@@ -126,8 +126,10 @@ async function publishKnown(pipeline: TestPipeline) {
 }
 
 /** The values of a counter by one of its labels. */
+/** The series that have counted anything, by a label. */
 function by(scrape: Scrape, name: string, label: string): Record<string, number> {
-  return Object.fromEntries(scrape.find(name).map(({ labels, value }) => [labels[label]!, value]));
+  const counted = scrape.find(name).filter(({ value }) => value > 0);
+  return Object.fromEntries(counted.map(({ labels, value }) => [labels[label]!, value]));
 }
 
 kafkaTest(

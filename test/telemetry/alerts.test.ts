@@ -295,6 +295,29 @@ describe("failures", () => {
     expect(trial.fired("pipeline_failure")).toBe(1);
   });
 
+  test("that end the program begin anew where the pipeline stood still already", () => {
+    const trial = new Trial();
+    trial.pipelineFault = "nothing moves";
+    trial.pass(5);
+    trial.alerts.failed(new Error("out of memory"));
+    expect(trial.edges.map(({ summary, endedAtMs }) => [summary, endedAtMs === undefined])).toEqual([
+      ["nothing moves", true],
+      ["nothing moves", false],
+      ["the program ends: out of memory", true],
+    ]);
+  });
+
+  test("end with a program that was asked to end, and none begins after", () => {
+    const trial = new Trial();
+    trial.databaseFault = "a";
+    trial.pass(10);
+    trial.alerts.stopped();
+    expect(trial.timeline).toEqual(["db_connection_failure +6", "db_connection_failure -10"]);
+    trial.pipelineFault = "b";
+    trial.pass(60);
+    expect(trial.timeline).toHaveLength(2);
+  });
+
   test("of both kinds are two alerts", () => {
     const trial = new Trial();
     trial.databaseFault = "a";
