@@ -4,7 +4,7 @@ import { copyRound, exportRows, type StoredRows } from "./copy.ts";
 import { type Bench, WORKERS } from "./pipeline.ts";
 import { simulated } from "./records.ts";
 import type { Drain, DrainRound } from "./report.ts";
-import { inTurn, middleCosts, middleOf, type RoundOptions } from "./rounds.ts";
+import { inTurn, middleCosts, middleRates, type RoundOptions } from "./rounds.ts";
 
 /** The topic is filled once; each round drains it into a database of its own. */
 export async function drain(bench: Bench, events: number, options: RoundOptions): Promise<Drain> {
@@ -25,12 +25,7 @@ export async function drain(bench: Bench, events: number, options: RoundOptions)
     options,
   );
   await bench.kafka.deleteTopic(topic);
-  const rate = (way: keyof DrainRound) =>
-    middleOf(
-      rounds.map((round) => round[way]),
-      "eventsPerSecond",
-    );
-  const eventsPerSecond = { consumer: rate("consumer"), unnest: rate("unnest"), copy: rate("copy") };
+  const eventsPerSecond = middleRates(rounds, ["consumer", "unnest", "copy"]);
   return {
     events,
     workers: WORKERS,

@@ -4,7 +4,7 @@ import { BY_UNNEST, consumerRound } from "./consumer-round.ts";
 import { type Bench, type BenchRecord, PARTITIONS } from "./pipeline.ts";
 import { simulated } from "./records.ts";
 import type { ConsumerRound, Duplicates, DuplicateShare } from "./report.ts";
-import { inTurn, middleOf, type RoundOptions } from "./rounds.ts";
+import { inTurn, middleRates, type RoundOptions } from "./rounds.ts";
 
 const SHARES = [0.01, 0.1];
 const SEED = 11;
@@ -83,12 +83,7 @@ async function ofShare(
     options,
   );
   await bench.kafka.deleteTopic(topic);
-  const rate = (way: "consumer" | "unnest") =>
-    middleOf(
-      rounds.map((round) => round[way]),
-      "eventsPerSecond",
-    );
-  const eventsPerSecond = { consumer: rate("consumer"), unnest: rate("unnest") };
+  const eventsPerSecond = middleRates(rounds, ["consumer", "unnest"]);
   return {
     share,
     duplicates: content.duplicates,

@@ -5,7 +5,7 @@ import { JavaProducer } from "./java-producer.ts";
 import type { Bench } from "./pipeline.ts";
 import { cpuMicros } from "./processes.ts";
 import type { Producer, ProducerRound } from "./report.ts";
-import { inTurn, middleOf, type RoundOptions } from "./rounds.ts";
+import { inTurn, middleOf, middleRates, type RoundOptions } from "./rounds.ts";
 
 const DEADLINE_MS = 5 * 60_000;
 
@@ -21,13 +21,7 @@ export async function producer(bench: Bench, events: number, options: RoundOptio
     options,
   );
   const ours = rounds.map((round) => round.producer);
-  const eventsPerSecond = {
-    producer: middleOf(ours, "eventsPerSecond"),
-    java: middleOf(
-      rounds.map((round) => round.java),
-      "eventsPerSecond",
-    ),
-  };
+  const eventsPerSecond = middleRates(rounds, ["producer", "java"]);
   return {
     events,
     eventsPerSecond,

@@ -45,6 +45,21 @@ export function middleOf<Figure extends string>(
   return median(rounds.map((round) => round[figure]));
 }
 
+/** Events per second of each way, medians. */
+export function middleRates<Way extends string>(
+  rounds: readonly Readonly<Record<Way, { readonly eventsPerSecond: number }>>[],
+  ways: readonly Way[],
+): Record<Way, number> {
+  const rates = ways.map((way) => [
+    way,
+    middleOf(
+      rounds.map((round) => round[way]),
+      "eventsPerSecond",
+    ),
+  ]);
+  return Object.fromEntries(rates) as Record<Way, number>;
+}
+
 /** What the drains of a consumer cost, medians. */
 export function middleCosts(rounds: readonly ConsumerRound[]): Omit<ConsumerRound, "eventsPerSecond"> {
   return {

@@ -15,9 +15,9 @@ import {
   openSession,
   openStore,
   pipelineDatabase,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
-const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
 const event = (event_id: string) => eventText({ event_id });
 const refused = (event_id: string) => eventTextWith('{"n":1e200000}', { event_id });
 const many = (prefix: string, count: number) =>
@@ -115,7 +115,7 @@ describe("a backend that is terminated", () => {
     await enter(session, 1);
     const before = await everything(database);
     const heldUp = await holdUp(database, heldUpAt);
-    const committing = rejection(new Store(session, OPTIONS).commit(batchFrom(0, LARGE)));
+    const committing = rejection(new Store(session, STORE_OPTIONS).commit(batchFrom(0, LARGE)));
     await eventually("it is held up", async () => {
       const [backend] = await database.sql`
         select query, wait_event from pg_stat_activity where pid = ${session.backendPid}`;

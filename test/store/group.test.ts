@@ -15,6 +15,7 @@ import {
   openStore,
   pipelineDatabase,
   rowCounts,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
 describe("the database belongs to one consumer group at a time", () => {
@@ -165,9 +166,7 @@ describe("stuck peers", () => {
     await eventually("it is gone", async () => !(await isAlive(database, stuck.backendPid)));
     expect(await left).toBeInstanceOf(Error);
     await eventually("its client knows", () => lost);
-    await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
-      batch(),
-    );
+    await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batch());
     expect(await account(database)).toMatchObject({ next_offset: 1 });
     await expectProven(database);
     stuck.destroy();

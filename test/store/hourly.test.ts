@@ -13,11 +13,11 @@ import {
   openSession,
   openStore,
   pipelineDatabase,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
 /** 2026-03-14T09:00:00Z */
 const HOUR = 492_633;
-const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
 
 function delta(changes: Partial<HourDelta> = {}): HourDelta {
   return {
@@ -152,7 +152,7 @@ describe("two workers on the same hours and users", () => {
           }),
         );
         // A store without memory sends all of its users every time.
-        await new Store(session, OPTIONS).commit(batchFrom(from, values, partition));
+        await new Store(session, STORE_OPTIONS).commit(batchFrom(from, values, partition));
         batches++;
       }
       return batches;
@@ -217,7 +217,7 @@ describe("two workers on the same hours and users", () => {
         const values = (partition === 0 ? ids : ids.toReversed()).map((event_id) => eventText({ event_id }));
         for (;;) {
           try {
-            await new Store(session, { ...OPTIONS, copyRawEvents }).commit(
+            await new Store(session, { ...STORE_OPTIONS, copyRawEvents }).commit(
               batchFrom(round * size, values, partition),
             );
             return;

@@ -22,10 +22,11 @@ import {
   partitionKey,
   pipelineDatabase,
   rowCounts,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
 const events = (...ids: string[]) => ids.map((event_id) => eventText({ event_id }));
-const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 };
+const OPTIONS = { ...STORE_OPTIONS, hourGraceMs: 0 };
 
 describe("the fence", () => {
   test.each<[what: string, from: number]>([

@@ -30,6 +30,9 @@ export async function openSession(
   return await Session.open(database.config, { role: "worker", consumerGroup: GROUP, ...options });
 }
 
+/** How a consumer stores by default. */
+export const STORE_OPTIONS: StoreOptions = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
+
 /** A session that is ended with its scope, and a store over it. */
 export interface TestStore extends AsyncDisposable {
   readonly session: Session;
@@ -43,7 +46,7 @@ export async function openStore(
   const session = await openSession(database);
   return {
     session,
-    store: new Store(session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000, ...options }),
+    store: new Store(session, { ...STORE_OPTIONS, ...options }),
     async [Symbol.asyncDispose]() {
       session.destroy();
     },

@@ -13,6 +13,7 @@ import {
   openSession,
   openStore,
   pipelineDatabase,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
 /** Numbers that JSON allows, and a numeric of PostgreSQL cannot hold. */
@@ -212,19 +213,13 @@ describe("a fault of the schema", () => {
       const first = await attempt(worker.store);
       expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
       // The worker makes a new store and does the batch again.
-      expect(
-        classify(
-          await attempt(
-            new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }),
-          ),
-        ),
-      ).toBe("schema");
+      expect(classify(await attempt(new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 })))).toBe(
+        "schema",
+      );
       expect(await database.sql`select count(*)::int as n from dead_letter_events`).toMatchObject([{ n: 0 }]);
       await database.sql.unsafe(undo);
       expect(await everything(database)).toEqual(before);
-      await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
-        batchFrom(1, values),
-      );
+      await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(1, values));
       expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
       await expectProven(database);
     },
@@ -238,9 +233,7 @@ describe("a fault of the schema", () => {
     await expect(worker.store.commit(batchFrom(0, [good("a")]))).rejects.toMatchObject({ code: "22001" });
     expect(await account(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
     await database.sql`alter table hourly_users alter user_id type text collate "C"`;
-    await new Store(worker.session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 }).commit(
-      batchFrom(0, [good("a")]),
-    );
+    await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(0, [good("a")]));
     await expectProven(database);
   });
 
@@ -255,7 +248,7 @@ describe("a fault of the schema", () => {
     await migrateDatabase({ config });
     const session = await openSession({ config });
     await enter(session, 1);
-    const store = new Store(session, { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 0 });
+    const store = new Store(session, { ...STORE_OPTIONS, hourGraceMs: 0 });
     const error: unknown = await store
       .commit(batchFrom(0, [good("a"), good("日本")]))
       .catch((thrown: unknown) => thrown);

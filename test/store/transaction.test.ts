@@ -13,11 +13,11 @@ import {
   partitionKey,
   pipelineDatabase,
   rowCounts,
+  STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
 const event = (event_id: string, changes: Record<string, unknown> = {}) =>
   eventText({ event_id, ...changes });
-const OPTIONS = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
 
 describe("a batch", () => {
   test("is stored with all of its effects, and reported", async () => {
@@ -94,7 +94,7 @@ describe("a batch", () => {
       offsetKey(partitionKey(0)),
     )!;
     expect(stored).toBe(4);
-    await new Store(worker.session, OPTIONS).commit(batchFrom(stored, values.slice(stored)));
+    await new Store(worker.session, STORE_OPTIONS).commit(batchFrom(stored, values.slice(stored)));
     expect(await account(database)).toMatchObject({
       next_offset: 6,
       stored: 4,
@@ -189,7 +189,7 @@ describe("without raw rows", () => {
     await worker.store.commit(batchFrom(1, [event("b"), event("a")]));
     expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1 });
     // After a resync the window is empty: as documented, the id counts again.
-    const next = new Store(worker.session, { saveRawEvents: false, copyRawEvents: true, hourGraceMs: 0 });
+    const next = new Store(worker.session, { ...STORE_OPTIONS, saveRawEvents: false, hourGraceMs: 0 });
     await next.commit(batchFrom(3, [event("a")]));
     expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1 });
     expect(await unsaved(database)).toEqual({ total: 3, unsaved: 3, users: 1 });
@@ -209,7 +209,7 @@ describe("without raw rows", () => {
     await using worker = await openStore(database);
     await enter(worker.session, 1);
     await worker.store.commit(batchFrom(0, [event("a"), event("b")]));
-    await new Store(worker.session, { saveRawEvents: false, copyRawEvents: true, hourGraceMs: 0 }).commit(
+    await new Store(worker.session, { ...STORE_OPTIONS, saveRawEvents: false, hourGraceMs: 0 }).commit(
       batchFrom(2, [event("c")]),
     );
     expect(await unsaved(database)).toEqual({ total: 3, unsaved: 1, users: 1 });
