@@ -161,3 +161,16 @@ export function SourceNote({ source, name }: { source: Source; name: string }) {
     </p>
   );
 }
+
+/** The heads of columns that hold numbers. */
+export function NumberHeads({ names }: { names: readonly string[] }) {
+  return (
+    <>
+      {names.map((name) => (
+        <th key={name} scope="col" class="number">
+          {name}
+        </th>
+      ))}
+    </>
+  );
+}

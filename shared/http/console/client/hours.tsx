@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import type { Hours } from "../shapes.ts";
 import { axis, colorOf, drawn } from "./chart.tsx";
 import { compact, count, duration, hour as hourText, plural } from "./format.ts";
-import { Part, SourceNote, wasRead } from "./frame.tsx";
+import { NumberHeads, Part, SourceNote, wasRead } from "./frame.tsx";
 
 type Hour = Hours["hours"][number];
 
@@ -74,15 +74,7 @@ function HourTable({ hour: { types, others }, types: all }: { hour: Hour; types:
         <thead>
           <tr>
             <th scope="col">event type</th>
-            <th scope="col" class="number">
-              events
-            </th>
-            <th scope="col" class="number">
-              unique users
-            </th>
-            <th scope="col" class="number">
-              average
-            </th>
+            <NumberHeads names={["events", "unique users", "average"]} />
           </tr>
         </thead>
         <tbody>

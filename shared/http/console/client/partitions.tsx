@@ -1,7 +1,7 @@
 // Workers and stored offsets in; who reads what, and the account of every record, out.
 import type { Ledger, Workers } from "../shapes.ts";
 import { count, plural, UNKNOWN } from "./format.ts";
-import { Part, SourceNote } from "./frame.tsx";
+import { NumberHeads, Part, SourceNote } from "./frame.tsx";
 
 /** A bar is full at this lag, unless one is longer. */
 const LEAST_FULL_LAG = 100;
@@ -25,12 +25,7 @@ export function WorkersPart({ workers }: { workers: Workers }) {
               <th scope="col">partition</th>
               <th scope="col">worker</th>
               <th scope="col">state</th>
-              <th scope="col" class="number">
-                stored up to
-              </th>
-              <th scope="col" class="number">
-                lag
-              </th>
+              <NumberHeads names={["stored up to", "lag"]} />
               <td />
             </tr>
           </thead>
@@ -99,24 +94,7 @@ export function LedgerPart({ ledger: { database, balances, totals, partitions } 
           <thead>
             <tr>
               <th scope="col">partition</th>
-              <th scope="col" class="number">
-                next
-              </th>
-              <th scope="col" class="number">
-                consumed
-              </th>
-              <th scope="col" class="number">
-                stored
-              </th>
-              <th scope="col" class="number">
-                duplicates
-              </th>
-              <th scope="col" class="number">
-                dead
-              </th>
-              <th scope="col" class="number">
-                skipped
-              </th>
+              <NumberHeads names={["next", "consumed", "stored", "duplicates", "dead", "skipped"]} />
               <td />
             </tr>
           </thead>

@@ -3,7 +3,7 @@ import type { ProducerSections } from "../shapes.ts";
 import { AlertsPart } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
 import { bytes, compact, count, plural, rate } from "./format.ts";
-import { Figure, Frame, Part } from "./frame.tsx";
+import { Figure, Frame, NumberHeads, Part } from "./frame.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";
 
@@ -103,12 +103,7 @@ function Types({ types }: { types: ProducerSections["production"]["types"] }) {
         <thead>
           <tr>
             <th scope="col">event type</th>
-            <th scope="col" class="number">
-              acknowledged
-            </th>
-            <th scope="col" class="number">
-              share
-            </th>
+            <NumberHeads names={["acknowledged", "share"]} />
             <td />
           </tr>
         </thead>
