@@ -1,5 +1,5 @@
 // Shares of repeated event ids in; how fast they are drained, each stored once, beside `unnest` forced, out.
-import { seededRandom } from "../shared/source/random.ts";
+import { seededRandom } from "../test/support/seeded-random.ts";
 import { BY_UNNEST, consumerRound } from "./consumer-round.ts";
 import { type Bench, type BenchRecord, PARTITIONS } from "./pipeline.ts";
 import { simulated } from "./records.ts";

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { guard, guardDirectory, type Guardian } from "../shared/runtime/guardian.ts";
+import { guard, guardDirectory, type Guardian } from "../shared/runtime/child-reaper.ts";
 import { inherited } from "../test/harness/environment.ts";
 import { kafkaArtifacts } from "../test/harness/kafka-artifacts.ts";
 import type { Bench } from "./pipeline.ts";

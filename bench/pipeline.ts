@@ -1,11 +1,11 @@
 // A real Kafka broker and a real PostgreSQL in; topics full of known records and databases to drain them into out.
 import { availableParallelism } from "node:os";
-import { prepareNativeLibrary } from "../shared/kafka/native.ts";
+import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { KafkaProducer } from "../shared/kafka/producer.ts";
 import { producerSettings } from "../shared/kafka/settings.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { migrate, readMigrations } from "../shared/store/migrate.ts";
-import { Session } from "../shared/store/postgres.ts";
+import { Session } from "../shared/store/session.ts";
 import { KafkaCluster } from "../test/harness/kafka.ts";
 import { whyNoKafka } from "../test/harness/kafka-artifacts.ts";
 import { TestPipeline } from "../test/harness/pipeline.ts";

@@ -1,5 +1,5 @@
 // A report in; lines for a person out.
-import { formatTable } from "../shared/store/check/text-table.ts";
+import { formatTable } from "../shared/text/table.ts";
 import type {
   BenchReport,
   ConsumerRound,

@@ -1,6 +1,6 @@
 // A number in; as many simulated records out, the same each time.
-import { seededRandom } from "../shared/source/random.ts";
-import { EventSimulator } from "../shared/source/simulator.ts";
+import { seededRandom } from "../test/support/seeded-random.ts";
+import { EventSimulator } from "../shared/producer/simulator.ts";
 import type { BenchRecord } from "./pipeline.ts";
 
 const SEED = 7;

@@ -1,15 +1,15 @@
 // A program's figures in, once a second; its alerts in the log, the metrics, the console and the webhook out.
 
 import { hostname } from "node:os";
-import type { MonitoringConfig } from "../shared/runtime/config.ts";
+import type { MonitoringConfig } from "../shared/config/config.ts";
 import type { StopSignal } from "../shared/runtime/lifecycle.ts";
-import type { Deliveries } from "../shared/source/deliveries.ts";
-import { ConsumerConditions } from "../shared/telemetry/alert-conditions.ts";
-import { type Alert, Alerts, type Reading } from "../shared/telemetry/alerts.ts";
+import type { Deliveries } from "../shared/producer/delivery-ledger.ts";
+import { ConsumerConditions } from "../shared/alerts/alert-conditions.ts";
+import { type Alert, Alerts, type Reading } from "../shared/alerts/alerts.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
-import { AlertWebhook } from "../shared/telemetry/webhook.ts";
-import { databaseFault, type WatchedWorker, Watchdog } from "./watchdog.ts";
+import { AlertWebhook } from "../shared/alerts/webhook.ts";
+import { databaseFault, type WatchedWorker, Watchdog } from "./consumer/health.ts";
 
 const LOOK_INTERVAL_MS = 1000;
 

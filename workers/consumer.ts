@@ -3,20 +3,20 @@
 import { startHttpServer } from "../shared/http/server.ts";
 import { ensureTopics } from "../shared/kafka/admin.ts";
 import { Client } from "../shared/kafka/client.ts";
-import { loadLibrary } from "../shared/kafka/library.ts";
-import { prepareNativeLibrary } from "../shared/kafka/native.ts";
+import { loadLibrary } from "../shared/kafka/ffi/library.ts";
+import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings } from "../shared/kafka/settings.ts";
-import { type Config, describeConfig, loadConfig } from "../shared/runtime/config.ts";
+import { type Config, describeConfig, loadConfig } from "../shared/config/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
-import { startAtZero } from "../shared/telemetry/known-series.ts";
+import { startAtZero } from "../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { Alerting, consumerLook } from "./alerting.ts";
-import { MainDatabase } from "./main-database.ts";
+import { MainDatabase } from "./consumer/housekeeping.ts";
 import { makeConsumerConsole } from "./console/consumer-console.ts";
-import { Progress, sampleMetrics, setConstantMetrics, totals } from "./metric-samples.ts";
-import { Supervisor } from "./supervisor.ts";
+import { Progress, sampleMetrics, setConstantMetrics, totals } from "./consumer/pipeline-metrics.ts";
+import { Supervisor } from "./consumer/supervisor.ts";
 
 const HELP = `Usage: bun run workers/consumer.ts [--help]
 

@@ -3,20 +3,20 @@ import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatLedger } from "../shared/store/check/format.ts";
-import { Session } from "../shared/store/postgres.ts";
+import { Session } from "../shared/store/session.ts";
 import { ConsumerProcess } from "./demo/consumer-process.ts";
 import { consumerEnvironment, WORKERS } from "./demo/consumer-settings.ts";
 import { plural } from "./demo/figures.ts";
-import { inkFor } from "./demo/ink.ts";
-import { proveLedger } from "./demo/ledger.ts";
+import { inkFor } from "./demo/colors.ts";
+import { proveLedger } from "./demo/end-to-end-proofs.ts";
 import { LogEnds } from "./demo/log-ends.ts";
 import { Observer } from "./demo/observer.ts";
-import { type Presenter, present } from "./demo/presenter.ts";
+import { type Presenter, present } from "./demo/live-view.ts";
 import { Publisher } from "./demo/publisher.ts";
 import { Run, type RunOptions } from "./demo/run.ts";
 import { CONSUMER_GROUP, type Servers, startServers } from "./demo/servers.ts";
-import { Steps } from "./demo/steps.ts";
-import { type DemoOptions, readOptions, USAGE } from "./demo/usage.ts";
+import { Steps } from "./demo/startup-log.ts";
+import { type DemoOptions, readOptions, USAGE } from "./demo/options.ts";
 
 const DEFAULT_PORT = 8002;
 /** Another program may take the port between the look at it and the consumer's start. */

@@ -2,23 +2,23 @@
 import { parseArgs } from "node:util";
 import { startHttpServer } from "../shared/http/server.ts";
 import { ensureTopics } from "../shared/kafka/admin.ts";
-import { loadLibrary } from "../shared/kafka/library.ts";
-import { prepareNativeLibrary } from "../shared/kafka/native.ts";
+import { loadLibrary } from "../shared/kafka/ffi/library.ts";
+import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { adminSettings } from "../shared/kafka/settings.ts";
-import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../shared/runtime/config.ts";
+import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../shared/config/config.ts";
 import { ConfigurationError, errorMessage } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
 import { PROGRAM_VERSION } from "../shared/runtime/version.ts";
-import { Deliveries } from "../shared/source/deliveries.ts";
-import { openInput } from "../shared/source/json-lines.ts";
-import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../shared/source/pace.ts";
-import { LineRecords, type RecordSource, simulatedRecords } from "../shared/source/record-source.ts";
-import { EventSimulator } from "../shared/source/simulator.ts";
+import { Deliveries } from "../shared/producer/delivery-ledger.ts";
+import { openInput } from "../shared/producer/json-lines.ts";
+import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../shared/producer/rate-limiter.ts";
+import { LineRecords, type RecordSource, simulatedRecords } from "../shared/producer/record-source.ts";
+import { EventSimulator } from "../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { Alerting, producerLook } from "./alerting.ts";
 import { makeProducerConsole } from "./console/producer-console.ts";
-import { produce } from "./produce.ts";
+import { produce } from "./producer/run.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
 

@@ -1,10 +1,10 @@
 // Settings in; one short-lived client that asks brokers about topics, and creates or deletes them, out.
 import { Client, type ErrorReport, type Settings } from "./client.ts";
-import { type Pointer, pointer } from "./library.ts";
-import { Requests } from "./requests.ts";
-import { AdminOperation, ErrorCode, EventType } from "./symbols.ts";
+import { type Pointer, pointer } from "./ffi/library.ts";
+import { Requests } from "./admin-requests.ts";
+import { AdminOperation, ErrorCode, EventType } from "./ffi/bindings.ts";
 import { describeTopics, type TopicDescription } from "./topic-description.ts";
-import { Wake } from "./wake.ts";
+import { Wake } from "./queue-events.ts";
 
 export interface NewTopic {
   readonly topic: string;

@@ -3,7 +3,7 @@ import { FatalError } from "../runtime/errors.ts";
 import { AdminClient, type TopicResult } from "./admin-client.ts";
 import type { Settings } from "./client.ts";
 import { KafkaError } from "./kafka-error.ts";
-import { ErrorCode } from "./symbols.ts";
+import { ErrorCode } from "./ffi/bindings.ts";
 import type { TopicDescription } from "./topic-description.ts";
 
 export interface AdminOptions {

@@ -1,7 +1,7 @@
 // Settings by librdkafka's names in; a running librdkafka client out, with its errors and logs as values.
 import { ConfigurationError, FatalError } from "../runtime/errors.ts";
-import { isNull, type Library, loadLibrary, type Pointer, pointer } from "./library.ts";
-import { ErrorCode, EventType } from "./symbols.ts";
+import { isNull, type Library, loadLibrary, type Pointer, pointer } from "./ffi/library.ts";
+import { ErrorCode, EventType } from "./ffi/bindings.ts";
 
 /** librdkafka's properties by their own names ("ssl.ca.location"). */
 export type Settings = Readonly<Record<string, string>>;

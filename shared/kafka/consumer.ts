@@ -2,14 +2,14 @@
 import type { TopicPartition, TopicPartitionOffset } from "../event.ts";
 import type { RecordBlock } from "../pipeline/record-block.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
-import { Fetching } from "./fetching.ts";
-import { type Library, type Pointer, pointer } from "./library.ts";
-import { listOffsets } from "./log-offsets.ts";
+import { Fetching } from "./librdkafka-assignment.ts";
+import { type Library, type Pointer, pointer } from "./ffi/library.ts";
+import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
-import { Requests } from "./requests.ts";
-import { ErrorCode, EventType, LogicalOffset } from "./symbols.ts";
+import { Requests } from "./admin-requests.ts";
+import { ErrorCode, EventType, LogicalOffset } from "./ffi/bindings.ts";
 import { describeTopics } from "./topic-description.ts";
-import { Wake } from "./wake.ts";
+import { Wake } from "./queue-events.ts";
 
 export type ConsumerEvent =
   /** Partitions are ours. Must be answered: `answerAssign`. */

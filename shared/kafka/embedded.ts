@@ -4,8 +4,8 @@
 // (compressed) records per partition, cannot create topics by request, and does not hide aborted transactions.
 import { KafkaError } from "./kafka-error.ts";
 import { Client, type Settings } from "./client.ts";
-import { isNull, type Pointer, pointer } from "./library.ts";
-import { ErrorCode } from "./symbols.ts";
+import { isNull, type Pointer, pointer } from "./ffi/library.ts";
+import { ErrorCode } from "./ffi/bindings.ts";
 
 export interface EmbeddedTopic {
   readonly name: string;

@@ -2,9 +2,9 @@
 import type { RecordHeader } from "../pipeline/record-block.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
 import type { KafkaError } from "./kafka-error.ts";
-import { address, type Library, type Pointer, pointer } from "./library.ts";
-import { ErrorCode, EventType } from "./symbols.ts";
-import { Wake } from "./wake.ts";
+import { address, type Library, type Pointer, pointer } from "./ffi/library.ts";
+import { ErrorCode, EventType } from "./ffi/bindings.ts";
+import { Wake } from "./queue-events.ts";
 
 /** Messages that were given up for the same reason under the same opaque. */
 export interface DeliveryFailure {

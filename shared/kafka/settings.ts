@@ -1,5 +1,5 @@
 // The Kafka part of the configuration in; settings for librdkafka out.
-import type { KafkaConfig } from "../runtime/config.ts";
+import type { KafkaConfig } from "../config/config.ts";
 import type { Settings } from "./client.ts";
 
 type Source = Pick<KafkaConfig, "bootstrapServers" | "consumerGroup" | "passThrough">;

@@ -1,8 +1,8 @@
 // Names of topics in; what the brokers know of them out.
 import type { Client } from "./client.ts";
-import { isNull, type Library, type Pointer, pointer } from "./library.ts";
-import type { Requests } from "./requests.ts";
-import { AdminOperation, ErrorCode } from "./symbols.ts";
+import { isNull, type Library, type Pointer, pointer } from "./ffi/library.ts";
+import type { Requests } from "./admin-requests.ts";
+import { AdminOperation, ErrorCode } from "./ffi/bindings.ts";
 
 export interface TopicPartitionDescription {
   readonly partition: number;

@@ -5,7 +5,7 @@ import { decode } from "./decode.ts";
 import { enrich } from "./enrich.ts";
 import { FastReader } from "./fast-reader.ts";
 import { RecordBlock } from "./record-block.ts";
-import { isRejection, makeRejection } from "./reject.ts";
+import { isRejection, makeRejection } from "./rejection.ts";
 import { validate } from "./validate.ts";
 
 /** A partition of one incarnation of a topic; a topic created anew under the same name has another id. */

@@ -2,8 +2,8 @@
 
 import { isUtf8 } from "node:buffer";
 import type { Decoded, Rejection } from "../event.ts";
-import { findUnstorableEscape, scanJson } from "./json-text.ts";
-import { makeRejection } from "./reject.ts";
+import { findUnstorableEscape, scanJson } from "./json-scan.ts";
+import { makeRejection } from "./rejection.ts";
 
 /** The largest value that is taken for an event, bytes; about Kafka's own default limit for a record. */
 export const MAX_VALUE_BYTES = 1_048_576;

@@ -2,9 +2,9 @@
 
 import { isUtf8 } from "node:buffer";
 import type { PipelineEvent } from "../event.ts";
-import { decimalAt, instantAt, isAt, isDigit, isExponent, MINUS, POINT } from "./ascii.ts";
+import { decimalAt, instantAt, isAt, isDigit, isExponent, MINUS, POINT } from "./byte-parsers.ts";
 import { MAX_DEPTH, MAX_VALUE_BYTES } from "./decode.ts";
-import { RememberedStrings } from "./remembered-strings.ts";
+import { RememberedStrings } from "./string-interner.ts";
 
 const TAB = 9;
 const NEWLINE = 10;

@@ -3,7 +3,7 @@
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
 import type { Decoded, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
-import { isRejection, makeRejection } from "./reject.ts";
+import { isRejection, makeRejection } from "./rejection.ts";
 import { type Instant, parseTimestamp } from "./timestamp.ts";
 
 /** Lengths count code points, as PostgreSQL does. Fields not named here are allowed, and not stored. */

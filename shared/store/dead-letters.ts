@@ -3,8 +3,8 @@
 import type { DeadLetter } from "../event.ts";
 import type { Judgement } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
-import type { Transaction } from "./postgres.ts";
-import { bytesArray, numberArray, textArray } from "./sql-array.ts";
+import type { Transaction } from "./session.ts";
+import { bytesArray, numberArray, textArray } from "./array-literal.ts";
 
 const INSERT = `
   insert into dead_letter_events

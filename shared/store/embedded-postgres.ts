@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FatalError } from "../runtime/errors.ts";
 import { freePorts } from "../runtime/free-port.ts";
-import { type Guardian, guard, guardDirectory } from "../runtime/guardian.ts";
+import { type Guardian, guard, guardDirectory } from "../runtime/child-reaper.ts";
 import {
   copyTree,
   emptyCluster,

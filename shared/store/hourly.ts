@@ -2,8 +2,8 @@
 
 import { HOUR_MS } from "../pipeline/aggregate.ts";
 import type { HourDelta } from "../event.ts";
-import type { Database, Transaction } from "./postgres.ts";
-import { numberArray, textArray } from "./sql-array.ts";
+import type { Database, Transaction } from "./session.ts";
+import { numberArray, textArray } from "./array-literal.ts";
 
 // Users and hours are locked in key order: without it two workers deadlock within seconds. The count of new
 // users reads all of new_users, so the users are in before the first hour is touched.

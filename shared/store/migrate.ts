@@ -3,7 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { FatalError } from "../runtime/errors.ts";
-import type { Database, Transaction } from "./postgres.ts";
+import type { Database, Transaction } from "./session.ts";
 import { codeOf, describeFault } from "./sqlstate.ts";
 
 const SQL_FOLDER = join(import.meta.dir, "../../sql");

@@ -1,8 +1,8 @@
 // Spans of a batch in; the stored offsets locked, compared and advanced: what makes every record count once.
 
 import { type PartitionKey, type Span, storedBy } from "../pipeline/batch.ts";
-import type { Database, Session, Transaction } from "./postgres.ts";
-import { numberArray, textArray } from "./sql-array.ts";
+import type { Database, Session, Transaction } from "./session.ts";
+import { numberArray, textArray } from "./array-literal.ts";
 
 /** A partition's next offset as this worker last knew it to be stored. */
 export interface StoredOffset extends PartitionKey {

@@ -1,7 +1,7 @@
 // Figures of the pipeline in; rows of pipeline_metrics out.
 
-import type { Database } from "./postgres.ts";
-import { numberArray, textArray } from "./sql-array.ts";
+import type { Database } from "./session.ts";
+import { numberArray, textArray } from "./array-literal.ts";
 
 /** One figure at one time. */
 export interface MetricSample {

@@ -4,9 +4,9 @@ import type { Writable } from "node:stream";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
 import { CopyRows } from "./copy-rows.ts";
-import type { Transaction } from "./postgres.ts";
+import type { Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
-import { numberArray, textArray } from "./sql-array.ts";
+import { numberArray, textArray } from "./array-literal.ts";
 
 /** After a failed COPY the batches go by unnest, until this many in a row held nothing that was stored before. */
 const CLEAN_BATCHES = 20;

@@ -2,7 +2,7 @@
 import { isatty } from "node:tty";
 import pino, { type DestinationStream, type Logger } from "pino";
 import pretty from "pino-pretty";
-import type { LogLevel } from "../runtime/config.ts";
+import type { LogLevel } from "../config/config.ts";
 
 export type { Logger } from "pino";
 

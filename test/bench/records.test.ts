@@ -4,7 +4,7 @@ import { FORM_NAMES, written } from "../../bench/forms.ts";
 import { dumps } from "../../bench/json-dumps.ts";
 import { simulated } from "../../bench/records.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/reject.ts";
+import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
 
 const EVENTS = 200;

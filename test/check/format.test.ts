@@ -8,7 +8,7 @@ import {
   makeInvariant,
   type PartitionReport,
 } from "../../shared/store/check/report.ts";
-import { formatTable } from "../../shared/store/check/text-table.ts";
+import { formatTable } from "../../shared/text/table.ts";
 
 const PARTITION: PartitionReport = {
   topic: "user-events",

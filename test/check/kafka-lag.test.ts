@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { describeTopics } from "../../shared/kafka/admin.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import type { StoredOffset } from "../../shared/store/offsets.ts";
-import { kafkaLag } from "../../workers/kafka-lag.ts";
+import { kafkaLag } from "../../workers/check/kafka-lag.ts";
 import { Sender } from "../kafka/sender.ts";
 import { type KafkaUnderTest, libraryPath, onBoth } from "../kafka/under-test.ts";
 

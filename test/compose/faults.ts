@@ -1,9 +1,9 @@
 // The stack in; what of it does not agree with itself, the code, or the configuration out, one sentence each.
 import { normalize } from "node:path";
-import { loadConfig, VARIABLES } from "../../shared/runtime/config.ts";
+import { loadConfig, VARIABLES } from "../../shared/config/config.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import { FLUSH_DEADLINE_MS } from "../../workers/produce.ts";
-import { DRAIN_DEADLINE_MS } from "../../workers/supervisor.ts";
+import { FLUSH_DEADLINE_MS } from "../../workers/producer/run.ts";
+import { DRAIN_DEADLINE_MS } from "../../workers/consumer/supervisor.ts";
 import { KAFKA_VERSION } from "../harness/kafka-artifacts.ts";
 import type { Service, Stack, Stage } from "./stack.ts";
 

@@ -9,7 +9,7 @@ import {
   type DeadLetters,
   DeadLetterSchema,
   PRODUCER_SECTIONS,
-} from "../../shared/http/console/shapes.ts";
+} from "../../shared/api-schema.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { startChromium, whyNoChromium } from "../harness/chromium.ts";
 import { TestPipeline } from "../harness/pipeline.ts";

@@ -19,7 +19,7 @@ console that README.md shows, after N seconds (150). With --all it takes the oth
 narrow, the producer's, PostgreSQL away, connection lost.
 `;
 
-const README_PICTURE = resolve(import.meta.dir, "../../shared/http/console/screenshot.png");
+const README_PICTURE = resolve(import.meta.dir, "../../shared/console/screenshot.png");
 const TOPIC = "user-events";
 const GROUP = "data-pipeline-consumer";
 const RATE = 300;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { bar, sparkline } from "../../workers/demo/chart.ts";
+import { bar, sparkline } from "../../workers/demo/bars.ts";
 import { bytes, clock, count, duration, perSecond, plural } from "../../workers/demo/figures.ts";
 
 describe("a sparkline", () => {

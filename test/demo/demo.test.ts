@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { guard } from "../../shared/runtime/guardian.ts";
+import { guard } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "../harness/environment.ts";
 import { eventually } from "../harness/eventually.ts";
 import { isRunning } from "../harness/is-running.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type LedgerFigures, proveLedger } from "../../workers/demo/ledger.ts";
+import { type LedgerFigures, proveLedger } from "../../workers/demo/end-to-end-proofs.ts";
 
 const GOOD: LedgerFigures = {
   acknowledged: 3000,

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import type { RejectionReason } from "../../shared/event.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/reject.ts";
+import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
-import { simulatedRecords } from "../../shared/source/record-source.ts";
-import { EventSimulator } from "../../shared/source/simulator.ts";
-import { BROKEN, PLANTED_EVERY, REPEATED, withPlantedFaults } from "../../workers/demo/planted.ts";
+import { simulatedRecords } from "../../shared/producer/record-source.ts";
+import { EventSimulator } from "../../shared/producer/simulator.ts";
+import { BROKEN, PLANTED_EVERY, REPEATED, withPlantedFaults } from "../../workers/demo/injected-faults.ts";
 
 const DAY_MS = 86_400_000;
 const THOUSANDS = 12;

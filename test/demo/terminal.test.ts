@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { readable } from "../../workers/demo/consumer-process.ts";
-import { NO_COLOURS } from "../../workers/demo/ink.ts";
+import { NO_COLOURS } from "../../workers/demo/colors.ts";
 import { Screen } from "../../workers/demo/screen.ts";
-import { Steps } from "../../workers/demo/steps.ts";
-import { readOptions } from "../../workers/demo/usage.ts";
+import { Steps } from "../../workers/demo/startup-log.ts";
+import { readOptions } from "../../workers/demo/options.ts";
 
 class FakeTerminal {
   columns = 80;

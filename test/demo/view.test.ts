@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { stripVTControlCharacters } from "node:util";
-import { COLOURS, inkFor, NO_COLOURS } from "../../workers/demo/ink.ts";
-import { plainLine } from "../../workers/demo/plain.ts";
-import { renderFrame } from "../../workers/demo/view.ts";
+import { COLOURS, inkFor, NO_COLOURS } from "../../workers/demo/colors.ts";
+import { plainLine } from "../../workers/demo/plain-line.ts";
+import { renderFrame } from "../../workers/demo/frame.ts";
 import { snapshotWith } from "./snapshot.ts";
 
 const SIZES = [

@@ -4,25 +4,33 @@ import { dirname, join, relative } from "node:path";
 /** Repository paths by importing file; a package keeps its name. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
-// workers -> { kafka, store, http, telemetry, source } -> { runtime, pipeline } -> event.ts
-const FOUNDATION = ["shared/runtime", "shared/pipeline", "shared/event.ts"];
+// workers -> { kafka, store, http, console, telemetry, alerts, producer } -> { config, runtime, pipeline, text } -> event.ts
+const GROUND = ["shared/event.ts", "shared/api-schema.ts"];
+const FOUNDATION = ["shared/config", "shared/runtime", "shared/pipeline", "shared/text", ...GROUND];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   workers: [
     "shared/kafka",
     "shared/store",
     "shared/http",
+    "shared/console",
     "shared/telemetry",
-    "shared/source",
+    "shared/alerts",
+    "shared/producer",
     ...FOUNDATION,
   ],
   "shared/kafka": FOUNDATION,
   "shared/store": FOUNDATION,
   "shared/http": FOUNDATION,
+  "shared/console": ["shared/http", ...FOUNDATION],
   "shared/telemetry": FOUNDATION,
-  "shared/source": FOUNDATION,
-  "shared/runtime": ["shared/event.ts"],
-  "shared/pipeline": ["shared/event.ts"],
+  "shared/alerts": ["shared/telemetry", ...FOUNDATION],
+  "shared/producer": FOUNDATION,
+  "shared/config": ["shared/runtime", "shared/text", ...GROUND],
+  "shared/runtime": ["shared/text", ...GROUND],
+  "shared/text": [],
+  "shared/pipeline": GROUND,
   "shared/event.ts": [],
+  "shared/api-schema.ts": ["shared/event.ts"],
 };
 
 const IMPORT = /^\s*(?:import|export)\b[^;"'`]*?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/gm;

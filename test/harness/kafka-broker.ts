@@ -2,7 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import type { KafkaArtifacts } from "./kafka-artifacts.ts";

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeTopics } from "../../shared/kafka/admin.ts";
-import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { eventually } from "./eventually.ts";
 import { isRunning } from "./is-running.ts";
 import { kafkaArtifacts } from "./kafka-artifacts.ts";

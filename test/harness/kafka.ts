@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { type Guardian, guardDirectory } from "../../shared/runtime/guardian.ts";
+import { type Guardian, guardDirectory } from "../../shared/runtime/child-reaper.ts";
 import { type KafkaArtifacts, kafkaArtifacts, whyNoKafka } from "./kafka-artifacts.ts";
 import { KafkaBroker, randomUuid, runJava } from "./kafka-broker.ts";
 import { type QuickStart, kafkaQuickStart } from "./kafka-quick-start.ts";

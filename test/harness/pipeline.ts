@@ -1,10 +1,10 @@
 // A topic, a database and known records in; consumers that move them, and the proof that all arrived once, out.
-import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { producerSettings } from "../../shared/kafka/settings.ts";
 import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
-import { Session } from "../../shared/store/postgres.ts";
+import { Session } from "../../shared/store/session.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
 import { sharedPostgres, type TestDatabase } from "./postgres.ts";

@@ -1,7 +1,7 @@
 // A PostgreSQL server in (its own, or the one of the test run); fresh databases for tests out.
 import { basename } from "node:path";
 import postgres from "postgres";
-import type { DatabaseConfig } from "../../shared/runtime/config.ts";
+import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { sharedServer } from "./shared-servers.ts";
 

@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { YAML } from "bun";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { guard, guardDirectory } from "../../shared/runtime/guardian.ts";
+import { guard, guardDirectory } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 

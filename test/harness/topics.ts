@@ -1,6 +1,6 @@
 // The address of a cluster in; topics made and deleted there, with the programs' own admin client.
 import { deleteTopics, ensureTopics } from "../../shared/kafka/admin.ts";
-import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 
 const DEADLINE_MS = 30_000;
 

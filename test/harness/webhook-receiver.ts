@@ -1,5 +1,5 @@
 // Answers in; a server that takes alerts as an operator's receiver would, and what it was sent, out.
-import type { WebhookMessage } from "../../shared/telemetry/webhook-message.ts";
+import type { WebhookMessage } from "../../shared/alerts/webhook-message.ts";
 
 export class WebhookReceiver implements AsyncDisposable {
   readonly messages: WebhookMessage[] = [];

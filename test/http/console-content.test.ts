@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { contentOf } from "../../shared/http/console/content.ts";
+import { contentOf } from "../../shared/console/payload-preview.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

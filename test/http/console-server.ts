@@ -1,6 +1,6 @@
 // Sections in; a console that serves them on a port of its own out.
-import { makeConsole, type ConsoleOptions } from "../../shared/http/console/routes.tsx";
-import { PRODUCER_SECTIONS, type ProducerSections } from "../../shared/http/console/shapes.ts";
+import { makeConsole, type ConsoleOptions } from "../../shared/console/routes.tsx";
+import { PRODUCER_SECTIONS, type ProducerSections } from "../../shared/api-schema.ts";
 import { startHttpServer } from "../../shared/http/server.ts";
 
 type Options = ConsoleOptions<typeof PRODUCER_SECTIONS>;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Hub } from "../../shared/http/console/hub.ts";
+import { Hub } from "../../shared/console/hub.ts";
 import { eventually } from "../harness/eventually.ts";
 
 test("a browser that does not take what it is sent has nothing kept for it, and holds up no other", async () => {

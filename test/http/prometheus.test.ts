@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { PrometheusWatch } from "../../shared/http/console/prometheus.ts";
+import { PrometheusWatch } from "../../shared/console/prometheus.ts";
 
 /** As Prometheus 2.42 answers /api/v1/alerts. */
 const ANSWER = {

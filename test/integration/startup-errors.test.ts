@@ -1,6 +1,6 @@
 // What keeps a program from starting in; one clear sentence and an exit code out, or patience where that is better.
 import { describe, expect, test } from "bun:test";
-import { REFUSED_PROPERTIES } from "../../shared/runtime/config.ts";
+import { REFUSED_PROPERTIES } from "../../shared/config/config.ts";
 import { KafkaCluster } from "../harness/kafka.ts";
 import { TestPipeline } from "../harness/pipeline.ts";
 import { PostgresServer, sharedPostgres } from "../harness/postgres.ts";

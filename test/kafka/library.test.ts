@@ -2,9 +2,9 @@
 import { dlopen } from "bun:ffi";
 import { expect, test } from "bun:test";
 import { Client } from "../../shared/kafka/client.ts";
-import { pointer } from "../../shared/kafka/library.ts";
+import { pointer } from "../../shared/kafka/ffi/library.ts";
 import { PartitionTable } from "../../shared/kafka/partition-table.ts";
-import { EventType } from "../../shared/kafka/symbols.ts";
+import { EventType } from "../../shared/kafka/ffi/bindings.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { eventually } from "../harness/eventually.ts";
 import { Sender } from "./sender.ts";

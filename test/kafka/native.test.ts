@@ -4,9 +4,9 @@ import { existsSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, symlink, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Library, pointer } from "../../shared/kafka/library.ts";
-import { type NativeSetup, prepare } from "../../shared/kafka/native.ts";
-import { buildLibrary } from "../../shared/kafka/native-build.ts";
+import { Library, pointer } from "../../shared/kafka/ffi/library.ts";
+import { type NativeSetup, prepare } from "../../shared/kafka/native-library.ts";
+import { buildLibrary } from "../../shared/kafka/native-library-build.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { libraryPath } from "./under-test.ts";
 
@@ -68,7 +68,7 @@ test("two processes that start at once build it once", async () => {
   const script = `
     import { appendFile, copyFile } from "node:fs/promises";
     import { join } from "node:path";
-    import { prepare } from ${JSON.stringify(join(ROOT, "shared/kafka/native.ts"))};
+    import { prepare } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
     const path = await prepare({
       version: ${JSON.stringify(VERSION)}, prebuilt: [], cacheName: "library", fileName: "${FILE}",
       build: async (directory) => {
@@ -142,7 +142,7 @@ test("the package's own binary is used when it works, and only then", async () =
 
 test("without a compiler one message says what to install", async () => {
   const script = `
-    import { prepareNativeLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native.ts"))};
+    import { prepareNativeLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
     await prepareNativeLibrary(console.log).catch((error) => console.log(error.name + ": " + error.message));`;
   const tools = join(temporary, "bin");
   await mkdir(tools);

@@ -1,7 +1,7 @@
 // A topic in; transactions of a producer, committed or aborted, out. Our programs use none; other producers may.
 import { dlopen } from "bun:ffi";
 import { Client } from "../../shared/kafka/client.ts";
-import { type Pointer, pointer, type Returned } from "../../shared/kafka/library.ts";
+import { type Pointer, pointer, type Returned } from "../../shared/kafka/ffi/library.ts";
 import { type KafkaUnderTest, libraryPath } from "./under-test.ts";
 
 const TIMEOUT_MS = 20_000;

@@ -3,7 +3,7 @@ import { test } from "bun:test";
 import { deleteTopics, describeTopics, ensureTopics } from "../../shared/kafka/admin.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
 import { EMBEDDED_CONSUMER_SETTINGS, EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
 import { eventually } from "../harness/eventually.ts";
 import { kafkaTest } from "../harness/requirements.ts";

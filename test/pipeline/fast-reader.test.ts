@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { decimalAt, instantAt } from "../../shared/pipeline/ascii.ts";
+import { decimalAt, instantAt } from "../../shared/pipeline/byte-parsers.ts";
 import { MAX_DEPTH, MAX_VALUE_BYTES } from "../../shared/pipeline/decode.ts";
 import { FastReader } from "../../shared/pipeline/fast-reader.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";

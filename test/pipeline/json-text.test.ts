@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { findUnstorableEscape, scanJson } from "../../shared/pipeline/json-text.ts";
+import { findUnstorableEscape, scanJson } from "../../shared/pipeline/json-scan.ts";
 import { jsonObjectText, jsonText } from "./arbitrary-json.ts";
 
 const member = (text: string) => scanJson(text, "event_data").member;

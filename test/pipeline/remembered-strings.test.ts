@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { RememberedStrings } from "../../shared/pipeline/remembered-strings.ts";
+import { RememberedStrings } from "../../shared/pipeline/string-interner.ts";
 
 test("gives the string of the bytes, whatever came before, in a place that all share", () => {
   const strings = new RememberedStrings(1);

@@ -2,7 +2,7 @@
 // fold over the distinct valid records of the topic. FOLD_SEED=<seed> repeats a run, FOLD_RUNS=<n> makes more.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Session } from "../../shared/store/postgres.ts";
+import type { Session } from "../../shared/store/session.ts";
 import type { TestDatabase } from "../harness/postgres.ts";
 import { expectProven, pipelineDatabase } from "../store/pipeline-database.ts";
 import { fold, hoursOf, rawRow, readTables } from "./fold.ts";

@@ -5,9 +5,9 @@ import { storedBy } from "../../shared/pipeline/batch.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import { addToHours } from "../../shared/store/hourly.ts";
 import { advance, fence } from "../../shared/store/offsets.ts";
-import type { Session, Transaction } from "../../shared/store/postgres.ts";
+import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
-import { findRefused } from "../../shared/store/refused.ts";
+import { findRefused } from "../../shared/store/poison-search.ts";
 import { HOUR_GRACE_MS, type Committer } from "./simulated-worker.ts";
 
 /** Which rule is broken. */

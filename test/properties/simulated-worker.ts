@@ -1,9 +1,9 @@
 // A topic and orders in; what a worker would commit to PostgreSQL, with the pipeline's own code, out.
 import { Batch } from "../../shared/pipeline/batch.ts";
 import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shared/store/offsets.ts";
-import { Session } from "../../shared/store/postgres.ts";
+import { Session } from "../../shared/store/session.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import type { TestDatabase } from "../harness/postgres.ts";
 import { addRecord } from "../pipeline/record.ts";
 import { NOW_MS, type World } from "./world.ts";

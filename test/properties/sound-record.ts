@@ -1,5 +1,5 @@
 // A choice of form in; the text of a record that nothing is wrong with, as some producer would write it, out.
-import { EventSimulator } from "../../shared/source/simulator.ts";
+import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { NOW_MS } from "../pipeline/record.ts";
 import type { Chance } from "./chance.ts";
 

@@ -8,7 +8,7 @@ import {
   type ProgramRole,
   REFUSED_PROPERTIES,
   VARIABLES,
-} from "../../shared/runtime/config.ts";
+} from "../../shared/config/config.ts";
 import { ConfigurationError } from "../../shared/runtime/errors.ts";
 
 const PROCESSORS = 4;

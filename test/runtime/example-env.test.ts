@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { cpSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { loadConfig, VARIABLES } from "../../shared/runtime/config.ts";
+import { loadConfig, VARIABLES } from "../../shared/config/config.ts";
 
 const EXAMPLE = resolve(import.meta.dir, "../../config.example.env");
 const lines = (await Bun.file(EXAMPLE).text()).split("\n");
@@ -36,7 +36,7 @@ test("copied to .env it changes nothing, as Bun itself reads it", () => {
   const folder = mkdtempSync(join(tmpdir(), "pipeline-env-"));
   cpSync(EXAMPLE, join(folder, ".env"));
   const script = join(folder, "print.ts");
-  const config = resolve(import.meta.dir, "../../shared/runtime/config.ts");
+  const config = resolve(import.meta.dir, "../../shared/config/config.ts");
   return Bun.write(
     script,
     `import { loadConfig } from ${JSON.stringify(config)};

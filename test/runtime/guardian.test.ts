@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { eventually } from "../harness/eventually.ts";
 import { isRunning } from "../harness/is-running.ts";
 
-const MODULE = import.meta.resolve("../../shared/runtime/guardian.ts");
+const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 
 /** A process that starts a server (a shell that ignores what it can), has it guarded, and does `then`. */
 async function guardedServer(signal: "QUIT" | "TERM" | "KILL", then: string) {

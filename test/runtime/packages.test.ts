@@ -2,9 +2,9 @@ import { beforeEach, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { ensurePackages } from "../../shared/runtime/packages.ts";
+import { ensurePackages } from "../../shared/runtime/ensure-packages.ts";
 
-const PACKAGES = resolve(import.meta.dir, "../../shared/runtime/packages.ts");
+const PACKAGES = resolve(import.meta.dir, "../../shared/runtime/ensure-packages.ts");
 
 let root: string;
 let said: string[];
@@ -84,7 +84,7 @@ test("processes that start at once install once", async () => {
 });
 
 test("worker threads look at nothing, the main thread does", async () => {
-  const copy = join(root, "shared/runtime/packages.ts");
+  const copy = join(root, "shared/runtime/ensure-packages.ts");
   mkdirSync(join(root, "shared/runtime"), { recursive: true });
   copyFileSync(PACKAGES, copy);
   const worker = new Worker(copy);
@@ -99,7 +99,7 @@ test("worker threads look at nothing, the main thread does", async () => {
 
 test("the first start of a program finds the packages, in its threads as well, and hands on signals and exit code", async () => {
   const repository = resolve(import.meta.dir, "../..");
-  for (const name of ["package.json", "bun.lock", "bunfig.toml", "shared/runtime/packages.ts"]) {
+  for (const name of ["package.json", "bun.lock", "bunfig.toml", "shared/runtime/ensure-packages.ts"]) {
     await Bun.write(join(root, name), Bun.file(join(repository, name)));
   }
   await Bun.write(
@@ -110,7 +110,7 @@ test("the first start of a program finds the packages, in its threads as well, a
      thread.addEventListener("message", ({ data }) => console.log(data, ...process.argv.slice(2)));
      thread.addEventListener("error", ({ message }) => process.exit(console.log(message)));`,
   );
-  await Bun.write(join(root, "workers/thread.ts"), `import "pino"; postMessage("found by");`);
+  await Bun.write(join(root, "workers/consumer/worker-thread.ts"), `import "pino"; postMessage("found by");`);
   const run = Bun.spawn([process.execPath, "workers/main.ts", "both"], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import * as fc from "fast-check";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { identify, LineSplitter, openInput } from "../../shared/source/json-lines.ts";
-import { LineRecords } from "../../shared/source/record-source.ts";
+import { identify, LineSplitter, openInput } from "../../shared/producer/json-lines.ts";
+import { LineRecords } from "../../shared/producer/record-source.ts";
 
 function split(chunks: readonly Uint8Array[]): { lines: Buffer[]; blank: number } {
   const splitter = new LineSplitter();
@@ -17,9 +17,9 @@ function texts(...chunks: string[]): string[] {
   return split(chunks.map((chunk) => Buffer.from(chunk))).lines.map((line) => line.toString());
 }
 
-/** A file of shared/source as an import of another file names it. */
+/** A file of shared/producer as an import of another file names it. */
 function sourceFile(name: string): string {
-  return JSON.stringify(resolve(import.meta.dir, "../../shared/source", name));
+  return JSON.stringify(resolve(import.meta.dir, "../../shared/producer", name));
 }
 
 async function all(records: LineRecords) {

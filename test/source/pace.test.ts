@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { SpacedPace, SteadyPace, unlimitedPace } from "../../shared/source/pace.ts";
-import type { Pace } from "../../shared/source/pace.ts";
+import { SpacedPace, SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import type { Pace } from "../../shared/producer/rate-limiter.ts";
 
 /** Takes whatever may go at each of these moments. */
 function taken(pace: Pace, momentsMs: readonly number[]): number {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EmbeddedBroker, RequestKey } from "../../shared/kafka/embedded.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/reject.ts";
+import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { Program } from "../harness/process.ts";
 import { KafkaCluster } from "../harness/kafka.ts";
 import { clusterTest, kafkaTest } from "../harness/requirements.ts";

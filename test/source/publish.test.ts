@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
-import { Deliveries } from "../../shared/source/deliveries.ts";
-import { FirstAcknowledgement } from "../../shared/source/first-acknowledgement.ts";
-import { SteadyPace, unlimitedPace } from "../../shared/source/pace.ts";
-import { publish, type PublishOptions, type RecordSink } from "../../shared/source/publish.ts";
-import { LineRecords, type RecordSource } from "../../shared/source/record-source.ts";
+import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import { FirstAcknowledgement } from "../../shared/producer/first-acknowledgement.ts";
+import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import { publish, type PublishOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";
+import { LineRecords, type RecordSource } from "../../shared/producer/record-source.ts";
 
 /** Time that passes only while someone sleeps. */
 class FakeClock implements Clock {

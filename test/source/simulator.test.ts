@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/reject.ts";
+import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
-import { seededRandom } from "../../shared/source/random.ts";
-import { EventSimulator, type SimulatorOptions } from "../../shared/source/simulator.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+import { EventSimulator, type SimulatorOptions } from "../../shared/producer/simulator.ts";
 
 const NOW_MS = Date.UTC(2024, 0, 15, 10, 0, 0, 7);
 

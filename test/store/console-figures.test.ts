@@ -4,8 +4,8 @@ import {
   readDeadLetter,
   readHours,
   readNewestDeadLetters,
-} from "../../shared/store/console-figures.ts";
-import type { Session, Transaction } from "../../shared/store/postgres.ts";
+} from "../../shared/store/read-model.ts";
+import type { Session, Transaction } from "../../shared/store/session.ts";
 import type { TestDatabase } from "../harness/postgres.ts";
 import { enter, openSession, partitionKey, pipelineDatabase } from "./pipeline-database.ts";
 

@@ -1,7 +1,7 @@
 // COPY is the fast way into raw_events. What happens when it fails, and when its connection does.
 import { describe, expect, test } from "bun:test";
 import { classify, codeOf } from "../../shared/store/sqlstate.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../harness/eventually.ts";
 import type { TestDatabase } from "../harness/postgres.ts";
 import { rejection } from "../harness/rejection.ts";

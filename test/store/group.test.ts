@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { assertStillOurs, claimDatabase, endStuckPeers } from "../../shared/store/group.ts";
-import type { Session, SessionRole } from "../../shared/store/postgres.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { assertStillOurs, claimDatabase, endStuckPeers } from "../../shared/store/database-owner.ts";
+import type { Session, SessionRole } from "../../shared/store/session.ts";
+import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../harness/eventually.ts";
 import type { TestDatabase } from "../harness/postgres.ts";
 import { eventText } from "../pipeline/record.ts";

@@ -3,7 +3,7 @@ import type { HourDelta } from "../../shared/event.ts";
 import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import { addToHours, closeHours } from "../../shared/store/hourly.ts";
 import { codeOf } from "../../shared/store/sqlstate.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
 import {
   batchFrom,

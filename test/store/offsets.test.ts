@@ -8,7 +8,7 @@ import {
   readOffsets,
   skipGap,
 } from "../../shared/store/offsets.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import { eventually, throughout } from "../harness/eventually.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {

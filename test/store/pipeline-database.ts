@@ -3,8 +3,8 @@ import { expect } from "bun:test";
 import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { enterPartitions } from "../../shared/store/offsets.ts";
-import { Session, type SessionOptions } from "../../shared/store/postgres.ts";
-import { Store, type StoreOptions } from "../../shared/store/transaction.ts";
+import { Session, type SessionOptions } from "../../shared/store/session.ts";
+import { Store, type StoreOptions } from "../../shared/store/store.ts";
 import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
 import { batchOf, type TestRecord } from "../pipeline/record.ts";
 

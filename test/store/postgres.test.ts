@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { applicationName, Session, type SessionRole } from "../../shared/store/postgres.ts";
+import { applicationName, Session, type SessionRole } from "../../shared/store/session.ts";
 import { classify, ConnectionLost } from "../../shared/store/sqlstate.ts";
 import { eventually, throughout } from "../harness/eventually.ts";
 import { PostgresServer, sharedPostgres, type TestDatabase } from "../harness/postgres.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { classify, describeFault } from "../../shared/store/sqlstate.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import { sharedPostgres, type TestDatabase } from "../harness/postgres.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {

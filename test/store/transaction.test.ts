@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readOffsets, offsetKey } from "../../shared/store/offsets.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
-import { Store } from "../../shared/store/transaction.ts";
+import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
 import {
   account,

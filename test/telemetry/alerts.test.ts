@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { type ConsumerFigures, ConsumerConditions } from "../../shared/telemetry/alert-conditions.ts";
-import { type Alert, Alerts } from "../../shared/telemetry/alerts.ts";
+import { type ConsumerFigures, ConsumerConditions } from "../../shared/alerts/alert-conditions.ts";
+import { type Alert, Alerts } from "../../shared/alerts/alerts.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { METRICS } from "../../shared/telemetry/metrics.ts";
 import { BucketCounts } from "../../shared/telemetry/recorder.ts";

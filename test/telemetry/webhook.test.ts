@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import type { Alert } from "../../shared/telemetry/alerts.ts";
+import type { Alert } from "../../shared/alerts/alerts.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
-import { AlertWebhook } from "../../shared/telemetry/webhook.ts";
-import { webhookMessage } from "../../shared/telemetry/webhook-message.ts";
+import { AlertWebhook } from "../../shared/alerts/webhook.ts";
+import { webhookMessage } from "../../shared/alerts/webhook-message.ts";
 import { eventually } from "../harness/eventually.ts";
 import { WebhookReceiver } from "../harness/webhook-receiver.ts";
 

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
-import { loadConfig } from "../../shared/runtime/config.ts";
+import { loadConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { MainDatabase } from "../../workers/main-database.ts";
+import { MainDatabase } from "../../workers/consumer/housekeeping.ts";
 import { eventually } from "../harness/eventually.ts";
 import { PostgresServer } from "../harness/postgres.ts";
 

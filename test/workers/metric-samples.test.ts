@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Progress } from "../../workers/metric-samples.ts";
+import { Progress } from "../../workers/consumer/pipeline-metrics.ts";
 
 test("progress is said where there is any, or where records wait", () => {
   const lines: unknown[] = [];

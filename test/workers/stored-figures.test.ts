@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { loadConfig } from "../../shared/runtime/config.ts";
+import { loadConfig } from "../../shared/config/config.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { StoredFigures } from "../../workers/console/stored-figures.ts";
+import { StoredFigures } from "../../workers/console/table-reader.ts";
 import { PostgresServer } from "../harness/postgres.ts";
 import { migrateDatabase } from "../store/pipeline-database.ts";
 

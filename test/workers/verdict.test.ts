@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { Alerts, Workers } from "../../shared/http/console/shapes.ts";
-import { judge } from "../../workers/console/verdict.ts";
+import type { Alerts, Workers } from "../../shared/api-schema.ts";
+import { judge } from "../../workers/console/status.ts";
 
 type Worker = Workers[number];
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { Deliveries } from "../../shared/source/deliveries.ts";
+import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
 import { producerLook } from "../../workers/alerting.ts";
-import type { PartitionStatus, WorkerStatus } from "../../workers/messages.ts";
-import { databaseFault, Watchdog } from "../../workers/watchdog.ts";
+import type { PartitionStatus, WorkerStatus } from "../../workers/consumer/thread-messages.ts";
+import { databaseFault, Watchdog } from "../../workers/consumer/health.ts";
 
 const SOUND: WorkerStatus = {
   hasJoined: true,

@@ -1,22 +1,17 @@
 // The running consumer in; its console out.
 
-import { type Console, makeConsole } from "../../shared/http/console/routes.tsx";
-import { PrometheusWatch } from "../../shared/http/console/prometheus.ts";
-import {
-  type Alerts,
-  CONSUMER_SECTIONS,
-  type Status,
-  type Workers,
-} from "../../shared/http/console/shapes.ts";
-import type { Config } from "../../shared/runtime/config.ts";
+import { type Console, makeConsole } from "../../shared/console/routes.tsx";
+import { PrometheusWatch } from "../../shared/console/prometheus.ts";
+import { type Alerts, CONSUMER_SECTIONS, type Status, type Workers } from "../../shared/api-schema.ts";
+import type { Config } from "../../shared/config/config.ts";
 import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
-import type { Alert } from "../../shared/telemetry/alerts.ts";
+import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { databaseFault, type WatchedWorker } from "../watchdog.ts";
-import type { Supervisor } from "../supervisor.ts";
+import { databaseFault, type WatchedWorker } from "../consumer/health.ts";
+import type { Supervisor } from "../consumer/supervisor.ts";
 import { FlowHistory } from "./flow-history.ts";
-import { StoredFigures } from "./stored-figures.ts";
-import { alertsShown, judge } from "./verdict.ts";
+import { StoredFigures } from "./table-reader.ts";
+import { alertsShown, judge } from "./status.ts";
 
 const SAMPLE_MS = 1000;
 

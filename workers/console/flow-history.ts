@@ -1,10 +1,10 @@
 // The consumer's counters, once a second, in; rates, latencies and lag, now and for the last minutes, out.
 
-import type { Flow, FlowPoint, Quantiles } from "../../shared/http/console/shapes.ts";
+import type { Flow, FlowPoint, Quantiles } from "../../shared/api-schema.ts";
 import type { CounterName, HistogramName } from "../../shared/telemetry/metrics.ts";
 import { quantilesOf } from "../../shared/telemetry/quantiles.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Ring } from "./ring.ts";
+import { Ring } from "./history.ts";
 
 /** The workers report four times a second: over less than this the rate of a steady flow would not be steady. */
 const RATE_WINDOW_MS = 3000;

@@ -1,21 +1,21 @@
 // The running producer in; its console out.
 
-import { type Console, makeConsole } from "../../shared/http/console/routes.tsx";
-import { PrometheusWatch } from "../../shared/http/console/prometheus.ts";
+import { type Console, makeConsole } from "../../shared/console/routes.tsx";
+import { PrometheusWatch } from "../../shared/console/prometheus.ts";
 import {
   type Alerts,
   PRODUCER_SECTIONS,
   type Production,
   type ProductionPoint,
   type Status,
-} from "../../shared/http/console/shapes.ts";
-import type { Config } from "../../shared/runtime/config.ts";
+} from "../../shared/api-schema.ts";
+import type { Config } from "../../shared/config/config.ts";
 import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
-import type { Deliveries } from "../../shared/source/deliveries.ts";
-import type { Alert } from "../../shared/telemetry/alerts.ts";
+import type { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Ring } from "./ring.ts";
-import { alertsOn, alertsShown, type Verdict } from "./verdict.ts";
+import { Ring } from "./history.ts";
+import { alertsOn, alertsShown, type Verdict } from "./status.ts";
 
 const SAMPLE_MS = 1000;
 /** Trouble with deliveries counts as such this long after the last of it. */

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { type Guardian, guard } from "../../shared/runtime/guardian.ts";
+import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const HOST = "127.0.0.1";

@@ -1,10 +1,10 @@
 // A topic in; how far each of its partitions reaches, asked of the broker again and again, out.
 import type { TopicPartition } from "../../shared/event.ts";
 import { Client } from "../../shared/kafka/client.ts";
-import { listOffsets } from "../../shared/kafka/log-offsets.ts";
-import { Requests } from "../../shared/kafka/requests.ts";
+import { listOffsets } from "../../shared/kafka/list-offsets.ts";
+import { Requests } from "../../shared/kafka/admin-requests.ts";
 import { adminSettings } from "../../shared/kafka/settings.ts";
-import { Wake } from "../../shared/kafka/wake.ts";
+import { Wake } from "../../shared/kafka/queue-events.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 const REQUEST_TIMEOUT_MS = 5000;

@@ -1,6 +1,6 @@
 // The broker, the database and the consumer's metrics, looked at several times a second, in; what they say out.
 import { errorMessage, FatalError } from "../../shared/runtime/errors.ts";
-import type { Session } from "../../shared/store/postgres.ts";
+import type { Session } from "../../shared/store/session.ts";
 import { type Latency, LatencyWindow } from "./latency.ts";
 import type { LogEnds } from "./log-ends.ts";
 import { RateHistory } from "./rate-history.ts";

@@ -1,14 +1,14 @@
 // A topic and a rate in; simulated records with planted faults, published by the producer's own loop, out.
 import { openSync, writeSync } from "node:fs";
-import type { KafkaConfig } from "../../shared/runtime/config.ts";
+import type { KafkaConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
-import { Deliveries } from "../../shared/source/deliveries.ts";
-import { SteadyPace, unlimitedPace } from "../../shared/source/pace.ts";
-import { simulatedRecords } from "../../shared/source/record-source.ts";
-import { EventSimulator } from "../../shared/source/simulator.ts";
+import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import { simulatedRecords } from "../../shared/producer/record-source.ts";
+import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
-import { produce } from "../produce.ts";
-import { withPlantedFaults } from "./planted.ts";
+import { produce } from "../producer/run.ts";
+import { withPlantedFaults } from "./injected-faults.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 export interface PublisherOptions {

@@ -2,14 +2,14 @@
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import type { ConsumerProcess } from "./consumer-process.ts";
-import type { LedgerFigures } from "./ledger.ts";
+import type { LedgerFigures } from "./end-to-end-proofs.ts";
 import type { Observer } from "./observer.ts";
-import { BROKEN, REPEATED } from "./planted.ts";
+import { BROKEN, REPEATED } from "./injected-faults.ts";
 import type { Publisher } from "./publisher.ts";
 import type { RateHistory } from "./rate-history.ts";
 import type { Servers } from "./servers.ts";
 import type { Endpoints, Flow, Phase, Snapshot } from "./snapshot.ts";
-import type { DemoOptions } from "./usage.ts";
+import type { DemoOptions } from "./options.ts";
 
 export interface RunOptions extends DemoOptions {
   readonly servers: Servers;

@@ -1,14 +1,14 @@
 // Nothing in; a broker with a topic, a PostgreSQL server with an empty database, and how to reach them, out.
 import { join } from "node:path";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { loadLibrary } from "../../shared/kafka/library.ts";
-import { prepareNativeLibrary } from "../../shared/kafka/native.ts";
-import type { DatabaseConfig } from "../../shared/runtime/config.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import type { DatabaseConfig } from "../../shared/config/config.ts";
 import type { Resources } from "../../shared/runtime/lifecycle.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
-import { Session } from "../../shared/store/postgres.ts";
+import { Session } from "../../shared/store/session.ts";
 import { plural } from "./figures.ts";
-import type { Steps } from "./steps.ts";
+import type { Steps } from "./startup-log.ts";
 
 export interface Servers {
   readonly libraryPath: string;

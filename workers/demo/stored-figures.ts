@@ -1,5 +1,5 @@
 // A session with the pipeline's database in; what stands in its tables out.
-import type { Session } from "../../shared/store/postgres.ts";
+import type { Session } from "../../shared/store/session.ts";
 import type { DeadLetterRow, HourRow } from "./snapshot.ts";
 
 /** One row of pipeline_offsets. */

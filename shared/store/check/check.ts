@@ -2,7 +2,7 @@
 
 import { FatalError } from "../../runtime/errors.ts";
 import type { StoredOffset } from "../offsets.ts";
-import type { Database, Transaction } from "../postgres.ts";
+import type { Database, Transaction } from "../session.ts";
 import { classify, describeFault } from "../sqlstate.ts";
 import { checkDeadLetters } from "./dead-letters.ts";
 import { checkHourCounts, checkHours } from "./hours.ts";

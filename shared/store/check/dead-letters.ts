@@ -3,9 +3,9 @@
 import type { RejectionReason } from "../../event.ts";
 import { decode } from "../../pipeline/decode.ts";
 import { enrich } from "../../pipeline/enrich.ts";
-import { isRejection } from "../../pipeline/reject.ts";
+import { isRejection } from "../../pipeline/rejection.ts";
 import { judge, validate } from "../../pipeline/validate.ts";
-import type { Transaction } from "../postgres.ts";
+import type { Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
 import { formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 

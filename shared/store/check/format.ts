@@ -1,7 +1,7 @@
 // What a check found in; text for a person out.
 
 import { type CheckReport, formatCount, type Invariant } from "./report.ts";
-import { formatTable, printable } from "./text-table.ts";
+import { formatTable, printable } from "../../text/table.ts";
 
 /** Partitions that are listed one by one. */
 const MAX_PARTITIONS = 50;

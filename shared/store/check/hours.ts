@@ -1,6 +1,6 @@
 // raw_events in; the hours and their users computed anew, and compared with what is stored, out.
 
-import type { Transaction } from "../postgres.ts";
+import type { Transaction } from "../session.ts";
 import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 
 // The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user who is in only

@@ -1,8 +1,8 @@
 // The tables in; rows by table, the newest hours and events, and dead letters by reason out: what a person looks at first.
 
 import { FatalError } from "../../runtime/errors.ts";
-import type { Transaction } from "../postgres.ts";
-import { textArray } from "../sql-array.ts";
+import type { Transaction } from "../session.ts";
+import { textArray } from "../array-literal.ts";
 import type { EventReport, HourReport } from "./report.ts";
 
 /** The tables of the pipeline, in the order of the flow. */

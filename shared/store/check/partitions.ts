@@ -1,6 +1,6 @@
 // The stored offsets and their accounts in; the proofs that every record below them is accounted for out.
 
-import type { Transaction } from "../postgres.ts";
+import type { Transaction } from "../session.ts";
 import { faultsOf, formatCount, type Invariant, makeInvariant, type PartitionReport } from "./report.ts";
 
 /** A partition as the database knows it. */

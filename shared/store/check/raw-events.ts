@@ -1,7 +1,7 @@
 // raw_events in; the proofs that every stored event is there, and that each row is as it was stored, out.
 
 import { HIGH_VALUE_AMOUNT } from "../../pipeline/enrich.ts";
-import type { Transaction } from "../postgres.ts";
+import type { Transaction } from "../session.ts";
 import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 
 const IS_PRICED = `(event_type = 'purchase' and jsonb_typeof(event_data -> 'amount') = 'number')`;

@@ -1,0 +1,109 @@
+// The consumer's figures in, once a second; what they say about each alert's condition out.
+
+import type { MonitoringConfig } from "../config/config.ts";
+import type { AlertType, Reading } from "./alerts.ts";
+import { METRICS } from "../telemetry/metrics.ts";
+import { quantilesOf } from "../telemetry/quantiles.ts";
+
+/** The consumer at one moment. */
+export interface ConsumerFigures {
+  /** Records since the start whose effects are committed, dead letters included. */
+  readonly consumed: number;
+  /** Those of them that became dead letters. */
+  readonly failed: number;
+  /** Seconds from the receipt of a record to its COMMIT, since the start: records per bucket, and their sum. */
+  readonly processing: { readonly counts: ArrayLike<number>; readonly sum: number };
+  /** Records behind, all partitions of this process together. */
+  readonly lag: number;
+  /** What is wrong with the database, or with the flow, one sentence; undefined: nothing. */
+  readonly databaseFault: string | undefined;
+  readonly pipelineFault: string | undefined;
+}
+
+type Thresholds = Pick<
+  MonitoringConfig,
+  "errorRateThreshold" | "consumerLagThreshold" | "processingLatencyThresholdSeconds"
+>;
+
+const WINDOW_MS = 60_000;
+/** Fewer dead letters, or fewer records, in the window say nothing about a rate. */
+const MIN_RECORDS = 10;
+/** What was breached is clear again below this share of the threshold. */
+const CLEAR_SHARE = 0.8;
+
+const LATENCY = "event_processing_duration_seconds";
+const LAST_BOUND = METRICS[LATENCY].buckets.at(-1) ?? 0;
+
+type Totals = Pick<ConsumerFigures, "consumed" | "failed" | "processing"> & { readonly atMs: number };
+
+/** Compares what happened in the last minute, rather than since the start, with the thresholds of ALERT_*. */
+export class ConsumerConditions {
+  readonly #thresholds: Thresholds;
+  /** Oldest first; the first one is where the window begins. */
+  readonly #window: Totals[] = [{ atMs: 0, consumed: 0, failed: 0, processing: { counts: [], sum: 0 } }];
+
+  constructor(thresholds: Thresholds) {
+    this.#thresholds = thresholds;
+  }
+
+  /** @param nowMs monotonic */
+  readings(figures: ConsumerFigures, nowMs: number): Reading[] {
+    const { consumed, failed, processing, lag, databaseFault, pipelineFault } = figures;
+    const window = this.#window;
+    window.push({ atMs: nowMs, consumed, failed, processing });
+    while (window.length > 1 && nowMs - window[1]!.atMs >= WINDOW_MS) window.shift();
+    const begin = window[0]!;
+    return [
+      this.#errorRate(consumed - begin.consumed, failed - begin.failed),
+      this.#latency(begin.processing, processing),
+      this.#lag(lag),
+      faultReading("db_connection_failure", databaseFault),
+      faultReading("pipeline_failure", pipelineFault),
+    ];
+  }
+
+  #errorRate(consumed: number, failed: number): Reading {
+    const threshold = this.#thresholds.errorRateThreshold;
+    const rate = failed < MIN_RECORDS ? 0 : failed / consumed;
+    const summary =
+      `${percent(rate)} of the records of the last minute became dead letters ` +
+      `(${failed} of ${consumed}), more than ${percent(threshold)}`;
+    return { type: "high_error_rate", state: compare(rate, threshold), summary };
+  }
+
+  #latency(begin: ConsumerFigures["processing"], now: ConsumerFigures["processing"]): Reading {
+    const threshold = this.#thresholds.processingLatencyThresholdSeconds;
+    const counts = Array.from(now.counts, (count, index) => count - (begin.counts[index] ?? 0));
+    const records = counts.reduce((total, count) => total + count, 0);
+    const seconds = records < MIN_RECORDS ? 0 : highLatency(counts, records, now.sum - begin.sum);
+    const summary =
+      `5 % of the records of the last minute took ${seconds.toFixed(2)} s or more from receipt to COMMIT, ` +
+      `the threshold is ${threshold} s`;
+    return { type: "high_processing_latency", state: compare(seconds, threshold), summary };
+  }
+
+  #lag(lag: number): Reading {
+    const threshold = this.#thresholds.consumerLagThreshold;
+    const summary = `this consumer is ${lag} records behind, more than ${threshold}`;
+    return { type: "high_consumer_lag", state: compare(lag, threshold), summary };
+  }
+}
+
+function faultReading(type: AlertType, fault: string | undefined): Reading {
+  return { type, state: fault === undefined ? "clear" : "breached", summary: fault ?? "" };
+}
+
+function compare(value: number, threshold: number): Reading["state"] {
+  if (value > threshold) return "breached";
+  return value <= threshold * CLEAR_SHARE ? "clear" : "between";
+}
+
+/** The 95th percentile. Past the last bound no bucket tells how far past; the mean then does, where it is higher. */
+function highLatency(counts: readonly number[], records: number, sum: number): number {
+  const { p95 = 0 } = quantilesOf(LATENCY, counts) ?? {};
+  return p95 < LAST_BOUND ? p95 : Math.max(p95, sum / records);
+}
+
+function percent(share: number): string {
+  return `${Number((share * 100).toFixed(1))} %`;
+}

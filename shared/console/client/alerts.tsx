@@ -1,0 +1,103 @@
+// The alerts of the process and of Prometheus in; two lists out.
+import type { Alerts } from "../../api-schema.ts";
+import { time } from "./format.ts";
+import { Part } from "./layout.tsx";
+
+export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) {
+  const on = own.filter(({ endedAtMs }) => endedAtMs === null).length;
+  const firing = prometheus.alerts.filter(({ state }) => state === "firing").length;
+  const aside = on + firing === 0 ? "none now" : `${on + firing} now`;
+  return (
+    <Part id="alerts" title="Alerts" aside={aside}>
+      <div class="columns">
+        <div class="card">
+          <h3>Of this process</h3>
+          {own.length === 0 && <p class="quiet">None since it started.</p>}
+          <ul class="alerts">
+            {own.map(({ type, severity, summary, startedAtMs, endedAtMs }) => (
+              <li key={`${type} ${startedAtMs}`} class={endedAtMs === null ? severity : "over"}>
+                <b>{type}</b> <span class="tag">{endedAtMs === null ? severity : "over"}</span>
+                <p>{summary}</p>
+                <p class="quiet">
+                  since {time(startedAtMs)}
+                  {endedAtMs !== null && `, ended ${time(endedAtMs)}`}
+                </p>
+              </li>
+            ))}
+          </ul>
+        </div>
+        <div class="card">
+          <h3>Of Prometheus</h3>
+          <PrometheusState prometheus={prometheus} />
+          <ul class="alerts">
+            {grouped(prometheus.alerts).map((alerts) => (
+              <PrometheusAlert key={`${alerts[0].name} ${alerts[0].state}`} alerts={alerts} />
+            ))}
+          </ul>
+        </div>
+      </div>
+    </Part>
+  );
+}
+
+type OfPrometheus = Alerts["prometheus"]["alerts"][number];
+type Group = readonly [OfPrometheus, ...OfPrometheus[]];
+
+/** What is left of many of a kind is a number. */
+const MOST_DESCRIPTIONS = 3;
+
+/** One rule may be on for several topics, reasons or programs. */
+function grouped(alerts: readonly OfPrometheus[]): Group[] {
+  const groups = Object.values(Object.groupBy(alerts, ({ name, state }) => `${state} ${name}`));
+  return groups
+    .flatMap((group): Group[] => (group?.[0] === undefined ? [] : [[group[0], ...group.slice(1)]]))
+    .toSorted(
+      ([a], [b]) =>
+        Number(a.state === "pending") - Number(b.state === "pending") || a.name.localeCompare(b.name),
+    );
+}
+
+function PrometheusAlert({ alerts }: { alerts: Group }) {
+  const [{ name, state, severity, summary, runbook, runbookUrl }] = alerts;
+  const starts = alerts.flatMap(({ sinceMs }) => sinceMs ?? []);
+  const more = alerts.length - MOST_DESCRIPTIONS;
+  return (
+    <li class={state === "firing" ? severity : "pending"}>
+      <b>{name}</b> <span class="tag">{state === "firing" ? severity : "pending"}</span>
+      <p>{summary}</p>
+      {alerts.slice(0, MOST_DESCRIPTIONS).map(({ description }, index) => (
+        <p key={index} class="quiet">
+          {description}
+        </p>
+      ))}
+      <p class="quiet">
+        {more > 0 && `and ${more} more, `}
+        {starts.length > 0 && `since ${time(Math.min(...starts))} `}
+        {runbookUrl !== null ? (
+          <a href={runbookUrl} rel="noopener noreferrer">
+            what to do
+          </a>
+        ) : (
+          runbook !== null && <code>{runbook}</code>
+        )}
+      </p>
+    </li>
+  );
+}
+
+function PrometheusState({ prometheus: { url, source, alerts } }: { prometheus: Alerts["prometheus"] }) {
+  if (source.state === "away") {
+    return (
+      <p class="quiet">
+        Not known: {source.reason} (<code>{url}</code>, PROMETHEUS_URL), since {time(source.sinceMs)}.
+      </p>
+    );
+  }
+  if (source.state === "waiting") return <p class="quiet">Asking {url}.</p>;
+  if (alerts.length > 0) return <></>;
+  return (
+    <p class="quiet">
+      None, says <code>{url}</code>.
+    </p>
+  );
+}

@@ -1,0 +1,113 @@
+// Dead letters in; why there are any, and each of the newest with what it holds, as text whatever that is, out.
+import { useState } from "hono/jsx";
+import type { Content, DeadLetter, DeadLetters } from "../../api-schema.ts";
+import { bytes, count, plural, time } from "./format.ts";
+import { Part, SourceNote, wasRead } from "./layout.tsx";
+
+type Summary = DeadLetters["newest"][number];
+
+export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
+  const { database, total, byReason, newest } = deadLetters;
+  const isKnown = wasRead(database);
+  const aside = isKnown ? (total === 0 ? "none" : plural(total, "record")) : "";
+  return (
+    <Part id="dead-letters" title="Dead letters" aside={aside}>
+      <SourceNote source={database} name="PostgreSQL" />
+      {byReason.length > 0 && (
+        <ul class="reasons" aria-label="By reason, of this process since it started">
+          {byReason.map(({ reason, count: letters }) => (
+            <li key={reason}>
+              {reason} <b>{count(letters)}</b>
+            </li>
+          ))}
+        </ul>
+      )}
+      {isKnown && total === 0 && <p class="card quiet">Every record was an event so far.</p>}
+      {newest.length > 0 && (
+        <ul class="letters card" aria-label="The newest">
+          {newest.map((letter) => (
+            <li key={pathOf(letter)}>
+              <Letter letter={letter} />
+            </li>
+          ))}
+        </ul>
+      )}
+    </Part>
+  );
+}
+
+function pathOf({ topic, topicId, partition, offset }: Summary): string {
+  return `/api/dead-letters/${encodeURIComponent(topic)}/${encodeURIComponent(topicId)}/${partition}/${offset}`;
+}
+
+type Loaded = { readonly letter: DeadLetter } | { readonly problem: string } | undefined;
+
+function Letter({ letter }: { letter: Summary }) {
+  const [loaded, setLoaded] = useState<Loaded>(undefined);
+  const load = async (): Promise<void> => {
+    try {
+      const response = await fetch(pathOf(letter));
+      if (!response.ok) throw new Error((await response.text()).trim());
+      setLoaded({ letter: (await response.json()) as DeadLetter });
+    } catch (error) {
+      setLoaded({ problem: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  const onToggle = (event: Event): void => {
+    const isOpen = (event.target as HTMLDetailsElement).open;
+    if (isOpen && (loaded === undefined || "problem" in loaded)) void load();
+  };
+  const { topic, partition, offset, reason, error, firstSeenAtMs, value } = letter;
+  return (
+    <details onToggle={onToggle}>
+      <summary>
+        <span class="when">{time(firstSeenAtMs)}</span>
+        <span class="reason">{reason}</span>
+        <span class="error">{error}</span>
+        <code class="preview">{value === null ? "(no value)" : value.shown}</code>
+      </summary>
+      <div class="letter">
+        <p class="quiet">
+          {topic}[{partition}] at offset {count(offset)}, first seen {new Date(firstSeenAtMs).toISOString()},
+          rejected by {letter.stage}
+        </p>
+        {loaded === undefined && <p class="quiet">loading</p>}
+        {loaded !== undefined && "problem" in loaded && <p class="bad">{loaded.problem}</p>}
+        {loaded !== undefined && "letter" in loaded && (
+          <>
+            <Bytes name="value" content={loaded.letter.value} />
+            <Bytes name="key" content={loaded.letter.key} />
+            <Bytes name="headers" content={loaded.letter.headers} />
+          </>
+        )}
+      </div>
+    </details>
+  );
+}
+
+function Bytes({ name, content }: { name: string; content: Content | null }) {
+  if (content === null) {
+    return (
+      <p>
+        <b>{name}</b> <span class="quiet">none</span>
+      </p>
+    );
+  }
+  const { form, shown, bytes: size, isCut } = content;
+  return (
+    <>
+      <p>
+        <b>{name}</b>{" "}
+        <span class="quiet">
+          {bytes(size)}
+          {form === "hex" && ", not UTF-8, in hexadecimal"}
+          {isCut && ", the beginning"}
+        </span>
+      </p>
+      <pre tabindex={0} aria-label={name}>
+        {shown}
+        {isCut && "…"}
+      </pre>
+    </>
+  );
+}

@@ -1,0 +1,125 @@
+// The sections of the producer in; its page out.
+import type { ProducerSections } from "../../api-schema.ts";
+import { AlertsPart } from "./alerts.tsx";
+import { TimeChart } from "./chart.tsx";
+import { bytes, compact, count, plural, rate } from "./format.ts";
+import { Figure, Frame, NumberHeads, Part } from "./layout.tsx";
+import type { Connection } from "./stream.ts";
+import { useTitle } from "./title.ts";
+
+interface ProducerViewProps {
+  readonly sections: Partial<ProducerSections>;
+  readonly connection: Connection;
+}
+
+export function ProducerView({ sections, connection }: ProducerViewProps) {
+  const { status, production, history = [], alerts } = sections;
+  useTitle("producer", status, connection);
+  const timesMs = history.map(({ atMs }) => atMs);
+  return (
+    <Frame
+      program="producer"
+      status={status}
+      connection={connection}
+      nowMs={production?.now.atMs ?? Date.now()}
+    >
+      {production !== undefined && (
+        <dl class="figures">
+          <Figure name="Produced" value={rate(production.now.producedPerSecond)} unit="/s">
+            {count(production.totals.acknowledged)} acknowledged
+          </Figure>
+          <Figure name="Bytes" value={bytes(production.now.bytesPerSecond)} unit="/s">
+            {bytes(production.totals.bytes)} since the start
+          </Figure>
+          <Figure name="On the way" value={count(production.now.outstanding)} unit="records">
+            sent, not acknowledged yet
+          </Figure>
+          <Figure
+            name="Not delivered"
+            value={count(production.totals.failed)}
+            tone={production.totals.failed > 0 ? "bad" : ""}
+          >
+            {production.lastFailure ?? "no error"}
+          </Figure>
+        </dl>
+      )}
+      {history.length > 0 && (
+        <div class="charts" role="group" aria-label="The last five minutes">
+          <TimeChart
+            title="Records"
+            unit="per second"
+            timesMs={timesMs}
+            range={[0, 1]}
+            show={rate}
+            tick={compact}
+            lines={[
+              {
+                label: "acknowledged",
+                color: "--chart-1",
+                isFilled: true,
+                values: history.map(({ producedPerSecond }) => producedPerSecond),
+              },
+              {
+                label: "failed",
+                color: "--bad",
+                values: history.map(({ failedPerSecond }) => failedPerSecond || null),
+              },
+            ]}
+          />
+          <TimeChart
+            title="On the way"
+            unit="records"
+            timesMs={timesMs}
+            range={[0, 10]}
+            show={count}
+            tick={compact}
+            lines={[
+              {
+                label: "not acknowledged yet",
+                color: "--chart-4",
+                isFilled: true,
+                values: history.map(({ outstanding }) => outstanding),
+              },
+            ]}
+          />
+        </div>
+      )}
+      {alerts !== undefined && <AlertsPart alerts={alerts} />}
+      {production !== undefined && (
+        <Part id="types" title="What it produces" aside={plural(production.types.length, "event type")}>
+          <Types types={production.types} />
+        </Part>
+      )}
+    </Frame>
+  );
+}
+
+function Types({ types }: { types: ProducerSections["production"]["types"] }) {
+  const most = types.reduce((max, { events }) => Math.max(max, events), 1);
+  const total = types.reduce((sum, { events }) => sum + events, 0);
+  return (
+    <div class="card scroll">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">event type</th>
+            <NumberHeads names={["acknowledged", "share"]} />
+            <td />
+          </tr>
+        </thead>
+        <tbody>
+          {types.map(({ eventType, events }) => (
+            <tr key={eventType}>
+              <th scope="row">{eventType}</th>
+              <td class="number">{count(events)}</td>
+              <td class="number">{((events / Math.max(1, total)) * 100).toFixed(1)} %</td>
+              <td class="wide">
+                <span class="bar" style={{ width: `${(events / most) * 100}%` }} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,14 @@
+// The state of a program in; the title of its tab out.
+import { useEffect } from "hono/jsx";
+import type { Status } from "../../api-schema.ts";
+import type { Connection } from "./stream.ts";
+
+export function useTitle(program: string, status: Status | undefined, connection: Connection): void {
+  const title =
+    connection.kind === "lost"
+      ? `connection lost: ${program}`
+      : `${status?.headline ?? "connecting"}: ${program}`;
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}

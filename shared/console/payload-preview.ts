@@ -1,0 +1,43 @@
+// Bytes from outside in; text that can be shown out: their own where they are UTF-8, else hexadecimal.
+import type { Content } from "../api-schema.ts";
+
+const MOST_HEX_BYTES = 2048;
+
+/**
+ * @param beginning the first bytes of it
+ * @param bytes the size of the whole
+ */
+export function contentOf(beginning: Uint8Array | null, bytes: number | null): Content | null {
+  if (beginning === null || bytes === null) return null;
+  const isCut = beginning.length < bytes;
+  const text = asText(beginning, isCut);
+  if (text !== undefined) return { form: "text", shown: text, bytes, isCut };
+  const shown = beginning.subarray(0, MOST_HEX_BYTES);
+  return { form: "hex", shown: hexOf(shown), bytes, isCut: shown.length < bytes };
+}
+
+function asText(bytes: Uint8Array, isCut: boolean): string | undefined {
+  try {
+    // `stream`: what is cut may end within a character, which is left out then.
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
+    return printable(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Characters that are not seen, or that turn the order of others about, by their code: what is shown shall be what
+ * is there.
+ */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu, (character) =>
+    KEPT.has(character) ? character : `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
+}
+
+const KEPT: ReadonlySet<string> = new Set(["\n", "\t"]);
+
+function hexOf(bytes: Uint8Array): string {
+  return bytes.toHex().replaceAll(/(..)(?=.)/g, "$1 ");
+}

@@ -1,0 +1,149 @@
+// The sections of a program in; its console out: the page, its stream of events, and the same as JSON under /api.
+/** @jsxImportSource hono/jsx */
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { html } from "hono/html";
+import { secureHeaders } from "hono/secure-headers";
+import { streamSSE } from "hono/streaming";
+import type { Static, TSchema } from "typebox";
+import type { HttpEnvironment } from "../http/server.ts";
+import { type ConsoleAccess, isFromAnotherSite, isFromThisMachine, REFUSAL } from "./access.ts";
+import { makeAssets } from "./assets.ts";
+import { Hub, type Section } from "./hub.ts";
+import { Page } from "./page.tsx";
+import { type DeadLetter, DeadLetterSchema } from "../api-schema.ts";
+
+/** Browsers that may watch at once; each costs a connection and a few kilobytes. */
+export const MOST_WATCHERS = 32;
+
+/** Where a dead letter is. */
+export interface DeadLetterKey {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly offset: number;
+}
+
+export interface ConsoleOptions<Schemas extends Readonly<Record<string, TSchema>>> {
+  readonly program: "consumer" | "producer";
+  readonly access: ConsoleAccess;
+  readonly schemas: Schemas;
+  readonly sections: {
+    readonly [Name in keyof Schemas]: Section & { readonly read: () => Static<Schemas[Name]> };
+  };
+  /** Undefined where there is none such; throws while it cannot be looked up. */
+  readonly deadLetter?: (key: DeadLetterKey) => Promise<DeadLetter | undefined>;
+}
+
+export interface Console {
+  /** Adds the console's routes. */
+  readonly mount: (hono: Hono<HttpEnvironment>) => void;
+  /** Lets go of all who watch. */
+  readonly close: () => void;
+}
+
+const DEAD_LETTER_PATH = "/dead-letters/:topic/:topicId/:partition/:offset";
+
+/** The console of a program, to be mounted on its HTTP server. */
+export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
+  options: ConsoleOptions<Schemas>,
+): Console {
+  const { program, access, sections, deadLetter } = options;
+  const hub = new Hub(sections);
+  const assets = makeAssets();
+  const app = new Hono<HttpEnvironment>();
+  app.use(headers, allowed(access));
+  app.get("/", async (context) => {
+    const { build } = await assets();
+    return context.html(html`<!doctype html>${<Page program={program} build={build} />}`);
+  });
+  app.get("/console.js", async (context) => {
+    return context.body((await assets()).script, 200, { "Content-Type": "text/javascript; charset=utf-8" });
+  });
+  app.get("/console.css", async (context) => {
+    return context.body((await assets()).style, 200, { "Content-Type": "text/css; charset=utf-8" });
+  });
+  app.get("/events", async (context) => {
+    if (hub.watchers >= MOST_WATCHERS) {
+      return context.text(`${MOST_WATCHERS} browsers watch already: close one of them\n`, 503);
+    }
+    const { build } = await assets();
+    return streamSSE(context, async (stream) => {
+      await stream.write(`retry: 1000\nevent: build\ndata: ${JSON.stringify(build)}\n\n`);
+      await hub.watch(async (text) => {
+        await stream.write(text);
+        return !stream.aborted;
+      });
+    });
+  });
+  const api = new Hono<HttpEnvironment>();
+  api.get("/", (context) => context.json(describeApi(options)));
+  for (const [name, { read, refresh }] of Object.entries<Section>(sections)) {
+    api.get(`/${name}`, async (context) => {
+      await refresh?.();
+      return json(context, read());
+    });
+  }
+  if (deadLetter !== undefined) {
+    api.get(DEAD_LETTER_PATH, async (context) => {
+      const { topic, topicId, partition, offset } = context.req.param();
+      const isPlace = [partition, offset].every((number) => /^\d{1,15}$/.test(number));
+      const key = { topic, topicId, partition: Number(partition), offset: Number(offset) };
+      const found = isPlace ? await deadLetter(key) : undefined;
+      return found === undefined ? context.text("there is no such dead letter\n", 404) : json(context, found);
+    });
+  }
+  app.route("/api", api);
+  return { mount: (hono) => void hono.route("/", app), close: () => hub.close() };
+}
+
+/** JSON that a person reads in a browser or on a terminal. */
+function json(context: Context, value: unknown): Response {
+  return context.body(`${JSON.stringify(value, undefined, 2)}\n`, 200, {
+    "Content-Type": "application/json; charset=utf-8",
+  });
+}
+
+function describeApi({ schemas, deadLetter }: ConsoleOptions<Readonly<Record<string, TSchema>>>) {
+  const described = ([path, schema]: readonly [string, TSchema]) => ({ path, schema });
+  return {
+    description: "What the page shows, as JSON. Times are ms since 1970 (AtMs, SinceMs), durations seconds.",
+    endpoints: [
+      ...Object.entries(schemas).map(([name, schema]) => described([`/api/${name}`, schema])),
+      ...(deadLetter === undefined ? [] : [described([`/api${DEAD_LETTER_PATH}`, DeadLetterSchema])]),
+    ],
+  };
+}
+
+/** Nothing but our own files, nothing inline, no markup made from text; in nobody's frame. */
+const headers = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    imgSrc: ["data:"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+    requireTrustedTypesFor: ["'script'"],
+    trustedTypes: ["'none'"],
+  },
+  referrerPolicy: "no-referrer",
+  xFrameOptions: "DENY",
+  crossOriginResourcePolicy: "same-origin",
+  // Plain HTTP on this machine; a proxy that adds TLS adds this as well.
+  strictTransportSecurity: false,
+});
+
+function allowed(access: ConsoleAccess): MiddlewareHandler<HttpEnvironment> {
+  return async (context, next) => {
+    const { raw } = context.req;
+    const address = context.env.server.requestIP(raw)?.address;
+    if (access === "this_machine" && !isFromThisMachine({ address, headers: raw.headers })) {
+      return context.text(REFUSAL, 403);
+    }
+    if (isFromAnotherSite(raw.headers)) return context.text("not for the pages of other sites\n", 403);
+    await next();
+    return undefined;
+  };
+}

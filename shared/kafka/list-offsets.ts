@@ -1,0 +1,48 @@
+// Partitions in; where their logs begin or end out.
+import type { TopicPartition } from "../event.ts";
+import type { Client } from "./client.ts";
+import { pointer } from "./ffi/library.ts";
+import type { Requests } from "./admin-requests.ts";
+import { AdminOperation, ErrorCode, LogicalOffset } from "./ffi/bindings.ts";
+
+/**
+ * The beginnings or the stable ends (what a transaction-aware reader can reach) of partitions, in their order;
+ * undefined where the broker gave an error, or none that did answer knows. Someone must poll `requests`.
+ * @throws KafkaError when no broker answers
+ */
+export async function listOffsets(
+  { library, handle }: Client,
+  requests: Requests,
+  partitions: readonly TopicPartition[],
+  which: "beginning" | "end",
+  timeoutMs: number,
+): Promise<(number | undefined)[]> {
+  if (partitions.length === 0) return [];
+  const { c } = library;
+  const what = `the ${which} of ${partitions.length} partition(s) cannot be read`;
+  const offset = LogicalOffset[which];
+  const wanted = partitions.map(({ topic, partition }) => ({ topic, partition, offset }));
+  const found = await requests.send({
+    what,
+    operation: AdminOperation.listOffsets,
+    timeoutMs,
+    readCommitted: true,
+    send: (options, queue) =>
+      library.withPartitions(wanted, (list) => c.rd_kafka_ListOffsets(handle, list, options, queue)),
+    read: (event) =>
+      library
+        .pointers(c.rd_kafka_ListOffsets_result_infos, event)
+        .map((info) => c.rd_kafka_ListOffsetsResultInfo_topic_partition(info))
+        .map((at) => library.readPartition(pointer(at, "ListOffsets result"))),
+  });
+  // A broker that does not answer leaves its partitions without an offset, and without an error.
+  if (found.every((entry) => entry.errorCode <= ErrorCode.none && entry.offset < 0)) {
+    const code = found.find(({ errorCode }) => errorCode < ErrorCode.none)?.errorCode;
+    library.check(code ?? ErrorCode.timedOut, what);
+  }
+  return partitions.map(({ topic, partition }) => {
+    const entry = found.find((each) => each.topic === topic && each.partition === partition);
+    if (entry === undefined || entry.errorCode !== ErrorCode.none || entry.offset < 0) return undefined;
+    return entry.offset;
+  });
+}

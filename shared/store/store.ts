@@ -1,0 +1,191 @@
+// A batch in; its effects and its offsets in PostgreSQL, in one transaction or not at all.
+
+import type { HourDelta } from "../event.ts";
+import { aggregate } from "../pipeline/aggregate.ts";
+import type { Batch, BatchEvent } from "../pipeline/batch.ts";
+import { RecentIds, UserMemory } from "../pipeline/memory.ts";
+import { insertDeadLetters } from "./dead-letters.ts";
+import { type AddedToHours, addToHours } from "./hourly.ts";
+import { advance, fence, type StoredOffset } from "./offsets.ts";
+import type { Session, Transaction } from "./session.ts";
+import { findRefused } from "./poison-search.ts";
+import { CopyFailed, RawEvents } from "./raw-events.ts";
+import { classify, codeOf } from "./sqlstate.ts";
+
+/** The client's own limit for a transaction: a stopped server answers nothing, and no timeout of its own runs. */
+export const TRANSACTION_DEADLINE_MS = 30_000;
+
+export interface StoreOptions {
+  readonly saveRawEvents: boolean;
+  /** False: raw events are always inserted by unnest, never by COPY. */
+  readonly copyRawEvents: boolean;
+  readonly hourGraceMs: number;
+}
+
+/** What a committed batch did; the source of every record counter. */
+export interface CommitReport {
+  /** The events stored. */
+  readonly stored: readonly BatchEvent[];
+  readonly deltas: readonly HourDelta[];
+  /** Event types for which a row of hourly_aggregations came into being. */
+  readonly createdHours: readonly string[];
+  /** Rows written to hourly_users. */
+  readonly newUsers: number;
+  /** Rows written to raw_events. */
+  readonly rawRows: number;
+  /** True where a COPY failed first, and the batch was done again by unnest. */
+  readonly copyFailed: boolean;
+  /** Time spent, seconds. */
+  readonly aggregationSeconds: number;
+  readonly rawInsertSeconds: number;
+  readonly hourlySeconds: number;
+  readonly transactionSeconds: number;
+}
+
+/**
+ * Commits batches through one session, and remembers what they left in the database. The memory is entered
+ * when a COMMIT was answered, and belongs to the session: with a new session comes a new Store.
+ */
+export class Store {
+  readonly #session: Session;
+  readonly #options: StoreOptions;
+  readonly #rawEvents: RawEvents;
+  readonly #users = new UserMemory();
+  readonly #recentIds = new RecentIds();
+  #previous: readonly StoredOffset[] = [];
+
+  constructor(session: Session, options: StoreOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#rawEvents = new RawEvents(options.copyRawEvents);
+  }
+
+  /**
+   * Stores a batch. Where a COPY failed it is done again by unnest; where PostgreSQL refuses events for their
+   * content they become dead letters of the batch, and it is done again.
+   *
+   * @throws FenceFailed, ConnectionLost, or what the driver throws (see `classify`): nothing is stored then, or,
+   *   where the answer to the COMMIT was lost, it is not known whether it is
+   */
+  async commit(batch: Batch): Promise<CommitReport> {
+    let copyFailed = false;
+    for (;;) {
+      try {
+        return { ...(await this.#tryCommit(batch)), copyFailed };
+      } catch (error) {
+        if (error instanceof CopyFailed) {
+          copyFailed = true;
+          continue;
+        }
+        if (!(error instanceof RawInsertFailed)) throw error;
+        if (classify(error.cause) !== "content") throw error.cause;
+        const refused = await findRefused(this.#session, error.events, batch.judgement.processedAtMs);
+        // Not a single one alone: the statement as a whole was refused, and no record is to blame.
+        if (refused.size === 0) throw error.cause;
+        batch.refuse([...refused.keys()], (event) => refused.get(event)!);
+      }
+    }
+  }
+
+  async #tryCommit(batch: Batch): Promise<Omit<CommitReport, "copyFailed">> {
+    const { saveRawEvents, hourGraceMs } = this.#options;
+    const { processedAtMs } = batch.judgement;
+    const startedAt = performance.now();
+    const spans = [...batch.spans.values()];
+    const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch.distinct());
+    let stored: readonly BatchEvent[] = distinct;
+    let rawInsertSeconds = 0;
+    let aggregationSeconds = 0;
+    let hourlySeconds = 0;
+    let added: AddedToHours = { createdTypes: [], newUsers: 0 };
+    let deltas: HourDelta[] = [];
+
+    await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
+      await fence(tx, this.#session, spans, this.#previous);
+      if (saveRawEvents) {
+        const rawStartedAt = performance.now();
+        stored = await this.#insertRawEvents(tx, distinct, processedAtMs, !batch.hasEscapes);
+        rawInsertSeconds = secondsSince(rawStartedAt);
+      }
+      const aggregationStartedAt = performance.now();
+      deltas = aggregate(stored, this.#users, {
+        processedAtMs,
+        hourGraceMs,
+        unsaved: !saveRawEvents,
+      });
+      aggregationSeconds = secondsSince(aggregationStartedAt);
+      await insertDeadLetters(tx, batch.deadLetters(), batch.judgement);
+      const hourlyStartedAt = performance.now();
+      added = await addToHours(tx, deltas);
+      hourlySeconds = secondsSince(hourlyStartedAt);
+      await advance(tx, spans);
+    });
+
+    this.#users.committed(deltas);
+    if (!saveRawEvents) this.#recentIds.committed(stored.map(({ event }) => event.eventId));
+    this.#previous = spans.map(({ topic, topicId, partition, to }) => ({
+      topic,
+      topicId,
+      partition,
+      nextOffset: to,
+    }));
+    return {
+      stored,
+      deltas,
+      createdHours: added.createdTypes,
+      newUsers: added.newUsers,
+      rawRows: saveRawEvents ? stored.length : 0,
+      aggregationSeconds,
+      rawInsertSeconds,
+      hourlySeconds,
+      transactionSeconds: secondsSince(startedAt),
+    };
+  }
+
+  /** Inserts events and returns those that were new; the others are charged to their spans as duplicates. */
+  async #insertRawEvents(
+    tx: Transaction,
+    events: readonly BatchEvent[],
+    processedAtMs: number,
+    plain: boolean,
+  ): Promise<readonly BatchEvent[]> {
+    let newIds: ReadonlySet<string> | undefined;
+    try {
+      newIds = await this.#rawEvents.insert(tx, events, processedAtMs, plain);
+    } catch (error) {
+      throw error instanceof CopyFailed || codeOf(error) === undefined
+        ? error
+        : new RawInsertFailed(error, events);
+    }
+    if (newIds === undefined) return events;
+    return events.filter((event) => {
+      const isNew = newIds.has(event.event.eventId);
+      if (!isNew) event.span.duplicates++;
+      return isNew;
+    });
+  }
+
+  /** Without raw rows, the ids of the last events are all there is to see a duplicate by. */
+  #dropRecent(events: readonly BatchEvent[]): BatchEvent[] {
+    return events.filter((event) => {
+      const isDuplicate = this.#recentIds.has(event.event.eventId);
+      if (isDuplicate) event.span.duplicates++;
+      return !isDuplicate;
+    });
+  }
+}
+
+/** The raw insert, and only it, may be refused for the content of a record. */
+class RawInsertFailed extends Error {
+  override readonly name = "RawInsertFailed";
+  readonly events: readonly BatchEvent[];
+
+  constructor(cause: unknown, events: readonly BatchEvent[]) {
+    super("raw insert failed", { cause });
+    this.events = events;
+  }
+}
+
+function secondsSince(startedAt: number): number {
+  return (performance.now() - startedAt) / 1000;
+}

@@ -1,0 +1,235 @@
+// One function for each thing that happens to a worker: it moves the metrics and writes the log line together.
+
+import type { HourDelta, TopicPartition } from "../event.ts";
+import type { Logger } from "./log.ts";
+import { OccasionalLog } from "./rate-limited-log.ts";
+import type { Recorder } from "./recorder.ts";
+
+/** Why a worker dropped its state and read its offsets again. */
+export type ResyncCause =
+  | "fence"
+  | "connection"
+  | "transient"
+  | "blocked"
+  | "schema"
+  | "content"
+  | "access"
+  | "kafka"
+  | "lost"
+  | "topic_changed"
+  | "delivery";
+
+/** Those that are failed transactions. */
+export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
+  "fence",
+  "connection",
+  "transient",
+  "blocked",
+  "schema",
+  "content",
+  "access",
+]);
+
+/** A committed batch in figures; see CommitReport for their meaning. */
+export interface CommittedBatch {
+  readonly records: number;
+  readonly spans: readonly {
+    readonly topic: string;
+    readonly consumed: number;
+    readonly duplicates: number;
+    readonly bytes: number;
+  }[];
+  readonly deadLetters: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly reason: string;
+  }[];
+  readonly deltas: readonly HourDelta[];
+  readonly createdHours: readonly string[];
+  readonly newUsers: number;
+  readonly rawRows: number;
+  readonly copyFailed: boolean;
+  /** Timestamps of the stored events, ms since 1970. */
+  readonly storedAtMs: readonly number[];
+  /** The database's clock at the commit, ms since 1970. */
+  readonly committedAtMs: number;
+  readonly processingSeconds: number;
+  readonly transformationSeconds: number;
+  readonly aggregationSeconds: number;
+  readonly transactionSeconds: number;
+}
+
+/** What happens to a worker, told to the metrics and the log at once. */
+export class WorkerTelemetry {
+  readonly #recorder: Recorder;
+  readonly #log: Logger;
+  readonly #occasionally: OccasionalLog;
+
+  constructor(recorder: Recorder, log: Logger) {
+    this.#recorder = recorder;
+    this.#log = log;
+    this.#occasionally = new OccasionalLog(log);
+  }
+
+  /** Says what was held back because it repeats; before the end. */
+  flushLog(): void {
+    this.#occasionally.flush();
+  }
+
+  recordsFetched(topic: string, records: number): void {
+    this.#recorder.add("records_fetched_total", records, topic);
+  }
+
+  batchCommitted(batch: CommittedBatch): void {
+    const recorder = this.#recorder;
+    for (const { topic, consumed, duplicates, bytes } of batch.spans) {
+      recorder.add("events_consumed_total", consumed, topic);
+      recorder.add("duplicate_events_total", duplicates, topic);
+      recorder.add("bytes_total", bytes, "in", "consumer", topic);
+    }
+    for (const { topic, reason } of batch.deadLetters) {
+      recorder.add("events_failed_total", 1, reason, topic);
+      recorder.add("dead_letter_events_total", 1, reason);
+    }
+    for (const delta of batch.deltas) {
+      recorder.add("events_processed_total", delta.totalEvents, delta.eventType);
+      recorder.add("late_events_total", delta.lateEvents);
+    }
+    for (const eventType of batch.createdHours) recorder.add("aggregations_created_total", 1, eventType);
+    if (batch.copyFailed) recorder.add("retries_total", 1, "copy");
+    recorder.add("db_inserts_total", batch.rawRows, "raw_events");
+    recorder.add("db_inserts_total", batch.deltas.length, "hourly_aggregations");
+    recorder.add("db_inserts_total", batch.newUsers, "hourly_users");
+    recorder.add("db_inserts_total", batch.deadLetters.length, "dead_letter_events");
+    for (const atMs of batch.storedAtMs) {
+      recorder.observe("event_age_at_commit_seconds", Math.max(0, batch.committedAtMs - atMs) / 1000);
+    }
+    recorder.observe("event_processing_duration_seconds", batch.processingSeconds, batch.records);
+    recorder.observe("event_transformation_duration_seconds", batch.transformationSeconds);
+    recorder.observe("aggregation_duration_seconds", batch.aggregationSeconds);
+    recorder.observe("db_insert_duration_seconds", batch.transactionSeconds);
+    recorder.observe("db_batch_size", batch.records);
+    recorder.set("last_event_processed_unixtime", batch.committedAtMs / 1000);
+    if (batch.deadLetters.length > 0) this.#logDeadLetters(batch.deadLetters);
+  }
+
+  resynced(cause: ResyncCause, message: string, attempt: number, waitMs: number): void {
+    this.#recorder.add("resyncs_total", 1, cause);
+    this.#recorder.add("retries_total", 1, cause);
+    if (DATABASE_CAUSES.has(cause)) this.#recorder.add("db_insert_errors_total", 1, "raw_events", cause);
+    // The first time is news; what repeats is said now and then.
+    const isNews = attempt <= 1 || attempt % 10 === 0;
+    const level = cause === "lost" || cause === "topic_changed" || cause === "fence" ? "warn" : "error";
+    this.#log[isNews ? level : "debug"]({ cause, attempt, waitMs: Math.round(waitMs) }, message);
+  }
+
+  flowResumed(pausedMs: number): void {
+    this.#log.info({ pausedMs: Math.round(pausedMs) }, "going on after a pause");
+  }
+
+  paused(seconds: number): void {
+    this.#recorder.add("paused_seconds_total", seconds);
+  }
+
+  stuckPeersEnded(backends: readonly number[]): void {
+    this.#recorder.add("retries_total", backends.length, "stuck_peer");
+    this.#log.warn(
+      { backends },
+      "ended sessions that sat in a transaction while their client was stopped or gone",
+    );
+  }
+
+  databaseConnected(backendPid: number): void {
+    this.#recorder.set("db_connections_active", 1);
+    this.#log.debug({ backendPid }, "connected to PostgreSQL");
+  }
+
+  databaseLost(): void {
+    this.#recorder.set("db_connections_active", 0);
+  }
+
+  /** @param owned how many the worker has now */
+  assigned(partitions: readonly TopicPartition[], owned: number): void {
+    this.#recorder.add("rebalances_total", 1, "assign");
+    this.#recorder.set("consumer_assigned_partitions", owned);
+    this.#logPartitions("info", partitions, owned, "partitions assigned");
+  }
+
+  /** @param owned how many are left to the worker */
+  revoked(partitions: readonly TopicPartition[], owned: number, lost: boolean): void {
+    this.#recorder.add("rebalances_total", 1, lost ? "lost" : "revoke");
+    this.#recorder.set("consumer_assigned_partitions", owned);
+    if (lost) this.#logPartitions("warn", partitions, owned, "partitions lost");
+    else this.#logPartitions("info", partitions, owned, "partitions revoked");
+  }
+
+  gapSkipped(topic: string, partition: number, from: number, to: number): void {
+    this.#recorder.add("skipped_offsets_total", to - from, topic);
+    this.#log.error(
+      { topic, partition, from, to },
+      `${to - from} records were deleted by Kafka before they were read (retention); going on at the start of the log`,
+    );
+  }
+
+  beyondEnd(topic: string, partition: number, stored: number, end: number): void {
+    this.#log.error(
+      { topic, partition, stored, end },
+      "the stored offset lies past the end of the log: Kafka has lost records that are stored here. This partition waits " +
+        "until its log has grown past that offset. A topic that is deleted and made anew is read from its beginning; " +
+        "do not edit pipeline_offsets, or its account no longer holds",
+    );
+  }
+
+  lag(topic: string, partition: number, records: number | undefined): void {
+    if (records === undefined) this.#recorder.remove("kafka_consumer_lag", topic, String(partition));
+    else this.#recorder.set("kafka_consumer_lag", records, topic, String(partition));
+  }
+
+  pausedPartitions(partitions: number): void {
+    this.#recorder.set("consumer_paused_partitions", partitions);
+  }
+
+  kafkaError(name: string, message: string): void {
+    this.#recorder.add("kafka_consume_errors_total", 1);
+    // A broker that is away is an error several times a second.
+    this.#occasionally.warn(message, { code: name }, 1, `error ${name}`);
+  }
+
+  kafkaLog(level: number, facility: string, message: string): void {
+    // syslog levels; a broker's failure (FAIL) comes as an error too, which kafkaError tells
+    if (level <= 3 && facility !== "FAIL")
+      this.#occasionally.warn(message, { facility }, 1, `log ${facility}`);
+    else this.#log.debug({ facility }, message);
+  }
+
+  offsetCommitFailed(error: string): void {
+    // Decides nothing: Kafka's own offsets serve lag tools, and the next commit corrects them.
+    this.#log.debug({ error }, "Kafka did not take the offsets");
+  }
+
+  /** One line for each reason now and then; it names the place of the latest record. */
+  #logDeadLetters(letters: CommittedBatch["deadLetters"]): void {
+    const byReason = Map.groupBy(letters, ({ reason }) => reason);
+    for (const [reason, ofReason] of byReason) {
+      const { topic, partition, offset } = ofReason.at(-1)!;
+      const latest = { reason, topic, partition, offset };
+      const text = "records that can never be stored went to the dead letters";
+      this.#occasionally.warn(text, latest, ofReason.length, `dead letter ${reason}`);
+    }
+  }
+
+  /** One line for each topic; an assignment that changes nothing is no news, having none at all is. */
+  #logPartitions(
+    level: "info" | "warn",
+    changed: readonly TopicPartition[],
+    owned: number,
+    message: string,
+  ): void {
+    for (const [topic, partitions] of Map.groupBy(changed, (partition) => partition.topic)) {
+      const numbers = partitions.map(({ partition }) => partition).toSorted((a, b) => a - b);
+      this.#log[level]({ topic, partitions: numbers, owned }, message);
+    }
+    if (changed.length === 0) this.#log[owned === 0 ? level : "debug"]({ owned }, `no ${message}`);
+  }
+}

@@ -1,0 +1,65 @@
+// The entry of a worker thread: commands from the main thread in; a PartitionWorker runs, its figures go back.
+
+import { errorMessage } from "../../shared/runtime/errors.ts";
+import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import { makeLogger } from "../../shared/telemetry/log.ts";
+import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
+import type { WorkerCommand, WorkerReport } from "./thread-messages.ts";
+import { PartitionWorker } from "./partition-worker.ts";
+
+declare const self: Worker;
+
+const REPORT_INTERVAL_MS = 250;
+
+let worker: PartitionWorker | undefined;
+let isDrainRequested = false;
+
+self.addEventListener("message", ({ data }: MessageEvent<WorkerCommand>) => {
+  switch (data.kind) {
+    case "start":
+      void start(data);
+      break;
+    case "drain":
+      isDrainRequested = true;
+      worker?.drain();
+      break;
+  }
+});
+
+function post(report: WorkerReport): void {
+  self.postMessage(report);
+}
+
+async function start({
+  worker: number,
+  config,
+  libraryPath,
+}: WorkerCommand & { kind: "start" }): Promise<void> {
+  const log = makeLogger("consumer", config.logLevel, { bindings: { worker: number } });
+  const recorder = new ThreadRecorder();
+  let lastStatus = "";
+  const report = (): void => {
+    const recording = recorder.take();
+    const status = worker?.status();
+    const text = JSON.stringify(status);
+    const isNew = text !== lastStatus;
+    lastStatus = text;
+    if (recording !== undefined || isNew) {
+      post({ kind: "report", recording, status: isNew ? status : undefined });
+    }
+  };
+  const timer = setInterval(report, REPORT_INTERVAL_MS);
+  let failure: string | undefined;
+  try {
+    worker = await PartitionWorker.open(config, libraryPath, new WorkerTelemetry(recorder, log), report);
+    if (isDrainRequested) worker.drain();
+    await worker.run();
+  } catch (error) {
+    failure = errorMessage(error);
+    log.error({ err: error }, "this worker has failed");
+  } finally {
+    clearInterval(timer);
+    report();
+    post({ kind: "ended", failure });
+  }
+}
