@@ -1,7 +1,7 @@
 // A full topic in; how fast a consumer drains it into an empty database, and what an event costs each of the three, out.
-import { eventually } from "../test/harness/eventually.ts";
-import type { TestConsumer, TestPipeline } from "../test/harness/pipeline.ts";
-import type { TestDatabase } from "../test/harness/postgres.ts";
+import { eventually } from "../test/support/eventually.ts";
+import type { TestConsumer, TestPipeline } from "../test/support/pipeline.ts";
+import type { TestDatabase } from "../test/support/postgres.ts";
 import { type Bench, PARTITIONS, WORKERS } from "./pipeline.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
 import type { ConsumerRound } from "./report.ts";

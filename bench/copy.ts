@@ -3,7 +3,7 @@ import { cpuUsage } from "node:process";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import postgres from "postgres";
-import type { TestDatabase } from "../test/harness/postgres.ts";
+import type { TestDatabase } from "../test/support/postgres.ts";
 import { type Bench, WORKERS } from "./pipeline.ts";
 import { treeCpuMicros } from "./processes.ts";
 import type { CopyRound } from "./report.ts";

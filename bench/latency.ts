@@ -1,8 +1,8 @@
 // A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
 import type { Bench } from "./pipeline.ts";
 import type { Latency } from "./report.ts";
-import { Program } from "../test/harness/process.ts";
-import type { TestPipeline } from "../test/harness/pipeline.ts";
+import { Program } from "../test/support/process.ts";
+import type { TestPipeline } from "../test/support/pipeline.ts";
 
 const SAMPLES = 200;
 /** Between two probes: not in step with anything. */

@@ -1,7 +1,7 @@
 // The machine and the versions of what runs on it out, for whoever compares figures.
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { loadLibrary } from "../shared/kafka/ffi/library.ts";
-import { KAFKA_VERSION } from "../test/harness/kafka-artifacts.ts";
+import { KAFKA_VERSION } from "../test/support/kafka-artifacts.ts";
 import type { Bench } from "./pipeline.ts";
 import type { Machine } from "./report.ts";
 

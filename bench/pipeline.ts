@@ -6,10 +6,10 @@ import { producerSettings } from "../shared/kafka/settings.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { migrate, readMigrations } from "../shared/store/migrate.ts";
 import { Session } from "../shared/store/session.ts";
-import { KafkaCluster } from "../test/harness/kafka.ts";
-import { whyNoKafka } from "../test/harness/kafka-artifacts.ts";
-import { TestPipeline } from "../test/harness/pipeline.ts";
-import { PostgresServer, type TestDatabase } from "../test/harness/postgres.ts";
+import { KafkaCluster } from "../test/support/kafka.ts";
+import { whyNoKafka } from "../test/support/kafka-artifacts.ts";
+import { TestPipeline } from "../test/support/pipeline.ts";
+import { PostgresServer, type TestDatabase } from "../test/support/postgres.ts";
 
 export const PARTITIONS = 6;
 /** Threads of the consumer, and connections of the bare COPY. */

@@ -1,6 +1,6 @@
 // A number of events in; how fast the producer program puts them into Kafka, beside Kafka's own producer, out.
-import { Program } from "../test/harness/process.ts";
-import type { Scrape } from "../test/harness/metrics-text.ts";
+import { Program } from "../test/support/process.ts";
+import type { Scrape } from "../test/support/metrics-text.ts";
 import { JavaProducer } from "./java-producer.ts";
 import type { Bench } from "./pipeline.ts";
 import { cpuMicros } from "./processes.ts";

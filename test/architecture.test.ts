@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { type ImportGraph, cycles, importGraph, wrongImports } from "./harness/imports.ts";
+import { type ImportGraph, cycles, importGraph, wrongImports } from "./support/import-graph.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 
@@ -91,7 +91,7 @@ describe("the checks find what is planted", () => {
       "shared/pipeline/c.ts": 'const c = await import("../runtime/c.ts");',
       "shared/runtime/d.ts": 'import "../../workers/d.ts";',
       "shared/event.ts": 'import type { F } from "./pipeline/f.ts";',
-      "workers/g.ts": 'import { h } from "../test/harness/h.ts";',
+      "workers/g.ts": 'import { h } from "../test/support/h.ts";',
       "elsewhere/i.ts": "",
     });
     expect(wrongImports(planted)).toEqual([
@@ -100,7 +100,7 @@ describe("the checks find what is planted", () => {
       "shared/pipeline/c.ts imports shared/runtime/c.ts",
       "shared/runtime/d.ts imports workers/d.ts",
       "shared/event.ts imports shared/pipeline/f.ts",
-      "workers/g.ts imports test/harness/h.ts",
+      "workers/g.ts imports test/support/h.ts",
       "elsewhere/i.ts belongs to no part of the design",
     ]);
   });

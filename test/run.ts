@@ -6,10 +6,10 @@ import { parseArgs } from "node:util";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { errorMessage } from "../shared/runtime/errors.ts";
 import { guard } from "../shared/runtime/child-reaper.ts";
-import { SharedServers } from "./harness/shared-servers.ts";
-import { whyNoKafka } from "./harness/kafka-artifacts.ts";
-import { prepareKafka } from "./harness/kafka.ts";
-import { type TestReport, readTestReport } from "./harness/test-report.ts";
+import { SharedServers } from "./support/shared-servers.ts";
+import { whyNoKafka } from "./support/kafka-artifacts.ts";
+import { prepareKafka } from "./support/kafka.ts";
+import { type TestReport, readTestReport } from "./support/test-report.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const HELP = `Usage: bun run test [path…] [-t pattern]
@@ -23,7 +23,7 @@ const TEST_TIMEOUT_MS = 30_000;
 const FILE_DEADLINE_MS = 8 * 60_000;
 const LIGHT_FILES_AT_ONCE = 2;
 /** These start servers and count on time to pass: one file after the other. */
-const HEAVY = /^test\/(?:harness|integration|chaos|demo|monitoring|bench|console|compose)\//;
+const HEAVY = /^test\/(?:support|integration|chaos|demo|monitoring|bench|console|compose)\//;
 
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { Errors } from "typebox/value";
 import { type BenchReport, BenchReportShape } from "../../bench/report.ts";
-import { Program } from "../harness/process.ts";
-import { clusterTest } from "../harness/requirements.ts";
+import { Program } from "../support/process.ts";
+import { clusterTest } from "../support/requirements.ts";
 
 const RUN = "bench/run.ts";
 const TIMEOUT_MS = 240_000;

@@ -1,9 +1,9 @@
 // Brokers die and come back while the producer program and a consumer run: nothing ends, and nothing is lost or doubled.
 import { expect } from "bun:test";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { Program } from "../harness/process.ts";
-import { clusterTest } from "../harness/requirements.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { Program } from "../support/process.ts";
+import { clusterTest } from "../support/requirements.ts";
 
 const TOPIC = "events";
 

@@ -1,8 +1,8 @@
 // A consumer is killed in the middle of its work, again and again; every record counts once.
 import { expect } from "bun:test";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
-import { withoutFence } from "../harness/unfenced.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
+import { withoutFence } from "../support/unfenced.ts";
 
 const KILLS = 10;
 

@@ -1,8 +1,8 @@
 // PostgreSQL crashes, freezes and changes under a running consumer; it waits, says so, and every record counts once.
 import { expect } from "bun:test";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 for (const saveRawEvents of [true, false]) {
   const env = { SAVE_RAW_EVENTS: String(saveRawEvents) };

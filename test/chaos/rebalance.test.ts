@@ -1,7 +1,7 @@
 // Partitions move between processes while records flow; every record counts once.
 import { expect } from "bun:test";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 kafkaTest(
   "two consumers, while a third joins and leaves",

@@ -1,9 +1,9 @@
 // Signals, and a thread that dies, while records flow or nothing answers: it ends as it should, and every record counts once.
 import { expect } from "bun:test";
-import { eventually } from "../harness/eventually.ts";
-import { type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import { eventually } from "../support/eventually.ts";
+import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 /** The figures of a consumer's last line. */
 function lastWords({ program }: TestConsumer): { consumed: number; stored: number } {

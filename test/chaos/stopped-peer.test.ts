@@ -1,7 +1,7 @@
 // One of two consumers is stopped (SIGSTOP) in the middle of its transaction, with rows locked that the other needs.
 import { expect } from "bun:test";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 kafkaTest(
   "a consumer stopped after its hourly upsert does not stop the other",

@@ -3,7 +3,7 @@ import { storedBy } from "../../shared/pipeline/batch.ts";
 import { checkDatabase } from "../../shared/store/check/check.ts";
 import type { CheckReport } from "../../shared/store/check/report.ts";
 import type { StoreOptions } from "../../shared/store/store.ts";
-import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
+import { type TestDatabase, sharedPostgres } from "../support/postgres.ts";
 import { batchOf, eventText, eventTextWith, type TestRecord } from "../pipeline/record.ts";
 import { enter, migrateDatabase, openSession, openStore, partitionKey } from "../store/pipeline-database.ts";
 

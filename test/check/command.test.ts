@@ -1,8 +1,8 @@
 // `bun run check` as it is run: what it prints, and its exit code.
 import { expect, test } from "bun:test";
 import type { CheckReport } from "../../shared/store/check/report.ts";
-import { sharedPostgres } from "../harness/postgres.ts";
-import { Program } from "../harness/process.ts";
+import { sharedPostgres } from "../support/postgres.ts";
+import { Program } from "../support/process.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { healthyDatabase } from "./checked-database.ts";
 

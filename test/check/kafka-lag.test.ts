@@ -4,8 +4,8 @@ import { describeTopics } from "../../shared/kafka/admin.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import type { StoredOffset } from "../../shared/store/offsets.ts";
 import { kafkaLag } from "../../workers/check/kafka-lag.ts";
-import { Sender } from "../kafka/sender.ts";
-import { type KafkaUnderTest, libraryPath, onBoth } from "../kafka/under-test.ts";
+import { Sender } from "../kafka/test-producer.ts";
+import { type KafkaUnderTest, libraryPath, onBoth } from "../kafka/kafka-variants.ts";
 
 function lagReader(bootstrapServers: string) {
   return kafkaLag({ bootstrapServers, consumerGroup: "check-test", passThrough: {} }, () => {});

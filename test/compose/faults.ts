@@ -4,7 +4,7 @@ import { loadConfig, VARIABLES } from "../../shared/config/config.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import { FLUSH_DEADLINE_MS } from "../../workers/producer/run.ts";
 import { DRAIN_DEADLINE_MS } from "../../workers/consumer/supervisor.ts";
-import { KAFKA_VERSION } from "../harness/kafka-artifacts.ts";
+import { KAFKA_VERSION } from "../support/kafka-artifacts.ts";
 import type { Service, Stack, Stage } from "./stack.ts";
 
 const PINNED = /:v?\d+\.\d+(?:\.\d+)?(?:-slim)?$/;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { cachedDirectory } from "../../shared/runtime/cache.ts";
-import { requiring } from "../harness/requirements.ts";
+import { requiring } from "../support/requirements.ts";
 import { ROOT } from "./stack.ts";
 
 /** The loader that Docker Compose itself reads a file with: the schema of the specification, and what goes beyond. */

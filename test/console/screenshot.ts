@@ -3,14 +3,14 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Browser } from "playwright-core";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { startChromium } from "../harness/chromium.ts";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { type RawRecord, TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer, TestDatabase } from "../harness/postgres.ts";
-import { Program } from "../harness/process.ts";
-import { startPrometheus, whyNoPrometheus } from "../harness/prometheus.ts";
-import { createTopic } from "../harness/topics.ts";
-import { Visit } from "./visit.ts";
+import { startChromium } from "../support/chromium.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer, TestDatabase } from "../support/postgres.ts";
+import { Program } from "../support/process.ts";
+import { startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
+import { createTopic } from "../support/topics.ts";
+import { Visit } from "../support/browser.ts";
 
 const HELP = `Usage: bun test/console/screenshot.ts [--seconds N] [--all folder]
 

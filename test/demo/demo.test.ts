@@ -4,10 +4,10 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { guard } from "../../shared/runtime/child-reaper.ts";
-import { inherited } from "../harness/environment.ts";
-import { eventually } from "../harness/eventually.ts";
-import { isRunning } from "../harness/is-running.ts";
-import { Program } from "../harness/process.ts";
+import { inherited } from "../support/environment.ts";
+import { eventually } from "../support/eventually.ts";
+import { isRunning } from "../support/is-running.ts";
+import { Program } from "../support/process.ts";
 
 const DEMO = "workers/demo.ts";
 const TIMEOUT_MS = 60_000;

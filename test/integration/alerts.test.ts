@@ -1,10 +1,10 @@
 // A running consumer and things that go wrong in; each alert once in its log, its metrics and its webhook out.
 import { expect } from "bun:test";
-import { eventually } from "../harness/eventually.ts";
-import { type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { kafkaTest } from "../harness/requirements.ts";
-import { WebhookReceiver } from "../harness/webhook-receiver.ts";
+import { eventually } from "../support/eventually.ts";
+import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { kafkaTest } from "../support/requirements.ts";
+import { WebhookReceiver } from "../support/webhook-receiver.ts";
 
 function webhookAt({ port }: WebhookReceiver): Record<string, string> {
   return { ALERT_WEBHOOK_URL: `http://127.0.0.1:${port}/services/T0SECRET` };

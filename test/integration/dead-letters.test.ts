@@ -1,9 +1,9 @@
 // Every kind of bad record on a real topic in; each a dead letter with its bytes and its reason, the good ones stored.
 import { expect } from "bun:test";
 import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-block.ts";
-import { type RawRecord, TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
-import { sharedKafka } from "../harness/shared-kafka.ts";
+import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
+import { sharedKafka } from "../support/shared-kafka.ts";
 import { BAD_RECORDS, type BadRecord, EDGE_RECORDS, HEADERS, KEYS, stageOf } from "./bad-records.ts";
 
 interface Sent extends RawRecord {

@@ -1,7 +1,7 @@
 // The real programs on a real broker and a real database: what goes in comes out, once.
 import { expect } from "bun:test";
-import { kafkaTest } from "../harness/requirements.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
+import { TestPipeline } from "../support/pipeline.ts";
 
 kafkaTest("records go through, once each, and the consumer drains at the first signal", async () => {
   await using pipeline = await TestPipeline.start();

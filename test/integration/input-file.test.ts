@@ -3,10 +3,10 @@ import { expect } from "bun:test";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Scrape } from "../harness/metrics-text.ts";
-import { recordAt, TestPipeline } from "../harness/pipeline.ts";
-import { Program } from "../harness/process.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import type { Scrape } from "../support/metrics-text.ts";
+import { recordAt, TestPipeline } from "../support/pipeline.ts";
+import { Program } from "../support/process.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 /** The producer's, as they stand in the design. */
 const METRICS = [

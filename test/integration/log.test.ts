@@ -1,7 +1,7 @@
 // A consumer under load, with secrets, in; a log for machines out: few lines, each whole, none with a secret.
 import { expect } from "bun:test";
-import { type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 const LOAD_MS = 6000;
 

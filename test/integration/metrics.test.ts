@@ -1,10 +1,10 @@
 // Known records through the real programs in; every figure on /metrics, /healthz and /readyz as it must be out.
 import { expect } from "bun:test";
 import { OTHER_EVENT_TYPES } from "../../shared/telemetry/metrics.ts";
-import type { Scrape } from "../harness/metrics-text.ts";
-import { recordAt, type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import type { Scrape } from "../support/metrics-text.ts";
+import { recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { kafkaTest } from "../support/requirements.ts";
 import { BAD_RECORDS } from "./bad-records.ts";
 
 /** As they stand in the design: what dashboards and alerts rest on. */

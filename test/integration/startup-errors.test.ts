@@ -1,12 +1,12 @@
 // What keeps a program from starting in; one clear sentence and an exit code out, or patience where that is better.
 import { describe, expect, test } from "bun:test";
 import { REFUSED_PROPERTIES } from "../../shared/config/config.ts";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer, sharedPostgres } from "../harness/postgres.ts";
-import { Program } from "../harness/process.ts";
-import { clusterTest, kafkaTest } from "../harness/requirements.ts";
-import { sharedKafka } from "../harness/shared-kafka.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer, sharedPostgres } from "../support/postgres.ts";
+import { Program } from "../support/process.ts";
+import { clusterTest, kafkaTest } from "../support/requirements.ts";
+import { sharedKafka } from "../support/shared-kafka.ts";
 
 const CONSUMER = "workers/consumer.ts";
 const PRODUCER = "workers/producer.ts";

@@ -1,11 +1,11 @@
 // Topics that are made anew, cut off at the front or at the end, several at once, with transactions: the account holds.
 import { afterAll, expect } from "bun:test";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { type Published, recordAt, type TestConsumer, TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { clusterTest } from "../harness/requirements.ts";
-import { TransactionalSender } from "../kafka/transactional-sender.ts";
-import { KafkaUnderTest } from "../kafka/under-test.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { clusterTest } from "../support/requirements.ts";
+import { TransactionalSender } from "../kafka/transactional-producer.ts";
+import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
 
 let started: Promise<KafkaCluster> | undefined;
 

@@ -3,10 +3,10 @@ import { expect, test } from "bun:test";
 import { deleteTopics, describeTopics, ensureTopics, whyUnwritable } from "../../shared/kafka/admin.ts";
 import { AdminClient } from "../../shared/kafka/admin-client.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { eventually } from "../harness/eventually.ts";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { clusterTest } from "../harness/requirements.ts";
-import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded, onKafka } from "./under-test.ts";
+import { eventually } from "../support/eventually.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { clusterTest } from "../support/requirements.ts";
+import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 const newName = () => `test-${crypto.randomUUID()}`;
 

@@ -4,11 +4,11 @@ import type { TopicPartition } from "../../shared/event.ts";
 import { Client } from "../../shared/kafka/client.ts";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { throughout } from "../harness/eventually.ts";
-import { Member } from "./member.ts";
-import { Sender } from "./sender.ts";
-import { TransactionalSender } from "./transactional-sender.ts";
-import { libraryPath, onBoth, onEmbedded, onKafka } from "./under-test.ts";
+import { throughout } from "../support/eventually.ts";
+import { Member } from "./group-member.ts";
+import { Sender } from "./test-producer.ts";
+import { TransactionalSender } from "./transactional-producer.ts";
+import { libraryPath, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 onBoth("keys, values and headers arrive as they were sent", async (kafka) => {
   const topic = await kafka.createTopic(1);

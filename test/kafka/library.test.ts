@@ -6,9 +6,9 @@ import { pointer } from "../../shared/kafka/ffi/library.ts";
 import { PartitionTable } from "../../shared/kafka/partition-table.ts";
 import { EventType } from "../../shared/kafka/ffi/bindings.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { eventually } from "../harness/eventually.ts";
-import { Sender } from "./sender.ts";
-import { libraryPath, onEmbedded } from "./under-test.ts";
+import { eventually } from "../support/eventually.ts";
+import { Sender } from "./test-producer.ts";
+import { libraryPath, onEmbedded } from "./kafka-variants.ts";
 
 onEmbedded("a record that was handed over before is not handed over again", async (kafka) => {
   const topic = await kafka.createTopic(1);

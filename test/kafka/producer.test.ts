@@ -2,10 +2,10 @@
 import { expect, test } from "bun:test";
 import { type DeliveryFailure, KafkaProducer } from "../../shared/kafka/producer.ts";
 import { RequestKey } from "../../shared/kafka/embedded.ts";
-import { eventually } from "../harness/eventually.ts";
-import { Member } from "./member.ts";
-import { Sender } from "./sender.ts";
-import { libraryPath, onBoth, onEmbedded } from "./under-test.ts";
+import { eventually } from "../support/eventually.ts";
+import { Member } from "./group-member.ts";
+import { Sender } from "./test-producer.ts";
+import { libraryPath, onBoth, onEmbedded } from "./kafka-variants.ts";
 
 onBoth("a full queue takes nothing, and later everything", async (kafka) => {
   const topic = await kafka.createTopic(2);

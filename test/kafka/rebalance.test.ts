@@ -2,10 +2,10 @@
 import { expect } from "bun:test";
 import type { TopicPartition } from "../../shared/event.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
-import { throughout } from "../harness/eventually.ts";
-import { Member, type Received, nameOf } from "./member.ts";
-import { Sender } from "./sender.ts";
-import { type KafkaUnderTest, onBoth, onEmbedded, onKafka } from "./under-test.ts";
+import { throughout } from "../support/eventually.ts";
+import { Member, type Received, nameOf } from "./group-member.ts";
+import { Sender } from "./test-producer.ts";
+import { type KafkaUnderTest, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 const PARTITIONS = 4;
 

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
 import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
-import { libraryPath } from "./under-test.ts";
+import { libraryPath } from "./kafka-variants.ts";
 
 const kafka = (passThrough: Settings = {}) => ({
   bootstrapServers: "127.0.0.1:1,127.0.0.1:2",

@@ -9,9 +9,9 @@ import { ALERT_SEVERITIES, METRICS } from "../../shared/telemetry/metrics.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { loadConfig } from "../../shared/config/config.ts";
 import { setConstantMetrics } from "../../workers/consumer/pipeline-metrics.ts";
-import { Scrape } from "../harness/metrics-text.ts";
-import { PROMETHEUS_DIRECTORY } from "../harness/prometheus.ts";
-import { prometheusTest } from "../harness/requirements.ts";
+import { Scrape } from "../support/metrics-text.ts";
+import { PROMETHEUS_DIRECTORY } from "../support/prometheus.ts";
+import { prometheusTest } from "../support/requirements.ts";
 import { groupingLabels, selectors } from "./promql.ts";
 import { EXPLAINED_ALERTS, expectedAlerts, OWN_ALERTS, RUNBOOK_LINKS, RUNBOOK_SECTIONS } from "./runbook.ts";
 

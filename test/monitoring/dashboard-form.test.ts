@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { YAML } from "bun";
 import { METRICS } from "../../shared/telemetry/metrics.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { PROMETHEUS_DIRECTORY } from "../harness/prometheus.ts";
+import { PROMETHEUS_DIRECTORY } from "../support/prometheus.ts";
 import { GRAFANA_DIRECTORY, namesIn, type Panel, readDashboard } from "./dashboard.ts";
 
 const dashboard = await readDashboard("pipeline_dashboard.json");

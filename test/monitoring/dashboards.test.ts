@@ -1,12 +1,12 @@
 // A running pipeline with its faults in; data for every query of the dashboard, as Grafana would ask it, out.
 import { expect } from "bun:test";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import { eventually } from "../harness/eventually.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { Program } from "../harness/process.ts";
-import { type Prometheus, startPrometheus, whyNoPrometheus } from "../harness/prometheus.ts";
-import { requiring } from "../harness/requirements.ts";
-import { whyNoSharedKafka } from "../harness/shared-kafka.ts";
+import { eventually } from "../support/eventually.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { Program } from "../support/process.ts";
+import { type Prometheus, startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
+import { requiring } from "../support/requirements.ts";
+import { whyNoSharedKafka } from "../support/shared-kafka.ts";
 import { BAD_RECORDS } from "../integration/bad-records.ts";
 import {
   type Panel,

@@ -1,11 +1,11 @@
 // The running programs under a real Prometheus in; the alerts of a fault, those that the runbook lists and no other, out.
 import { expect } from "bun:test";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { Program } from "../harness/process.ts";
-import { startPrometheus } from "../harness/prometheus.ts";
-import { monitoringTest } from "../harness/requirements.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { Program } from "../support/process.ts";
+import { startPrometheus } from "../support/prometheus.ts";
+import { monitoringTest } from "../support/requirements.ts";
 import { expectedAlerts } from "./runbook.ts";
 import { Timeline } from "./timeline.ts";
 

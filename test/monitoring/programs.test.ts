@@ -1,10 +1,10 @@
 // The running programs in; promtool's opinion of their scrapes, and the runbook's queries tried on them, out.
 import { expect } from "bun:test";
-import { eventually } from "../harness/eventually.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { Program } from "../harness/process.ts";
-import { startPrometheus } from "../harness/prometheus.ts";
-import { monitoringTest } from "../harness/requirements.ts";
+import { eventually } from "../support/eventually.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { Program } from "../support/process.ts";
+import { startPrometheus } from "../support/prometheus.ts";
+import { monitoringTest } from "../support/requirements.ts";
 import { codeBlocks } from "./runbook.ts";
 
 /** @returns what `promtool check metrics` has to complain of; "" = nothing */

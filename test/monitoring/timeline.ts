@@ -1,5 +1,5 @@
 // A Prometheus in; what its alerts do from then on, with times, out.
-import type { Prometheus } from "../harness/prometheus.ts";
+import type { Prometheus } from "../support/prometheus.ts";
 
 type State = "pending" | "firing" | "over";
 

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Session } from "../../shared/store/session.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { expectProven, pipelineDatabase } from "../store/pipeline-database.ts";
 import { fold, hoursOf, rawRow, readTables } from "./fold.ts";
 import { schedule, type Step } from "./schedule.ts";
@@ -13,8 +13,8 @@ import {
   SimulatedWorker,
   type SimulatedWorkerOptions,
 } from "./simulated-worker.ts";
-import { type Breach, LawlessStore } from "./lawless-store.ts";
-import { arbitraryWorld, type World, type WorldOptions } from "./world.ts";
+import { type Breach, LawlessStore } from "./mutant-store.ts";
+import { arbitraryWorld, type World, type WorldOptions } from "./arbitrary-topic.ts";
 
 const TIMEOUT_MS = 180_000;
 const RUNS = Number(process.env["FOLD_RUNS"] ?? 60);

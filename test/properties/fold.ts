@@ -1,6 +1,6 @@
 // A topic in; the rows that the tables must hold once all of it is consumed, by the plainest means there are.
-import type { TestDatabase } from "../harness/postgres.ts";
-import type { Content, World } from "./world.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import type { Content, World } from "./arbitrary-topic.ts";
 
 /** A row of raw_events without processed_at. */
 export interface RawRow {

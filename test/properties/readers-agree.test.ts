@@ -8,8 +8,8 @@ import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
 import { addRecord, NOW_MS, SKEW_MS } from "../pipeline/record.ts";
 import { Chance } from "./chance.ts";
-import { damaged } from "./damaged-record.ts";
-import { SOUND_FORMS, soundRecord } from "./sound-record.ts";
+import { damaged } from "./corrupted-record.ts";
+import { SOUND_FORMS, soundRecord } from "./valid-record.ts";
 
 const SEED = Number(process.env["READERS_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
 const CASES = Number(process.env["READERS_CASES"] ?? 120_000);

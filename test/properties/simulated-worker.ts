@@ -4,9 +4,9 @@ import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shar
 import { Session } from "../../shared/store/session.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { addRecord } from "../pipeline/record.ts";
-import { NOW_MS, type World } from "./world.ts";
+import { NOW_MS, type World } from "./arbitrary-topic.ts";
 
 /** What commits batches: the Store, or a double that breaks a rule. */
 export interface Committer {

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheDirectory, cachedDirectory, withFileLock } from "../../shared/runtime/cache.ts";
-import { rejection } from "../harness/rejection.ts";
+import { rejection } from "../support/rejection.ts";
 
 const MODULE = import.meta.resolve("../../shared/runtime/cache.ts");
 

@@ -2,9 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { classify, codeOf } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
-import { eventually } from "../harness/eventually.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
-import { rejection } from "../harness/rejection.ts";
+import { eventually } from "../support/eventually.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { rejection } from "../support/rejection.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {
   account,

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { encodeHeaders } from "../../shared/pipeline/record-block.ts";
 import { judge } from "../../shared/pipeline/validate.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import {
   batchOf,
   decodeText,

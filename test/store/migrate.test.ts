@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { type Migration, migrate, readMigrations } from "../../shared/store/migrate.ts";
-import { sharedPostgres, type TestDatabase } from "../harness/postgres.ts";
+import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
 import { openSession } from "./pipeline-database.ts";
 
 async function emptyDatabase(): Promise<TestDatabase> {

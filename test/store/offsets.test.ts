@@ -9,7 +9,7 @@ import {
   skipGap,
 } from "../../shared/store/offsets.ts";
 import { Store } from "../../shared/store/store.ts";
-import { eventually, throughout } from "../harness/eventually.ts";
+import { eventually, throughout } from "../support/eventually.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   account,

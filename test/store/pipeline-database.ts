@@ -5,7 +5,7 @@ import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { enterPartitions } from "../../shared/store/offsets.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
-import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
+import { type TestDatabase, sharedPostgres } from "../support/postgres.ts";
 import { batchOf, type TestRecord } from "../pipeline/record.ts";
 
 export const GROUP = "test-group";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import { formatTimestamp } from "../../shared/pipeline/timestamp.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { jsonObjectText } from "../pipeline/arbitrary-json.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {

@@ -9,7 +9,7 @@ import {
   isDisconnection,
   SchemaFault,
 } from "../../shared/store/sqlstate.ts";
-import { sharedPostgres } from "../harness/postgres.ts";
+import { sharedPostgres } from "../support/postgres.ts";
 import { openSession } from "./pipeline-database.ts";
 
 const withCode = (code: unknown) => Object.assign(new Error("something"), { code });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { OccasionalLog } from "../../shared/telemetry/rate-limited-log.ts";
-import { eventually } from "../harness/eventually.ts";
+import { eventually } from "../support/eventually.ts";
 
 const LOG = JSON.stringify(resolve(import.meta.dir, "../../shared/telemetry/log.ts"));
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { METRIC_NAMES, METRICS } from "../../shared/telemetry/metrics.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Scrape } from "../harness/metrics-text.ts";
+import { Scrape } from "../support/metrics-text.ts";
 
 async function scrapeOf(registry: MetricsRegistry): Promise<Scrape> {
   return new Scrape(await registry.text());

@@ -6,7 +6,7 @@ import {
   readNewestDeadLetters,
 } from "../../shared/store/read-model.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { enter, openSession, partitionKey, pipelineDatabase } from "./pipeline-database.ts";
 
 let database: TestDatabase;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { applicationName, Session, type SessionRole } from "../../shared/store/session.ts";
 import { classify, ConnectionLost } from "../../shared/store/sqlstate.ts";
-import { eventually, throughout } from "../harness/eventually.ts";
-import { PostgresServer, sharedPostgres, type TestDatabase } from "../harness/postgres.ts";
+import { eventually, throughout } from "../support/eventually.ts";
+import { PostgresServer, sharedPostgres, type TestDatabase } from "../support/postgres.ts";
 import { GROUP, openSession } from "./pipeline-database.ts";
 
 async function anyDatabase(): Promise<TestDatabase> {

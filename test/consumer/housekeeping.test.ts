@@ -4,8 +4,8 @@ import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { MainDatabase } from "../../workers/consumer/housekeeping.ts";
-import { eventually } from "../harness/eventually.ts";
-import { PostgresServer } from "../harness/postgres.ts";
+import { eventually } from "../support/eventually.ts";
+import { PostgresServer } from "../support/postgres.ts";
 
 test("a database that is away is a fault until it is back, which is found out without another use of it", async () => {
   await using server = await PostgresServer.start();

@@ -1,9 +1,9 @@
 // A consumer that is killed while its COMMITs are under way in; counters that never say more than the tables, and
 // lag them by the batches in flight alone, out.
 import { expect } from "bun:test";
-import type { Scrape } from "../harness/metrics-text.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { kafkaTest } from "../harness/requirements.ts";
+import type { Scrape } from "../support/metrics-text.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { kafkaTest } from "../support/requirements.ts";
 
 const WORKERS = 2;
 const BATCH_SIZE = 500;

@@ -13,7 +13,7 @@ export const kafkaTest: TestFunction = requiring("Kafka", whyNoSharedKafka());
 /** A test against a cluster of its own, whose brokers it may end; see `KafkaCluster`. */
 export const clusterTest: TestFunction = requiring("a Kafka cluster of its own", whyNoKafka());
 
-/** A test in a real browser; see test/console/visit.ts. */
+/** A test in a real browser; see test/support/browser.ts. */
 export const browserTest: TestFunction = requiring(
   "Chromium and Kafka",
   whyNoChromium() ?? whyNoSharedKafka(),

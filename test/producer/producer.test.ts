@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { EmbeddedBroker, RequestKey } from "../../shared/kafka/embedded.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
-import { Program } from "../harness/process.ts";
-import { KafkaCluster } from "../harness/kafka.ts";
-import { clusterTest, kafkaTest } from "../harness/requirements.ts";
-import { sharedKafka } from "../harness/shared-kafka.ts";
-import { Member } from "../kafka/member.ts";
-import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded } from "../kafka/under-test.ts";
+import { Program } from "../support/process.ts";
+import { KafkaCluster } from "../support/kafka.ts";
+import { clusterTest, kafkaTest } from "../support/requirements.ts";
+import { sharedKafka } from "../support/shared-kafka.ts";
+import { Member } from "../kafka/group-member.ts";
+import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded } from "../kafka/kafka-variants.ts";
 
 const PRODUCER = "workers/producer.ts";
 const TOPIC_AUTHORIZATION_FAILED = 29;

@@ -3,8 +3,8 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import { assertStillOurs, claimDatabase, endStuckPeers } from "../../shared/store/database-owner.ts";
 import type { Session, SessionRole } from "../../shared/store/session.ts";
 import { Store } from "../../shared/store/store.ts";
-import { eventually } from "../harness/eventually.ts";
-import type { TestDatabase } from "../harness/postgres.ts";
+import { eventually } from "../support/eventually.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { eventText } from "../pipeline/record.ts";
 import {
   account,

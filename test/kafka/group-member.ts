@@ -3,8 +3,8 @@ import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts
 import type { Settings } from "../../shared/kafka/client.ts";
 import { type ConsumerEvent, KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { type EventuallyOptions, eventually } from "../harness/eventually.ts";
-import { type KafkaUnderTest, libraryPath } from "./under-test.ts";
+import { type EventuallyOptions, eventually } from "../support/eventually.ts";
+import { type KafkaUnderTest, libraryPath } from "./kafka-variants.ts";
 
 export interface Received extends TopicPartitionOffset {
   readonly key: string | undefined;

@@ -8,7 +8,7 @@ import { Library, pointer } from "../../shared/kafka/ffi/library.ts";
 import { type NativeSetup, prepare } from "../../shared/kafka/native-library.ts";
 import { buildLibrary } from "../../shared/kafka/native-library-build.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { libraryPath } from "./under-test.ts";
+import { libraryPath } from "./kafka-variants.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const VERSION = new Library(libraryPath).version;

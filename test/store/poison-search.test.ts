@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { classify, describeFault } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
-import { sharedPostgres, type TestDatabase } from "../harness/postgres.ts";
+import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {
   account,

@@ -1,6 +1,6 @@
 // A browser and an address in; a visit to the console that remembers all that a page must not do, out.
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
-import { eventually } from "../harness/eventually.ts";
+import { eventually } from "./eventually.ts";
 
 /** One tab. Disposing closes it. */
 export class Visit implements AsyncDisposable {

@@ -3,8 +3,8 @@ import type { Alert } from "../../shared/alerts/alerts.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { AlertWebhook } from "../../shared/alerts/webhook.ts";
 import { webhookMessage } from "../../shared/alerts/webhook-message.ts";
-import { eventually } from "../harness/eventually.ts";
-import { WebhookReceiver } from "../harness/webhook-receiver.ts";
+import { eventually } from "../support/eventually.ts";
+import { WebhookReceiver } from "../support/webhook-receiver.ts";
 
 const SECRET = "T0SECRET";
 const SOURCE = { job: "consumer", instance: "host:8002" };

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Session } from "../../shared/store/session.ts";
 import { bytesArray, numberArray, textArray } from "../../shared/store/array-literal.ts";
-import { type TestDatabase, sharedPostgres } from "../harness/postgres.ts";
+import { type TestDatabase, sharedPostgres } from "../support/postgres.ts";
 import { openSession } from "./pipeline-database.ts";
 
 let database: TestDatabase;

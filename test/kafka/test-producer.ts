@@ -1,7 +1,7 @@
 // A topic in; a producer that counts what became of its messages out.
 import type { ErrorReport, Settings } from "../../shared/kafka/client.ts";
 import { type DeliveryFailure, KafkaProducer } from "../../shared/kafka/producer.ts";
-import { type KafkaUnderTest, libraryPath } from "./under-test.ts";
+import { type KafkaUnderTest, libraryPath } from "./kafka-variants.ts";
 
 export class Sender {
   readonly delivered: number[] = [];

@@ -5,9 +5,9 @@ import type { Settings } from "../../shared/kafka/client.ts";
 import { EMBEDDED_CONSUMER_SETTINGS, EmbeddedBroker } from "../../shared/kafka/embedded.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
-import { eventually } from "../harness/eventually.ts";
-import { kafkaTest } from "../harness/requirements.ts";
-import { sharedKafka } from "../harness/shared-kafka.ts";
+import { eventually } from "../support/eventually.ts";
+import { kafkaTest } from "../support/requirements.ts";
+import { sharedKafka } from "../support/shared-kafka.ts";
 
 const EMBEDDED_TEST_TIMEOUT_MS = 30_000;
 const REAL_TEST_TIMEOUT_MS = 60_000;

@@ -5,8 +5,8 @@ import { Compile } from "typebox/compile";
 import { isFromThisMachine, isLoopback } from "../../shared/console/access.ts";
 import { MOST_WATCHERS } from "../../shared/console/routes.tsx";
 import { PRODUCER_SECTIONS } from "../../shared/api-schema.ts";
-import { eventually } from "../harness/eventually.ts";
-import { requiring } from "../harness/requirements.ts";
+import { eventually } from "../support/eventually.ts";
+import { requiring } from "../support/requirements.ts";
 import { consoleServer, SECTIONS } from "./console-server.ts";
 
 const PATHS = ["/", "/console.js", "/console.css", "/api", "/api/status", "/events", "/whatever"];

@@ -2,9 +2,9 @@
 import { expect } from "bun:test";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { eventually } from "../harness/eventually.ts";
-import { Sender } from "./sender.ts";
-import { libraryPath, onEmbedded } from "./under-test.ts";
+import { eventually } from "../support/eventually.ts";
+import { Sender } from "./test-producer.ts";
+import { libraryPath, onEmbedded } from "./kafka-variants.ts";
 
 onEmbedded("a consumer is called when a record comes, long before the safety net would", async (kafka) => {
   const topic = await kafka.createTopic(1);

@@ -2,7 +2,7 @@
 import { dlopen } from "bun:ffi";
 import { Client } from "../../shared/kafka/client.ts";
 import { type Pointer, pointer, type Returned } from "../../shared/kafka/ffi/library.ts";
-import { type KafkaUnderTest, libraryPath } from "./under-test.ts";
+import { type KafkaUnderTest, libraryPath } from "./kafka-variants.ts";
 
 const TIMEOUT_MS = 20_000;
 const COPY = 2;

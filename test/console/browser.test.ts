@@ -11,12 +11,12 @@ import {
   PRODUCER_SECTIONS,
 } from "../../shared/api-schema.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { startChromium, whyNoChromium } from "../harness/chromium.ts";
-import { TestPipeline } from "../harness/pipeline.ts";
-import { PostgresServer } from "../harness/postgres.ts";
-import { Program } from "../harness/process.ts";
-import { browserTest } from "../harness/requirements.ts";
-import { Visit } from "./visit.ts";
+import { startChromium, whyNoChromium } from "../support/chromium.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import { PostgresServer } from "../support/postgres.ts";
+import { Program } from "../support/process.ts";
+import { browserTest } from "../support/requirements.ts";
+import { Visit } from "../support/browser.ts";
 
 const EVENTS = 6000;
 const MEGABYTE = 1_000_000;

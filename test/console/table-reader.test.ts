@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { loadConfig } from "../../shared/config/config.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { StoredFigures } from "../../workers/console/table-reader.ts";
-import { PostgresServer } from "../harness/postgres.ts";
+import { PostgresServer } from "../support/postgres.ts";
 import { migrateDatabase } from "../store/pipeline-database.ts";
 
 const NOWHERE = { topic: "none", topicId: "none", partition: 0, offset: 0 };

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eventually } from "../harness/eventually.ts";
-import { isRunning } from "../harness/is-running.ts";
+import { eventually } from "../support/eventually.ts";
+import { isRunning } from "../support/is-running.ts";
 
 const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Hub } from "../../shared/console/hub.ts";
-import { eventually } from "../harness/eventually.ts";
+import { eventually } from "../support/eventually.ts";
 
 test("a browser that does not take what it is sent has nothing kept for it, and holds up no other", async () => {
   let read = 0;
