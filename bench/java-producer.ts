@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { guard, guardDirectory, type Guardian } from "../shared/runtime/child-reaper.ts";
+import { reapOnExit, removeOnExit, type Reaper } from "../shared/runtime/child-reaper.ts";
 import { inherited } from "../test/support/environment.ts";
 import { kafkaArtifacts } from "../test/support/kafka-artifacts.ts";
 import type { Bench } from "./pipeline.ts";
@@ -30,7 +30,7 @@ export class JavaProducer implements AsyncDisposable {
   readonly #classPath: string;
   readonly #log4jConfiguration: string;
   readonly #directory: string;
-  readonly #guardian: Guardian;
+  readonly #guardian: Reaper;
 
   private constructor(
     bench: Bench,
@@ -41,7 +41,7 @@ export class JavaProducer implements AsyncDisposable {
     this.#classPath = artifacts.classPath;
     this.#log4jConfiguration = artifacts.log4jConfiguration;
     this.#directory = directory;
-    this.#guardian = guardDirectory(directory);
+    this.#guardian = removeOnExit(directory);
   }
 
   static async prepare(bench: Bench): Promise<JavaProducer> {
@@ -85,7 +85,7 @@ export class JavaProducer implements AsyncDisposable {
       ],
       { env: inherited("PATH", "HOME", "JAVA_HOME", "TMPDIR"), stdio: ["ignore", "pipe", "pipe"] },
     );
-    const guardian = guard({ pid: child.pid, signal: "KILL" });
+    const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
     const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     const code = await child.exited;
     guardian.release();

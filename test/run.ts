@@ -5,7 +5,7 @@ import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { errorMessage } from "../shared/runtime/errors.ts";
-import { guard } from "../shared/runtime/child-reaper.ts";
+import { reapOnExit } from "../shared/runtime/child-reaper.ts";
 import { SharedServers } from "./support/shared-servers.ts";
 import { whyNoKafka } from "./support/kafka-artifacts.ts";
 import { prepareKafka } from "./support/kafka.ts";
@@ -158,7 +158,7 @@ async function run(
     timeout: FILE_DEADLINE_MS,
     killSignal: "SIGKILL",
   });
-  const guardian = guard({ pid: child.pid, signal: "KILL" });
+  const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const exitCode = await child.exited;
   guardian.release();

@@ -3,7 +3,7 @@
 import { hostname } from "node:os";
 import type { MonitoringConfig } from "../shared/config/config.ts";
 import type { StopSignal } from "../shared/runtime/lifecycle.ts";
-import type { Deliveries } from "../shared/producer/delivery-ledger.ts";
+import type { DeliveryLedger } from "../shared/producer/delivery-ledger.ts";
 import { ConsumerConditions } from "../shared/alerts/alert-conditions.ts";
 import { type Alert, Alerts, type Reading } from "../shared/alerts/alerts.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
@@ -11,7 +11,7 @@ import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { AlertWebhook } from "../shared/alerts/webhook.ts";
 import { databaseFault, type WatchedWorker, Watchdog } from "./consumer/health.ts";
 
-const LOOK_INTERVAL_MS = 1000;
+const POLL_INTERVAL_MS = 1000;
 
 /** What Alerts reads once a second. @param nowMs monotonic */
 type Look = (nowMs: number) => readonly Reading[];
@@ -55,7 +55,7 @@ export class Alerting {
 
   /** Begins to look, once a second. */
   watch(look: Look): void {
-    this.#timer = setInterval(() => this.#alerts.observe(look(performance.now())), LOOK_INTERVAL_MS);
+    this.#timer = setInterval(() => this.#alerts.observe(look(performance.now())), POLL_INTERVAL_MS);
   }
 
   /** The program is about to end because of this. */
@@ -85,7 +85,7 @@ export interface ConsumerSources {
 }
 
 /** What the consumer looks at. */
-export function consumerLook(sources: ConsumerSources): Look {
+export function consumerProbe(sources: ConsumerSources): Look {
   const { monitoring, metrics } = sources;
   const conditions = new ConsumerConditions(monitoring);
   let watchdog = new Watchdog();
@@ -110,7 +110,7 @@ export function consumerLook(sources: ConsumerSources): Look {
 const UNACKNOWLEDGED_MS = 30_000;
 
 /** What the producer looks at: of the five alerts only `pipeline_failure` has a meaning there. */
-export function producerLook(deliveries: Deliveries): Look {
+export function producerProbe(deliveries: DeliveryLedger): Look {
   let acknowledged = 0;
   let waitingSinceMs: number | undefined;
   return (nowMs) => {

@@ -9,11 +9,11 @@ import { adminSettings, consumerSettings } from "../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig } from "../shared/config/config.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
-import { startAtZero } from "../shared/telemetry/initial-series.ts";
+import { initializeSeries } from "../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
-import { Alerting, consumerLook } from "./alerting.ts";
-import { MainDatabase } from "./consumer/housekeeping.ts";
+import { Alerting, consumerProbe } from "./alerting.ts";
+import { Housekeeping } from "./consumer/housekeeping.ts";
 import { makeConsumerConsole } from "./console/consumer-console.ts";
 import { Progress, sampleMetrics, setConstantMetrics, totals } from "./consumer/pipeline-metrics.ts";
 import { Supervisor } from "./consumer/supervisor.ts";
@@ -44,7 +44,7 @@ async function main(stop: StopSignal): Promise<number> {
   log.info(describeConfig(config, "consumer"), "starting");
   for (const warning of config.warnings) log.warn(warning);
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
-  startAtZero(metrics, config.kafka.topics);
+  initializeSeries(metrics, config.kafka.topics);
   const alerting = new Alerting("consumer", config.monitoring, log, metrics);
   return await alerting.during(stop, () => consume(config, log, stop, metrics, alerting));
 }
@@ -57,10 +57,10 @@ async function consume(
   alerting: Alerting,
 ): Promise<number> {
   await using resources = new Resources((problem) => log.warn(problem));
-  const database = new MainDatabase(config, log, metrics);
+  const database = new Housekeeping(config, log, metrics);
   let supervisor: Supervisor | undefined;
   alerting.watch(
-    consumerLook({
+    consumerProbe({
       monitoring: config.monitoring,
       metrics,
       workers: () => supervisor?.workers() ?? [],

@@ -9,16 +9,16 @@ import { type Config, describeConfig, loadConfig, type ProducerConfig } from "..
 import { ConfigurationError, errorMessage } from "../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
 import { PROGRAM_VERSION } from "../shared/runtime/version.ts";
-import { Deliveries } from "../shared/producer/delivery-ledger.ts";
+import { DeliveryLedger } from "../shared/producer/delivery-ledger.ts";
 import { openInput } from "../shared/producer/json-lines.ts";
 import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../shared/producer/rate-limiter.ts";
 import { LineRecords, type RecordSource, simulatedRecords } from "../shared/producer/record-source.ts";
 import { EventSimulator } from "../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../shared/telemetry/registry.ts";
-import { Alerting, producerLook } from "./alerting.ts";
+import { Alerting, producerProbe } from "./alerting.ts";
 import { makeProducerConsole } from "./console/producer-console.ts";
-import { produce } from "./producer/run.ts";
+import { runProducer } from "./producer/run.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
 
@@ -74,8 +74,8 @@ async function run(
   for (const warning of config.warnings) log.warn(warning);
   log.info(describeConfig(config, "producer"), "starting");
 
-  const deliveries = new Deliveries();
-  alerting.watch(producerLook(deliveries));
+  const deliveries = new DeliveryLedger();
+  alerting.watch(producerProbe(deliveries));
   let waitingFor: string | undefined = "the Kafka client";
   const console = makeProducerConsole({
     config,
@@ -118,7 +118,7 @@ async function run(
   const progress = setInterval(() => log.info(summary(deliveries), "progress"), PROGRESS_MS);
   log.info({ topic }, "producing");
   try {
-    const ended = await produce({
+    const ended = await runProducer({
       kafka,
       topic,
       libraryPath,
@@ -151,7 +151,7 @@ function steadyPace(ratePerSecond: number): Pace {
   return Number.isFinite(ratePerSecond) ? new SteadyPace(ratePerSecond) : unlimitedPace;
 }
 
-function recordDeliveries(deliveries: Deliveries, topic: string, metrics: MetricsRegistry): void {
+function recordDeliveries(deliveries: DeliveryLedger, topic: string, metrics: MetricsRegistry): void {
   const { acknowledged, sizes, failed } = deliveries.take();
   for (const [eventType, count] of acknowledged) metrics.add("events_produced_total", count, eventType);
   for (const [bytes, count] of sizes) {
@@ -161,7 +161,7 @@ function recordDeliveries(deliveries: Deliveries, topic: string, metrics: Metric
   metrics.add("kafka_produce_errors_total", failed);
 }
 
-function summary({ sent, acknowledged, failed, outstanding }: Deliveries): Record<string, number> {
+function summary({ sent, acknowledged, failed, outstanding }: DeliveryLedger): Record<string, number> {
   return { sent, acknowledged, failed, outstanding };
 }
 
@@ -170,7 +170,7 @@ function skippedLines(records: RecordSource): Record<string, number> {
 }
 
 function exitCode(
-  { failed, outstanding }: Deliveries,
+  { failed, outstanding }: DeliveryLedger,
   records: RecordSource,
   ended: "source_ended" | "stopped",
   log: Logger,

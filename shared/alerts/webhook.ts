@@ -1,7 +1,7 @@
 // Alerts in; each posted when it begins and when it ends, in the background, to an operator's address out.
 
 import { Backoff } from "../runtime/backoff.ts";
-import { WakeSignal } from "../runtime/notifier.ts";
+import { Notifier } from "../runtime/notifier.ts";
 import type { Alert } from "./alerts.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { webhookMessage } from "./webhook-message.ts";
@@ -43,7 +43,7 @@ export class AlertWebhook {
   readonly #options: WebhookOptions;
   readonly #queue: Alert[] = [];
   readonly #backoff: Backoff;
-  readonly #wake = new WakeSignal();
+  readonly #wake = new Notifier();
   readonly #abort = new AbortController();
   #posting: Promise<void> | undefined;
   #isClosing = false;

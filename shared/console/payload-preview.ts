@@ -7,7 +7,7 @@ const MOST_HEX_BYTES = 2048;
  * @param beginning the first bytes of it
  * @param bytes the size of the whole
  */
-export function contentOf(beginning: Uint8Array | null, bytes: number | null): Content | null {
+export function previewOf(beginning: Uint8Array | null, bytes: number | null): Content | null {
   if (beginning === null || bytes === null) return null;
   const isCut = beginning.length < bytes;
   const text = asText(beginning, isCut);

@@ -1,10 +1,10 @@
 // Settings in; one short-lived client that asks brokers about topics, and creates or deletes them, out.
 import { Client, type ErrorReport, type Settings } from "./client.ts";
 import { type Pointer, pointer } from "./ffi/library.ts";
-import { Requests } from "./admin-requests.ts";
+import { AdminRequests } from "./admin-requests.ts";
 import { AdminOperation, ErrorCode, EventType } from "./ffi/bindings.ts";
 import { describeTopics, type TopicDescription } from "./topic-description.ts";
-import { Wake } from "./queue-events.ts";
+import { QueueEvents } from "./queue-events.ts";
 
 export interface NewTopic {
   readonly topic: string;
@@ -29,20 +29,20 @@ export class AdminClient {
   lastError: ErrorReport | undefined;
   readonly #client: Client;
   readonly #queue: Pointer;
-  readonly #requests: Requests;
-  #wake: Wake | undefined;
+  readonly #requests: AdminRequests;
+  #wake: QueueEvents | undefined;
 
   private constructor(client: Client) {
     this.#client = client;
     this.#queue = pointer(client.library.c.rd_kafka_queue_get_main(client.handle), "main queue");
-    this.#requests = new Requests(client);
+    this.#requests = new AdminRequests(client);
   }
 
   /** @throws ConfigurationError for settings that librdkafka refuses */
   static async open(libraryPath: string, settings: Settings): Promise<AdminClient> {
     const client = Client.create(libraryPath, "producer", settings, 0);
     const admin = new AdminClient(client);
-    const wake = await Wake.open(client.library, () => admin.#poll());
+    const wake = await QueueEvents.open(client.library, () => admin.#poll());
     wake.watch(admin.#queue);
     wake.watch(admin.#requests.queue);
     admin.#wake = wake;

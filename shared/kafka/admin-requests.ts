@@ -34,7 +34,7 @@ const READ_COMMITTED = 1;
  * The questions that one client has under way. Their answers arrive in a queue of their own, so they need
  * not wait behind records, nor for the answer to a rebalance. Someone must call `poll`.
  */
-export class Requests {
+export class AdminRequests {
   readonly queue: Pointer;
   readonly #client: Client;
   readonly #pending = new Map<number, Pending>();
@@ -80,7 +80,7 @@ export class Requests {
     if (this.#pending.size > 0) this.#drain();
   }
 
-  /** Rejects what is under way and frees the queue, which no Wake may watch any more. */
+  /** Rejects what is under way and frees the queue, which no QueueEvents may watch any more. */
   close(reason: string): void {
     for (const id of this.#pending.keys()) {
       const pending = this.#take(id);

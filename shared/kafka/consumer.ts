@@ -2,19 +2,19 @@
 import type { TopicPartition, TopicPartitionOffset } from "../event.ts";
 import type { RecordBlock } from "../pipeline/record-block.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
-import { Fetching } from "./librdkafka-assignment.ts";
+import { LibrdkafkaAssignment } from "./librdkafka-assignment.ts";
 import { type Library, type Pointer, pointer } from "./ffi/library.ts";
 import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
-import { Requests } from "./admin-requests.ts";
+import { AdminRequests } from "./admin-requests.ts";
 import { ErrorCode, EventType, LogicalOffset } from "./ffi/bindings.ts";
 import { describeTopics } from "./topic-description.ts";
-import { Wake } from "./queue-events.ts";
+import { QueueEvents } from "./queue-events.ts";
 
 export type ConsumerEvent =
-  /** Partitions are ours. Must be answered: `answerAssign`. */
+  /** Partitions are ours. Must be answered: `acknowledgeAssign`. */
   | { kind: "assign"; partitions: TopicPartition[] }
-  /** Partitions go; `lost`: others may own them already. Must be answered: `answerRevoke`. */
+  /** Partitions go; `lost`: others may own them already. Must be answered: `acknowledgeRevoke`. */
   | { kind: "revoke"; partitions: TopicPartition[]; lost: boolean }
   /** The offset is not in the log. Comes once; the partition stands still until `fetch` moves it. */
   | { kind: "out_of_range"; topic: string; partition: number; offset: number }
@@ -43,9 +43,9 @@ export class KafkaConsumer {
   readonly #queue: Pointer;
   readonly #topics: readonly Pointer[];
   readonly #table: PartitionTable;
-  readonly #requests: Requests;
-  readonly #wake: Wake;
-  readonly #fetching: Fetching;
+  readonly #requests: AdminRequests;
+  readonly #wake: QueueEvents;
+  readonly #fetching: LibrdkafkaAssignment;
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -53,15 +53,15 @@ export class KafkaConsumer {
     queue: Pointer,
     topics: readonly Pointer[],
     table: PartitionTable,
-    wake: Wake,
+    wake: QueueEvents,
   ) {
     this.#client = client;
     this.#library = client.library;
     this.#queue = queue;
     this.#topics = topics;
     this.#table = table;
-    this.#fetching = new Fetching(client, table);
-    this.#requests = new Requests(client);
+    this.#fetching = new LibrdkafkaAssignment(client, table);
+    this.#requests = new AdminRequests(client);
     this.#wake = wake;
     wake.watch(queue);
     wake.watch(this.#requests.queue);
@@ -89,7 +89,7 @@ export class KafkaConsumer {
       return at;
     });
     const queue = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
-    const wake = await Wake.open(library, onWake);
+    const wake = await QueueEvents.open(library, onWake);
     const consumer = new KafkaConsumer(client, queue, handles, table, wake);
     try {
       const unassigned = topics.map((topic) => ({ topic, partition: -1 }));
@@ -134,13 +134,13 @@ export class KafkaConsumer {
    * Answers an "assign" event.
    * @param fetch the partitions whose offset is known; the others are owned and wait for `fetch`
    */
-  answerAssign(fetch: readonly TopicPartitionOffset[]): void {
-    if (!this.#closing) this.#fetching.answerAssign(this.#placesOf(fetch));
+  acknowledgeAssign(fetch: readonly TopicPartitionOffset[]): void {
+    if (!this.#closing) this.#fetching.acknowledgeAssign(this.#placesOf(fetch));
   }
 
   /** Answers a "revoke" event: no record of these partitions comes any more. */
-  answerRevoke(): void {
-    if (!this.#closing) this.#fetching.answerRevoke();
+  acknowledgeRevoke(): void {
+    if (!this.#closing) this.#fetching.acknowledgeRevoke();
   }
 
   /**
@@ -270,8 +270,8 @@ export class KafkaConsumer {
 
   #answerAnything(): void {
     const { unanswered } = this.#fetching;
-    if (unanswered === "assign") this.#fetching.answerAssign(new Map());
-    else if (unanswered === "revoke") this.#fetching.answerRevoke();
+    if (unanswered === "assign") this.#fetching.acknowledgeAssign(new Map());
+    else if (unanswered === "revoke") this.#fetching.acknowledgeRevoke();
   }
 
   /** Reads and frees an event that is no record. @returns undefined for one that nobody needs to know of */

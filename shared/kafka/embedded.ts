@@ -18,7 +18,7 @@ export interface EmbeddedBrokerOptions {
   readonly topics: readonly EmbeddedTopic[];
 }
 
-/** Requests of the Kafka protocol that can be made to fail. */
+/** AdminRequests of the Kafka protocol that can be made to fail. */
 export const RequestKey = {
   produce: 0,
   fetch: 1,

@@ -25,7 +25,7 @@ interface Rebalance {
   readonly slots: readonly number[];
 }
 
-export class Fetching {
+export class LibrdkafkaAssignment {
   readonly #client: Client;
   readonly #library: Library;
   readonly #table: PartitionTable;
@@ -68,7 +68,7 @@ export class Fetching {
     return lost;
   }
 
-  answerAssign(places: Places): void {
+  acknowledgeAssign(places: Places): void {
     for (const slot of this.#takeUnanswered("assign")) this.#owned.add(slot);
     if (this.#eager) this.#fetched.clear();
     const started = [...places].filter(([slot]) => this.#owned.has(slot) && !this.#fetched.has(slot));
@@ -77,7 +77,7 @@ export class Fetching {
     this.#change();
   }
 
-  answerRevoke(): void {
+  acknowledgeRevoke(): void {
     const slots = this.#takeUnanswered("revoke");
     const fetched = slots.filter((slot) => this.#fetched.has(slot));
     for (const slot of slots) {

@@ -2,7 +2,7 @@
 import type { TopicPartition } from "../event.ts";
 import type { Client } from "./client.ts";
 import { pointer } from "./ffi/library.ts";
-import type { Requests } from "./admin-requests.ts";
+import type { AdminRequests } from "./admin-requests.ts";
 import { AdminOperation, ErrorCode, LogicalOffset } from "./ffi/bindings.ts";
 
 /**
@@ -12,7 +12,7 @@ import { AdminOperation, ErrorCode, LogicalOffset } from "./ffi/bindings.ts";
  */
 export async function listOffsets(
   { library, handle }: Client,
-  requests: Requests,
+  requests: AdminRequests,
   partitions: readonly TopicPartition[],
   which: "beginning" | "end",
   timeoutMs: number,

@@ -4,7 +4,7 @@ import { Client, type ErrorReport, type LogLine, type Settings } from "./client.
 import type { KafkaError } from "./kafka-error.ts";
 import { address, type Library, type Pointer, pointer } from "./ffi/library.ts";
 import { ErrorCode, EventType } from "./ffi/bindings.ts";
-import { Wake } from "./queue-events.ts";
+import { QueueEvents } from "./queue-events.ts";
 
 /** Messages that were given up for the same reason under the same opaque. */
 export interface DeliveryFailure {
@@ -51,7 +51,7 @@ export class KafkaProducer {
   readonly #queue: Pointer;
   readonly #topic: Pointer;
   readonly #topicName: string;
-  readonly #wake: Wake;
+  readonly #wake: QueueEvents;
   readonly #options: ProducerOptions;
   /** Kept apart: an object of so many functions is slow to look them up in. */
   readonly #produce: Library["c"]["rd_kafka_produce"];
@@ -59,7 +59,13 @@ export class KafkaProducer {
   #scratchAt: number;
   #closing: Promise<void> | undefined;
 
-  private constructor(client: Client, topic: Pointer, queue: Pointer, wake: Wake, options: ProducerOptions) {
+  private constructor(
+    client: Client,
+    topic: Pointer,
+    queue: Pointer,
+    wake: QueueEvents,
+    options: ProducerOptions,
+  ) {
     this.#client = client;
     this.#library = client.library;
     this.#topic = topic;
@@ -82,7 +88,7 @@ export class KafkaProducer {
     const { library, handle } = client;
     const queue = pointer(library.c.rd_kafka_queue_get_main(handle), "rd_kafka_queue_get_main");
     const topic = pointer(library.c.rd_kafka_topic_new(handle, options.topic, null), "rd_kafka_topic_new");
-    return new KafkaProducer(client, topic, queue, await Wake.open(library, options.onWake), options);
+    return new KafkaProducer(client, topic, queue, await QueueEvents.open(library, options.onWake), options);
   }
 
   /**

@@ -9,7 +9,7 @@ const SAFETY_NET_MS = 250;
  * non-empty; they are told no second time until the queue was polled empty. So the receiver polls until
  * nothing comes, and polls again by itself where it stopped early.
  */
-export class Wake {
+export class QueueEvents {
   readonly #library: Library;
   readonly #receiver: Bun.udp.Socket<"buffer">;
   readonly #sender: number;
@@ -24,14 +24,14 @@ export class Wake {
   }
 
   /** @param onWake called from the event loop, also when there turns out to be nothing */
-  static async open(library: Library, onWake: () => void): Promise<Wake> {
+  static async open(library: Library, onWake: () => void): Promise<QueueEvents> {
     const receiver = await Bun.udpSocket({ hostname: "127.0.0.1", socket: { data: () => onWake() } });
     const sender = connectedSocket(library, receiver.port);
     if (sender < 0) {
       receiver.close();
       throw new Error("no socket for wake-ups could be opened");
     }
-    return new Wake(library, receiver, sender, setInterval(onWake, SAFETY_NET_MS));
+    return new QueueEvents(library, receiver, sender, setInterval(onWake, SAFETY_NET_MS));
   }
 
   /** Watches a queue, until `close`. */

@@ -1,7 +1,7 @@
 // Names of topics in; what the brokers know of them out.
 import type { Client } from "./client.ts";
 import { isNull, type Library, type Pointer, pointer } from "./ffi/library.ts";
-import type { Requests } from "./admin-requests.ts";
+import type { AdminRequests } from "./admin-requests.ts";
 import { AdminOperation, ErrorCode } from "./ffi/bindings.ts";
 
 export interface TopicPartitionDescription {
@@ -24,7 +24,7 @@ export interface TopicDescription {
 /** What the brokers know of topics, in any order. Someone must poll `requests`. @throws KafkaError when none answers */
 export function describeTopics(
   client: Client,
-  requests: Requests,
+  requests: AdminRequests,
   topics: readonly string[],
   timeoutMs: number,
 ): Promise<TopicDescription[]> {

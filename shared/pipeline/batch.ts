@@ -29,8 +29,8 @@ export interface Span extends PartitionKey {
 }
 
 /** Kafka delivered a record that this worker is already past; to be read again from the stored offset. */
-export class OutOfOrder extends Error {
-  override readonly name = "OutOfOrder";
+export class OffsetRegression extends Error {
+  override readonly name = "OffsetRegression";
 }
 
 /** Events stored by a span, the remainder of its account. */
@@ -57,7 +57,7 @@ interface RejectedRecord {
 }
 
 /** The settings that records are judged by. */
-export interface Judgement {
+export interface BatchClock {
   /** The database's clock, ms since 1970, when the batch was opened: processed_at of its events. */
   readonly processedAtMs: number;
   readonly maxFutureSkewMs: number;
@@ -80,7 +80,7 @@ export class Batch {
   #events: BatchEvent[] = [];
   #rejected: RejectedRecord[] = [];
   #read = 0;
-  #judgement: Judgement = { processedAtMs: 0, maxFutureSkewMs: 0 };
+  #judgement: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
   constructor(maxRecords: number) {
     this.block = new RecordBlock(maxRecords);
@@ -99,12 +99,12 @@ export class Batch {
     return this.#read;
   }
 
-  get judgement(): Judgement {
+  get judgement(): BatchClock {
     return this.#judgement;
   }
 
   /** Gives an empty batch its clock. */
-  open(judgement: Judgement, nowMs: number): void {
+  open(judgement: BatchClock, nowMs: number): void {
     this.#judgement = { ...judgement, processedAtMs: Math.floor(judgement.processedAtMs) };
     this.openedAtMs = nowMs;
   }
@@ -131,7 +131,7 @@ export class Batch {
         this.spans.set(slot, span);
       }
       if (offset < span.to) {
-        throw new OutOfOrder(
+        throw new OffsetRegression(
           `${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`,
         );
       }

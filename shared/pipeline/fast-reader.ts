@@ -4,7 +4,7 @@ import { isUtf8 } from "node:buffer";
 import type { PipelineEvent } from "../event.ts";
 import { decimalAt, instantAt, isAt, isDigit, isExponent, MINUS, POINT } from "./byte-parsers.ts";
 import { MAX_DEPTH, MAX_VALUE_BYTES } from "./decode.ts";
-import { RememberedStrings } from "./string-interner.ts";
+import { StringInterner } from "./string-interner.ts";
 
 const TAB = 9;
 const NEWLINE = 10;
@@ -66,8 +66,8 @@ export class FastReader {
   #amountStart = 0;
   /** The same in event_data. */
   #eventAmountStart = 0;
-  readonly #types = new RememberedStrings(REMEMBERED_TYPES);
-  readonly #users = new RememberedStrings(REMEMBERED_USERS);
+  readonly #types = new StringInterner(REMEMBERED_TYPES);
+  readonly #users = new StringInterner(REMEMBERED_USERS);
 
   /**
    * @param bytes the buffer that holds the value, with a newline after it

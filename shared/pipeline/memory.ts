@@ -4,7 +4,7 @@ import type { HourDelta } from "../event.ts";
 import type { KnownUsers } from "./aggregate.ts";
 
 /** Users known to be in hourly_users. Hours, types and users are an open set: when it is full it is cleared. */
-export class UserMemory implements KnownUsers {
+export class KnownUserCache implements KnownUsers {
   readonly #byHour = new Map<number, Map<string, Set<string>>>();
   readonly #maxEntries: number;
   #entries = 0;

@@ -8,7 +8,7 @@ const FNV_PRIME = 0x01000193;
  * Strings of UTF-8 that are likely to come again, each where the hash of its bytes points to; two of one place take
  * turns in it. One that comes again takes no memory, and whatever looks it up finds its own hash computed.
  */
-export class RememberedStrings {
+export class StringInterner {
   readonly #strings: string[];
   readonly #mask: number;
 

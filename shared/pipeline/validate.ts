@@ -108,7 +108,7 @@ function explain(value: unknown): Rejection {
  * Why a record's bytes are rejected, judged as of a moment; undefined where they are an event. This is the
  * judgement of the flow in one call, for whoever has to repeat it later.
  */
-export function judge(
+export function rejectionOf(
   decoded: Decoded | Rejection,
   nowMs: number,
   maxFutureSkewMs: number,

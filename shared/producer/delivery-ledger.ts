@@ -26,7 +26,7 @@ const UNKNOWN_TYPE = "unknown";
  * The ledger of one producer. A record's type and size travel as the opaque number of its message and come
  * back with its delivery report, so that nothing is kept per message.
  */
-export class Deliveries {
+export class DeliveryLedger {
   /** Records that the client took into its queue. */
   sent = 0;
   /** Records that the broker has acknowledged. */

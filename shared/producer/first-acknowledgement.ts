@@ -1,5 +1,5 @@
 // A ledger in; whether the topic takes records at all, judged once, at the start.
-import type { Deliveries } from "./delivery-ledger.ts";
+import type { DeliveryLedger } from "./delivery-ledger.ts";
 
 /** After this long without any acknowledgement the topic cannot be written. */
 const PATIENCE_MS = 20_000;
@@ -9,11 +9,11 @@ const PATIENCE_MS = 20_000;
  * that is more likely a mistake, which someone wants to hear of; later it is an outage, to be waited out.
  */
 export class FirstAcknowledgement {
-  readonly #deliveries: Deliveries;
+  readonly #deliveries: DeliveryLedger;
   readonly #patienceMs: number;
   #firstSentMs: number | undefined;
 
-  constructor(deliveries: Deliveries, patienceMs = PATIENCE_MS) {
+  constructor(deliveries: DeliveryLedger, patienceMs = PATIENCE_MS) {
     this.#deliveries = deliveries;
     this.#patienceMs = patienceMs;
   }

@@ -1,7 +1,7 @@
 // Records of a source in, handed to a Kafka producer at a pace, none lost: the loop of every producer here.
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import type { StopSignal } from "../runtime/lifecycle.ts";
-import type { Deliveries } from "./delivery-ledger.ts";
+import type { DeliveryLedger } from "./delivery-ledger.ts";
 import type { Pace } from "./rate-limiter.ts";
 import type { OutgoingRecord, RecordSource } from "./record-source.ts";
 
@@ -17,7 +17,7 @@ export interface RecordSink {
 export interface PublishOptions {
   readonly source: RecordSource;
   readonly sink: RecordSink;
-  readonly deliveries: Deliveries;
+  readonly deliveries: DeliveryLedger;
   readonly pace: Pace;
   readonly stop: StopSignal;
   /** Whether a refusal is about the record alone (too large): it is then counted, and the next one goes on. */

@@ -1,6 +1,6 @@
 // A server or directory of this program's own in; a watcher out that clears it away when the program ends, in whatever way.
 
-export interface Guardian {
+export interface Reaper {
   /** What it watched over has ended, or is somebody else's now: the guardian goes, and touches nothing. */
   release(): void;
 }
@@ -33,16 +33,19 @@ done`;
  * Ends a child process when this program ends, until `release()` is called.
  * @param child.signal how it is asked to end; it is killed when it is still there after 8 s
  */
-export function guard(child: { readonly pid: number; readonly signal: "QUIT" | "TERM" | "KILL" }): Guardian {
+export function reapOnExit(child: {
+  readonly pid: number;
+  readonly signal: "QUIT" | "TERM" | "KILL";
+}): Reaper {
   return watch(END_PROCESS, String(child.pid), child.signal);
 }
 
 /** Removes a directory, with all that is in it, when this program ends, until `release()` is called. */
-export function guardDirectory(path: string): Guardian {
+export function removeOnExit(path: string): Reaper {
   return watch(REMOVE_DIRECTORY, path);
 }
 
-function watch(script: string, ...scriptArguments: string[]): Guardian {
+function watch(script: string, ...scriptArguments: string[]): Reaper {
   const watcher = Bun.spawn(["sh", "-c", script, "guardian", ...scriptArguments], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,

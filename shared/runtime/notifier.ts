@@ -1,7 +1,7 @@
 // A loop that sleeps until something happens, or until a time.
 
 /** Remembers a notification that comes while nobody waits, so that none is missed. */
-export class WakeSignal {
+export class Notifier {
   #wake: (() => void) | undefined;
   #isNotified = false;
 

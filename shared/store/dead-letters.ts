@@ -1,7 +1,7 @@
 // Dead letters in; rows of dead_letter_events out. Everything from outside goes in as bytes: nothing can be refused.
 
 import type { DeadLetter } from "../event.ts";
-import type { Judgement } from "../pipeline/batch.ts";
+import type { BatchClock } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
 import type { Transaction } from "./session.ts";
 import { bytesArray, numberArray, textArray } from "./array-literal.ts";
@@ -17,7 +17,7 @@ const INSERT = `
 export async function insertDeadLetters(
   tx: Transaction,
   letters: readonly DeadLetter[],
-  { processedAtMs, maxFutureSkewMs }: Judgement,
+  { processedAtMs, maxFutureSkewMs }: BatchClock,
 ): Promise<void> {
   if (letters.length === 0) return;
   await tx.unsafe(

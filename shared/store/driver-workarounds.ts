@@ -13,7 +13,7 @@ type Scope = <T>(...given: [Body<T>] | [text: string, Body<T>]) => Promise<T>;
  * (porsager/postgres, issues 1066 and 1208). So a body that ends on a lost connection never answers the driver,
  * which has rejected its transaction by then: it does so in the moment in which the connection closes.
  */
-export function leaveBrokenTransactions(sql: Sql<Types>, isLost: () => boolean): void {
+export function suppressRollbackAfterDisconnect(sql: Sql<Types>, isLost: () => boolean): void {
   const guarded = <T>(body: Body<T>): Body<T> => {
     return async (tx) => {
       Object.assign(tx, { savepoint: guardedScope(tx.savepoint.bind(tx) as Scope) });

@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FatalError } from "../runtime/errors.ts";
 import { freePorts } from "../runtime/free-port.ts";
-import { type Guardian, guard, guardDirectory } from "../runtime/child-reaper.ts";
+import { type Reaper, reapOnExit, removeOnExit } from "../runtime/child-reaper.ts";
 import {
   copyTree,
   emptyCluster,
@@ -37,14 +37,14 @@ export class EmbeddedPostgres {
   readonly directory: string;
   readonly #installation: Installation;
   readonly #settings: Readonly<Record<string, string>>;
-  readonly #directoryGuardian: Guardian;
+  readonly #directoryGuardian: Reaper;
   #server: Bun.Subprocess | undefined;
-  #guardian: Guardian | undefined;
+  #guardian: Reaper | undefined;
   #frozen = false;
 
   private constructor(
     installation: Installation,
-    place: { directory: string; directoryGuardian: Guardian; password: string; port: number },
+    place: { directory: string; directoryGuardian: Reaper; password: string; port: number },
     options: EmbeddedPostgresOptions,
   ) {
     this.#installation = installation;
@@ -72,7 +72,7 @@ export class EmbeddedPostgres {
     const installation = await findInstallation();
     const template = await emptyCluster(installation);
     const directory = await runDirectory(installation);
-    const directoryGuardian = guardDirectory(directory);
+    const directoryGuardian = removeOnExit(directory);
     try {
       await copyTree(join(template, "data"), join(directory, "data"));
       const password = await readFile(join(template, "password"), "utf8");
@@ -119,7 +119,7 @@ export class EmbeddedPostgres {
     closeSync(log);
     server.unref();
     this.#server = server;
-    this.#guardian = guard({ pid: server.pid, signal: "QUIT" });
+    this.#guardian = reapOnExit({ pid: server.pid, signal: "QUIT" });
     void server.exited.then(() => this.#ended(server));
     await this.#untilReady(server);
   }

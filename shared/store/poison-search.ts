@@ -9,8 +9,8 @@ import { classify, describeFault, SchemaFault } from "./sqlstate.ts";
 const DEADLINE_MS = 60_000;
 
 /** Thrown inside a savepoint so that what passed is rolled back as well. */
-class Passed extends Error {
-  override readonly name = "Passed";
+class RollbackProbe extends Error {
+  override readonly name = "RollbackProbe";
 }
 
 /**
@@ -21,7 +21,7 @@ class Passed extends Error {
  * @returns the refused events with the server's reason; empty where no single event is refused
  * @throws SchemaFault where even our own event is refused; the server's error where anything but content is at fault
  */
-export async function findRefused(
+export async function findPoisonEvents(
   session: Session,
   events: readonly BatchEvent[],
   processedAtMs: number,
@@ -38,10 +38,10 @@ export async function findRefused(
         });
       }
       await bisect(tx, events, processedAtMs, refused);
-      throw new Passed("done");
+      throw new RollbackProbe("done");
     })
     .catch((error: unknown) => {
-      if (!(error instanceof Passed)) throw error;
+      if (!(error instanceof RollbackProbe)) throw error;
     });
   return refused;
 }
@@ -74,11 +74,11 @@ async function tryInsert(
   try {
     await tx.savepoint(async (savepoint) => {
       await insertByUnnest(savepoint, events, processedAtMs, false);
-      throw new Passed("done");
+      throw new RollbackProbe("done");
     });
     return undefined;
   } catch (error) {
-    return error instanceof Passed ? undefined : error;
+    return error instanceof RollbackProbe ? undefined : error;
   }
 }
 

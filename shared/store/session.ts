@@ -3,7 +3,7 @@
 import { connect, type Socket } from "node:net";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { DatabaseConfig } from "../config/config.ts";
-import { leaveBrokenTransactions } from "./driver-workarounds.ts";
+import { suppressRollbackAfterDisconnect } from "./driver-workarounds.ts";
 import { ConnectionLost, isDisconnection } from "./sqlstate.ts";
 
 /** Parsers that differ from the driver's: int8 as number (counts and offsets stay below 2^53). */
@@ -128,7 +128,7 @@ export class Session {
     };
     const sql: Database = postgres(driverOptions);
     const opened = new Session(sql, socket, options.onLost);
-    leaveBrokenTransactions(sql, () => opened.isLost);
+    suppressRollbackAfterDisconnect(sql, () => opened.isLost);
     session = opened;
     try {
       await session.#greet();

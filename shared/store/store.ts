@@ -3,12 +3,12 @@
 import type { HourDelta } from "../event.ts";
 import { aggregate } from "../pipeline/aggregate.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
-import { RecentIds, UserMemory } from "../pipeline/memory.ts";
+import { RecentIds, KnownUserCache } from "../pipeline/memory.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { Session, Transaction } from "./session.ts";
-import { findRefused } from "./poison-search.ts";
+import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify, codeOf } from "./sqlstate.ts";
 
@@ -50,7 +50,7 @@ export class Store {
   readonly #session: Session;
   readonly #options: StoreOptions;
   readonly #rawEvents: RawEvents;
-  readonly #users = new UserMemory();
+  readonly #users = new KnownUserCache();
   readonly #recentIds = new RecentIds();
   #previous: readonly StoredOffset[] = [];
 
@@ -79,7 +79,7 @@ export class Store {
         }
         if (!(error instanceof RawInsertFailed)) throw error;
         if (classify(error.cause) !== "content") throw error.cause;
-        const refused = await findRefused(this.#session, error.events, batch.judgement.processedAtMs);
+        const refused = await findPoisonEvents(this.#session, error.events, batch.judgement.processedAtMs);
         // Not a single one alone: the statement as a whole was refused, and no record is to blame.
         if (refused.size === 0) throw error.cause;
         batch.refuse([...refused.keys()], (event) => refused.get(event)!);

@@ -43,7 +43,7 @@ const TABLES = ["raw_events", "hourly_aggregations", "hourly_users", "dead_lette
  * Prometheus sees a counter grow only from its second sample on: of a series that appears with its first event,
  * that event is missed by every rate, and by every alert. To be called before the first scrape.
  */
-export function startAtZero(metrics: Recorder, topics: readonly string[]): void {
+export function initializeSeries(metrics: Recorder, topics: readonly string[]): void {
   for (const topic of topics) {
     metrics.add("records_fetched_total", 0, topic);
     metrics.add("events_consumed_total", 0, topic);

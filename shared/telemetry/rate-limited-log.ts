@@ -14,7 +14,7 @@ const EVERY_MS = 10_000;
 const MAX_KEYS = 50;
 
 /** Warnings, at most one line for each thing in ten seconds; `count` says how often it happened since the last. */
-export class OccasionalLog {
+export class RateLimitedLog {
   readonly #log: Logger;
   readonly #nowMs: () => number;
   readonly #everyMs: number;

@@ -2,7 +2,7 @@
 
 import type { HourDelta, TopicPartition } from "../event.ts";
 import type { Logger } from "./log.ts";
-import { OccasionalLog } from "./rate-limited-log.ts";
+import { RateLimitedLog } from "./rate-limited-log.ts";
 import type { Recorder } from "./recorder.ts";
 
 /** Why a worker dropped its state and read its offsets again. */
@@ -64,12 +64,12 @@ export interface CommittedBatch {
 export class WorkerTelemetry {
   readonly #recorder: Recorder;
   readonly #log: Logger;
-  readonly #occasionally: OccasionalLog;
+  readonly #occasionally: RateLimitedLog;
 
   constructor(recorder: Recorder, log: Logger) {
     this.#recorder = recorder;
     this.#log = log;
-    this.#occasionally = new OccasionalLog(log);
+    this.#occasionally = new RateLimitedLog(log);
   }
 
   /** Says what was held back because it repeats; before the end. */

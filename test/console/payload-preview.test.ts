@@ -1,29 +1,29 @@
 import { expect, test } from "bun:test";
-import { contentOf } from "../../shared/console/payload-preview.ts";
+import { previewOf } from "../../shared/console/payload-preview.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 test("UTF-8 is shown as text, with its lines", () => {
   const text = '{"a": "grüße 😀"}\n\tb';
-  expect(contentOf(bytes(text), 23)).toEqual({ form: "text", shown: text, bytes: 23, isCut: false });
-  expect(contentOf(bytes(""), 0)).toEqual({ form: "text", shown: "", bytes: 0, isCut: false });
+  expect(previewOf(bytes(text), 23)).toEqual({ form: "text", shown: text, bytes: 23, isCut: false });
+  expect(previewOf(bytes(""), 0)).toEqual({ form: "text", shown: "", bytes: 0, isCut: false });
 });
 
-test("nothing is nothing", () => expect(contentOf(null, null)).toBeNull());
+test("nothing is nothing", () => expect(previewOf(null, null)).toBeNull());
 
 test("what is cut within a character is text all the same", () => {
   const beginning = bytes("abc😀").subarray(0, 5);
-  expect(contentOf(beginning, 100)).toEqual({ form: "text", shown: "abc", bytes: 100, isCut: true });
+  expect(previewOf(beginning, 100)).toEqual({ form: "text", shown: "abc", bytes: 100, isCut: true });
   // The same bytes as a whole value are no UTF-8.
-  expect(contentOf(beginning, 5)).toMatchObject({ form: "hex", shown: "61 62 63 f0 9f" });
+  expect(previewOf(beginning, 5)).toMatchObject({ form: "hex", shown: "61 62 63 f0 9f" });
 });
 
 test("other bytes are hexadecimal, a few of them", () => {
   const large = new Uint8Array(8192).fill(255);
-  const content = contentOf(large, 900_000);
+  const content = previewOf(large, 900_000);
   expect(content).toMatchObject({ form: "hex", bytes: 900_000, isCut: true });
   expect(content?.shown).toHaveLength(2048 * 3 - 1);
-  expect(contentOf(new Uint8Array([0, 255]), 2)).toEqual({
+  expect(previewOf(new Uint8Array([0, 255]), 2)).toEqual({
     form: "hex",
     shown: "00 ff",
     bytes: 2,
@@ -32,6 +32,6 @@ test("other bytes are hexadecimal, a few of them", () => {
 });
 
 test("what is not seen, or turns others about, is shown by its code", () => {
-  const content = contentOf(bytes("a\u0000b\u202ec\u200bd\u{e0041}e\r\u2028"), 20);
+  const content = previewOf(bytes("a\u0000b\u202ec\u200bd\u{e0041}e\r\u2028"), 20);
   expect(content?.shown).toBe("a\\u{0}b\\u{202e}c\\u{200b}d\\u{e0041}e\\u{d}\\u{2028}");
 });

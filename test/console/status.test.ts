@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Alerts, Workers } from "../../shared/api-schema.ts";
-import { judge } from "../../workers/console/status.ts";
+import { statusOf } from "../../workers/console/status.ts";
 
 type Worker = Workers[number];
 
@@ -25,8 +25,8 @@ function worker(number: number, changes: Partial<Worker> = {}): Worker {
   return { worker: number, state: "reading", pausedBecause: null, hasDatabase: true, partitions, ...changes };
 }
 
-function verdictOf(findings: Partial<Parameters<typeof judge>[0]>) {
-  return judge({
+function verdictOf(findings: Partial<Parameters<typeof statusOf>[0]>) {
+  return statusOf({
     workers: [worker(0), worker(1)],
     databaseFault: undefined,
     alerts: NO_ALERTS,

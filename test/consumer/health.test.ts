@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
-import { producerLook } from "../../workers/alerting.ts";
+import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
+import { producerProbe } from "../../workers/alerting.ts";
 import type { PartitionStatus, WorkerStatus } from "../../workers/consumer/thread-messages.ts";
 import { databaseFault, Watchdog } from "../../workers/consumer/health.ts";
 
@@ -108,8 +108,8 @@ describe("the watchdog", () => {
 });
 
 test("the producer has failed when nothing is acknowledged for half a minute, and only then", () => {
-  const deliveries = new Deliveries();
-  const look = producerLook(deliveries);
+  const deliveries = new DeliveryLedger();
+  const look = producerProbe(deliveries);
   const stateAt = (second: number) => look(second * 1000)[0]?.state;
   expect(stateAt(0)).toBe("clear");
   expect(stateAt(100)).toBe("clear");

@@ -3,7 +3,7 @@ import { loadConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { MainDatabase } from "../../workers/consumer/housekeeping.ts";
+import { Housekeeping } from "../../workers/consumer/housekeeping.ts";
 import { eventually } from "../support/eventually.ts";
 import { PostgresServer } from "../support/postgres.ts";
 
@@ -12,7 +12,7 @@ test("a database that is away is a fault until it is back, which is found out wi
   await using tables = await server.database();
   const metrics = new MetricsRegistry();
   const log = makeLogger("test", "error", { destination: { write: () => undefined } });
-  const database = new MainDatabase(loadConfig(tables.env, "consumer"), log, metrics);
+  const database = new Housekeeping(loadConfig(tables.env, "consumer"), log, metrics);
   await server.stop("fast");
   const preparing = database.prepare(new StopSignal());
   await eventually("it is missed at the start", () => database.fault?.includes("is away: "));

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { guard } from "../../shared/runtime/child-reaper.ts";
+import { reapOnExit } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "../support/environment.ts";
 import { eventually } from "../support/eventually.ts";
 import { isRunning } from "../support/is-running.ts";
@@ -212,7 +212,7 @@ describe("on a terminal", () => {
         },
       },
     );
-    const guardian = guard({ pid: child.pid, signal: "KILL" });
+    const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
     return {
       sent: () => sent,
       type: (text: string) => child.terminal?.write(text),

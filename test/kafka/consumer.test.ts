@@ -70,7 +70,7 @@ onEmbedded("a block grows for records of any size, and ends at its bytes", async
   while (counts.reduce((sum, count) => sum + count, 0) < 8) {
     const event = consumer.poll(block);
     if (event?.kind === "assign") {
-      consumer.answerAssign([{ topic, partition: 0, offset: -2 }]);
+      consumer.acknowledgeAssign([{ topic, partition: 0, offset: -2 }]);
       await Bun.sleep(500); // so that all of them are here
     }
     for (let i = 0; i < block.count; i++) {
@@ -272,7 +272,7 @@ onEmbedded("answers come even while a rebalance waits for its own", async (kafka
   let ids: Map<string, string> | undefined;
   void member.consumer.topicIds([topic]).then((found) => (ids = found));
   await member.until("the ids", () => ids?.size === 1);
-  member.answerAssign();
+  member.acknowledgeAssign();
 });
 
 onEmbedded("a question that no broker answers is an error in time", async (kafka) => {
@@ -308,7 +308,7 @@ onEmbedded("closing rejects questions, hands out nothing more, and can be said t
   member.consumer.fetch([{ topic, partition: 0, offset: 0 }]);
   member.consumer.stop([{ topic, partition: 0 }]);
   member.consumer.commit([{ topic, partition: 0, offset: 0 }]);
-  member.consumer.answerRevoke();
+  member.consumer.acknowledgeRevoke();
 });
 
 onBoth("closing does not wait for records that nobody took", async (kafka) => {
@@ -444,6 +444,6 @@ test("an offset that is none is refused before librdkafka sees it", async () => 
     expect(() => consumer.fetch([{ topic: "t", partition: 0, offset }])).toThrow(RangeError);
   }
   expect(() => consumer.fetch([{ topic: "other", partition: 0, offset: 0 }])).toThrow("nobody subscribed");
-  expect(() => consumer.answerAssign([])).toThrow('there is no "assign" event to answer');
+  expect(() => consumer.acknowledgeAssign([])).toThrow('there is no "assign" event to answer');
   await consumer.close(0);
 });

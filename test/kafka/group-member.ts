@@ -96,18 +96,18 @@ export class Member {
   }
 
   /** Answers the oldest rebalance that the test left open. */
-  answerAssign(startAt: (partition: TopicPartition) => number | undefined = () => -2): void {
+  acknowledgeAssign(startAt: (partition: TopicPartition) => number | undefined = () => -2): void {
     const event = this.of("assign").at(-1);
     if (event === undefined) throw new Error("no assign event came");
     for (const partition of event.partitions) this.owned.add(nameOf(partition));
-    this.consumer.answerAssign(placed(event.partitions, startAt));
+    this.consumer.acknowledgeAssign(placed(event.partitions, startAt));
   }
 
-  answerRevoke(): void {
+  acknowledgeRevoke(): void {
     const event = this.of("revoke").at(-1);
     if (event === undefined) throw new Error("no revoke event came");
     for (const partition of event.partitions) this.owned.delete(nameOf(partition));
-    this.consumer.answerRevoke();
+    this.consumer.acknowledgeRevoke();
   }
 
   async close(deadlineMs = 10_000): Promise<void> {
@@ -138,8 +138,8 @@ export class Member {
   #handle(event: ConsumerEvent): void {
     this.events.push(event);
     if (!this.answers) return;
-    if (event.kind === "assign") this.answerAssign(this.#options.startAt);
-    else if (event.kind === "revoke") this.answerRevoke();
+    if (event.kind === "assign") this.acknowledgeAssign(this.#options.startAt);
+    else if (event.kind === "revoke") this.acknowledgeRevoke();
   }
 }
 

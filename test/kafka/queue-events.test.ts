@@ -20,7 +20,7 @@ onEmbedded("a consumer is called when a record comes, long before the safety net
       wakes++;
       for (;;) {
         const event = consumer.poll(block);
-        if (event?.kind === "assign") consumer.answerAssign([{ topic, partition: 0, offset: -2 }]);
+        if (event?.kind === "assign") consumer.acknowledgeAssign([{ topic, partition: 0, offset: -2 }]);
         else if (!event && block.count === 0) return;
         if (block.count > 0) arrivedAt = performance.now();
         block.clear();

@@ -108,19 +108,19 @@ onBoth("until a revocation is answered the other consumer waits, and nothing is 
   await using sender = await Sender.open(kafka, topic);
   await using first = await Member.open(kafka, { topics: [topic], group, answers: false });
   await first.until("the assignment", () => first.of("assign").length === 1);
-  first.answerAssign(() => 0);
+  first.acknowledgeAssign(() => 0);
   await using second = await Member.open(kafka, { topics: [topic], group });
   await first.until("the revocation", () => first.of("revoke").length === 1, { timeoutMs: 20_000 });
   expect(first.of("revoke")[0]).toMatchObject({ lost: false, partitions: [{ topic }] });
   await sender.sendNumbers(0, 10, 2);
   const before = first.records.length;
   await throughout("nothing moves", 500, () => second.owned.size === 0 && first.records.length === before);
-  expect(() => first.consumer.answerAssign([])).toThrow('there is no "assign" event');
-  first.answerRevoke();
-  expect(() => first.consumer.answerRevoke()).toThrow('there is no "revoke" event');
+  expect(() => first.consumer.acknowledgeAssign([])).toThrow('there is no "assign" event');
+  first.acknowledgeRevoke();
+  expect(() => first.consumer.acknowledgeRevoke()).toThrow('there is no "revoke" event');
   await first.until("the assignment that follows", () => first.of("assign").length === 2);
   first.answers = true;
-  first.answerAssign(() => 0);
+  first.acknowledgeAssign(() => 0);
   await first.until("one each", () => second.owned.size === 1, { timeoutMs: 20_000 });
   await first.until("all records", () => first.records.length + second.records.length === 10);
   expect([...first.unowned, ...second.unowned]).toEqual([]);
@@ -135,7 +135,7 @@ onBoth("stops and moves while a rebalance waits take effect after its answer", a
   await first.until("the assignment", () => first.of("assign").length === 1);
   // Before the answer: one is moved, one is not.
   first.consumer.fetch([{ topic, partition: 0, offset: 9 }]);
-  first.answerAssign(({ partition }) => (partition === 1 ? 8 : undefined));
+  first.acknowledgeAssign(({ partition }) => (partition === 1 ? 8 : undefined));
   await first.until("both", () => first.records.length === 3);
   expect(new Set(first.values())).toEqual(new Set(["17", "18", "19"]));
 
@@ -152,10 +152,10 @@ onBoth("stops and moves while a rebalance waits take effect after its answer", a
   ]);
   await throughout("the second waits", 1500, () => second.owned.size === 0);
   first.records.length = 0;
-  first.answerRevoke();
+  first.acknowledgeRevoke();
   await first.until("the assignment that follows", () => first.of("assign").length === 2);
   first.answers = true;
-  first.answerAssign();
+  first.acknowledgeAssign();
   await first.until("the kept one where told", () => first.records.length === 5);
   expect(first.records.every(({ partition }) => partition === kept.partition)).toBe(true);
   await first.until("the second", () => second.records.length === 10, { timeoutMs: 20_000 });

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { YAML } from "bun";
-import { startAtZero } from "../../shared/telemetry/initial-series.ts";
+import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { ALERT_SEVERITIES, METRICS } from "../../shared/telemetry/metrics.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { loadConfig } from "../../shared/config/config.ts";
@@ -159,7 +159,7 @@ test("what the rules name is exported, with those labels", async () => {
 
 test("the label values that the rules name are there from the first scrape of a consumer", async () => {
   const metrics = new MetricsRegistry({ program: "consumer" });
-  startAtZero(metrics, ["user-events"]);
+  initializeSeries(metrics, ["user-events"]);
   setConstantMetrics(metrics, loadConfig({}, "consumer").monitoring, "2.0.0");
   const scrape = new Scrape(await metrics.text());
   const missing: string[] = [];

@@ -7,7 +7,7 @@ import {
   HOUR_MS,
   type KnownUsers,
 } from "../../shared/pipeline/aggregate.ts";
-import { UserMemory } from "../../shared/pipeline/memory.ts";
+import { KnownUserCache } from "../../shared/pipeline/memory.ts";
 
 const NOBODY: KnownUsers = { of: () => undefined };
 /** 2026-03-14T09:00:00Z */
@@ -133,7 +133,7 @@ describe("users", () => {
   });
 
   test("those known for the same hour and type are not sent again", () => {
-    const memory = new UserMemory();
+    const memory = new KnownUserCache();
     const events = [event({ userId: "a" }), event({ userId: "b" })];
     memory.committed(aggregate(events.slice(0, 1), memory, OPTIONS));
     expect(only(aggregate(events, memory, OPTIONS)).newUserCandidates).toEqual(["b"]);
@@ -182,7 +182,7 @@ test("however the events are ordered and cut into batches, the sums are those of
       fc.integer({ min: 1, max: 9 }),
       (changes, batchSize) => {
         const events = changes.map((change) => event(change));
-        const memory = new UserMemory();
+        const memory = new KnownUserCache();
         const sums = new Map<
           string,
           { events: number; durationMs: bigint; durations: number; users: number }

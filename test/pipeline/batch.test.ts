@@ -3,7 +3,7 @@ import fc from "fast-check";
 import {
   Batch,
   type BatchEvent,
-  OutOfOrder,
+  OffsetRegression,
   type PartitionKey,
   storedBy,
 } from "../../shared/pipeline/batch.ts";
@@ -111,7 +111,7 @@ describe("out of order", () => {
     ["a record before the stored offset", [4], 5],
   ])("%s", (_what, offsets, from) => {
     const records = offsets.map((offset) => ({ offset, value: withId(`e${offset}`) }));
-    expect(() => batchOf(records, [start(0, from)])).toThrow(OutOfOrder);
+    expect(() => batchOf(records, [start(0, from)])).toThrow(OffsetRegression);
   });
 
   test("the message says where", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { HourDelta } from "../../shared/event.ts";
-import { RecentIds, UserMemory } from "../../shared/pipeline/memory.ts";
+import { RecentIds, KnownUserCache } from "../../shared/pipeline/memory.ts";
 
 function delta(hour: number, eventType: string, users: readonly string[]): HourDelta {
   return {
@@ -17,7 +17,7 @@ function delta(hour: number, eventType: string, users: readonly string[]): HourD
 
 describe("known users", () => {
   test("are known for their own hour and type only", () => {
-    const memory = new UserMemory();
+    const memory = new KnownUserCache();
     memory.committed([delta(1, "a", ["u", "v"]), delta(1, "b", ["w"])]);
     memory.committed([delta(1, "a", ["x"])]);
     expect(memory.of(1, "a")).toEqual(new Set(["u", "v", "x"]));
@@ -27,7 +27,7 @@ describe("known users", () => {
   });
 
   test("when the next ones would not fit, all are forgotten first: fewer known is never wrong", () => {
-    const memory = new UserMemory(10);
+    const memory = new KnownUserCache(10);
     memory.committed([delta(1, "a", ["u1", "u2", "u3", "u4"])]);
     memory.committed([delta(2, "a", ["u1", "u2", "u3", "u4"])]);
     expect(memory.of(1, "a")?.size).toBe(4);
@@ -37,7 +37,7 @@ describe("known users", () => {
   });
 
   test("hours and types without new users count as well, for they are an open set too", () => {
-    const memory = new UserMemory(10);
+    const memory = new KnownUserCache(10);
     for (let hour = 0; hour < 100; hour++) memory.committed([delta(hour, "a", [])]);
     const held = Array.from({ length: 100 }, (_, hour) => memory.of(hour, "a")).filter(
       (users) => users !== undefined,
@@ -48,7 +48,7 @@ describe("known users", () => {
 
   test.each([1, 7, 50])("the bound holds against a hostile set of users, batches of %d", (batchSize) => {
     const bound = 1000;
-    const memory = new UserMemory(bound);
+    const memory = new KnownUserCache(bound);
     const hours = 20;
     for (let n = 0; n < 10_000; n += batchSize) {
       memory.committed([
@@ -66,7 +66,7 @@ describe("known users", () => {
   });
 
   test("cleared, it knows nobody, and fills again", () => {
-    const memory = new UserMemory(10);
+    const memory = new KnownUserCache(10);
     memory.committed([delta(1, "a", ["u"])]);
     memory.clear();
     expect(memory.of(1, "a")).toBeUndefined();

@@ -1,6 +1,6 @@
 // What a test says about a record in; the record as the Kafka client would put it into a block out.
 import type { Decoded, PipelineEvent, Rejection } from "../../shared/event.ts";
-import { Batch, type Judgement, type PartitionKey } from "../../shared/pipeline/batch.ts";
+import { Batch, type BatchClock, type PartitionKey } from "../../shared/pipeline/batch.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
 import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
@@ -9,7 +9,7 @@ import { validate } from "../../shared/pipeline/validate.ts";
 export const NOW_MS = 1_773_480_413_589;
 /** A day, the default of MAX_FUTURE_SKEW_SECONDS. */
 export const SKEW_MS = 86_400_000;
-export const JUDGEMENT: Judgement = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
+export const JUDGEMENT: BatchClock = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
 
 /** A record as a test writes it. */
 export interface TestRecord {
@@ -74,7 +74,7 @@ function put(block: RecordBlock, content: string | Uint8Array | undefined): [sta
 export function batchOf(
   records: readonly TestRecord[],
   starts: readonly (PartitionKey & { readonly from: number })[],
-  judgement: Judgement = JUDGEMENT,
+  judgement: BatchClock = JUDGEMENT,
 ): Batch {
   const batch = new Batch(Math.max(1, records.length));
   batch.open(judgement, 0);

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { RememberedStrings } from "../../shared/pipeline/string-interner.ts";
+import { StringInterner } from "../../shared/pipeline/string-interner.ts";
 
 test("gives the string of the bytes, whatever came before, in a place that all share", () => {
-  const strings = new RememberedStrings(1);
+  const strings = new StringInterner(1);
   const text = fc.oneof(
     fc.string({ unit: "binary" }).filter((candidate) => candidate.isWellFormed()),
     fc.string({ unit: "grapheme-ascii", maxLength: 3 }),
@@ -21,7 +21,7 @@ test("gives the string of the bytes, whatever came before, in a place that all s
 });
 
 test("a string that is longer or shorter than the one of its place is another one", () => {
-  const strings = new RememberedStrings(1);
+  const strings = new StringInterner(1);
   for (const each of ["aa", "a", "aaa", "ab", "aa", ""]) {
     expect(strings.get(Buffer.from(each), 0, each.length)).toBe(each);
   }

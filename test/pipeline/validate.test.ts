@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { RejectionReason } from "../../shared/event.ts";
-import { judge, validate } from "../../shared/pipeline/validate.ts";
+import { rejectionOf, validate } from "../../shared/pipeline/validate.ts";
 import { jsonText } from "./arbitrary-json.ts";
 import { decodeText, eventOf, eventText, eventTextWith, judgeText, NOW_MS, SKEW_MS } from "./record.ts";
 
@@ -172,13 +172,13 @@ describe("the timestamp", () => {
   test("too far ahead is judged by the clock that is given, to the millisecond", () => {
     const at = (ms: number) => decodeText(eventText({ timestamp: new Date(ms).toISOString() }));
     for (const skewMs of [0, 1, 90_000, SKEW_MS]) {
-      expect(judge(at(NOW_MS + skewMs), NOW_MS, skewMs)).toBeUndefined();
-      expect(judge(at(NOW_MS + skewMs + 1), NOW_MS, skewMs)).toMatchObject({
+      expect(rejectionOf(at(NOW_MS + skewMs), NOW_MS, skewMs)).toBeUndefined();
+      expect(rejectionOf(at(NOW_MS + skewMs + 1), NOW_MS, skewMs)).toMatchObject({
         stage: "validate",
         reason: "future_timestamp",
       });
     }
-    expect(judge(at(NOW_MS + 3_600_000), NOW_MS, 90_000)?.error).toBe(
+    expect(rejectionOf(at(NOW_MS + 3_600_000), NOW_MS, 90_000)?.error).toBe(
       "timestamp: 3600 s ahead of the database's clock; at most 90 s are taken",
     );
   });
@@ -240,12 +240,15 @@ describe("the amount of a purchase", () => {
 
 describe("the judgement in one call", () => {
   test("passes on what decode rejected, names what validate rejects, and has nothing to say about an event", () => {
-    expect(judge(decodeText("{"), NOW_MS, SKEW_MS)).toMatchObject({ stage: "decode", reason: "not_json" });
-    expect(judge(decodeText("{}"), NOW_MS, SKEW_MS)).toMatchObject({
+    expect(rejectionOf(decodeText("{"), NOW_MS, SKEW_MS)).toMatchObject({
+      stage: "decode",
+      reason: "not_json",
+    });
+    expect(rejectionOf(decodeText("{}"), NOW_MS, SKEW_MS)).toMatchObject({
       stage: "validate",
       reason: "missing_field",
     });
-    expect(judge(decodeText(eventText()), NOW_MS, SKEW_MS)).toBeUndefined();
+    expect(rejectionOf(decodeText(eventText()), NOW_MS, SKEW_MS)).toBeUndefined();
   });
 
   test("any JSON is judged, and none throws", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
-import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { FirstAcknowledgement } from "../../shared/producer/first-acknowledgement.ts";
 import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { publish, type PublishOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";
@@ -24,13 +24,13 @@ class FakeSink implements RecordSink {
   readonly taken: string[] = [];
   readonly keys: (string | undefined)[] = [];
   fullAnswers = 0;
-  readonly #deliveries: Deliveries;
+  readonly #deliveries: DeliveryLedger;
   readonly #capacity: number;
   readonly #refuse: (value: string) => Error | undefined;
   #queued: number[] = [];
 
   constructor(
-    deliveries: Deliveries,
+    deliveries: DeliveryLedger,
     capacity = Number.POSITIVE_INFINITY,
     refuse: (value: string) => Error | undefined = () => undefined,
   ) {
@@ -110,7 +110,7 @@ function endless(onNext: (n: number) => void = () => undefined): RecordSource {
 }
 
 function setUp(overrides: Partial<PublishOptions> = {}) {
-  const deliveries = new Deliveries();
+  const deliveries = new DeliveryLedger();
   const sink = new FakeSink(deliveries);
   const clock = new FakeClock();
   const stop = new StopSignal();
@@ -218,7 +218,7 @@ describe("publish", () => {
 
 describe("the ledger", () => {
   test("brings type and size back from the opaque number, at any size", () => {
-    const deliveries = new Deliveries();
+    const deliveries = new DeliveryLedger();
     for (const bytes of [1, 391, 1_000_000_000]) {
       deliveries.sent++;
       const opaque = deliveries.opaque("click", bytes);
@@ -239,7 +239,7 @@ describe("the ledger", () => {
   });
 
   test("counts types without bound as unknown, and none is lost", () => {
-    const deliveries = new Deliveries();
+    const deliveries = new DeliveryLedger();
     for (let n = 0; n < 2000; n++) deliveries.onDelivered(deliveries.opaque(`type ${n}`, 10));
     const { acknowledged } = deliveries.take();
     expect(acknowledged.size).toBeLessThanOrEqual(512);
@@ -248,7 +248,7 @@ describe("the ledger", () => {
 
   test("tells failures after sending from refusals", () => {
     const heard: unknown[] = [];
-    const deliveries = new Deliveries((failure) => heard.push(failure));
+    const deliveries = new DeliveryLedger((failure) => heard.push(failure));
     deliveries.sent = 5;
     deliveries.onFailed({ opaque: 1, code: 29, message: "denied", count: 2 });
     deliveries.onRefused(new Error("odd"));
@@ -263,7 +263,7 @@ describe("the ledger", () => {
 
 describe("the first acknowledgement", () => {
   test("is overdue 20 s after the first record, not after the start", () => {
-    const deliveries = new Deliveries();
+    const deliveries = new DeliveryLedger();
     const first = new FirstAcknowledgement(deliveries);
     expect(first.state(0)).toBe("waiting");
     expect(first.state(100_000)).toBe("waiting");
@@ -274,7 +274,7 @@ describe("the first acknowledgement", () => {
   });
 
   test("that came ends the question", () => {
-    const deliveries = new Deliveries();
+    const deliveries = new DeliveryLedger();
     const first = new FirstAcknowledgement(deliveries);
     deliveries.sent = 2;
     expect(first.state(0)).toBe("waiting");

@@ -25,7 +25,7 @@ export interface WorldRecord extends TestRecord {
   readonly reason: RejectionReason | undefined;
 }
 
-export interface World {
+export interface TopicScenario {
   /** By partition: its records in the order of their offsets, which have gaps. */
   readonly partitions: readonly (readonly WorldRecord[])[];
   /** By partition: where its log begins. */
@@ -117,7 +117,7 @@ function draft(ids: number): fc.Arbitrary<Draft> {
 }
 
 /** Topics of 1 to 4 partitions with up to 30 records each. */
-export function arbitraryWorld(options: WorldOptions): fc.Arbitrary<World> {
+export function arbitraryWorld(options: WorldOptions): fc.Arbitrary<TopicScenario> {
   const ids = 25;
   return fc
     .record({

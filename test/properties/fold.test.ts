@@ -13,8 +13,8 @@ import {
   SimulatedWorker,
   type SimulatedWorkerOptions,
 } from "./simulated-worker.ts";
-import { type Breach, LawlessStore } from "./mutant-store.ts";
-import { arbitraryWorld, type World, type WorldOptions } from "./arbitrary-topic.ts";
+import { type Mutation, MutantStore } from "./mutant-store.ts";
+import { arbitraryWorld, type TopicScenario, type WorldOptions } from "./arbitrary-topic.ts";
 
 const TIMEOUT_MS = 180_000;
 const RUNS = Number(process.env["FOLD_RUNS"] ?? 60);
@@ -44,7 +44,7 @@ function count(tally: Tally, what: string): void {
 
 /** Plays a schedule, and then lets everything be consumed. */
 async function play(
-  world: World,
+  world: TopicScenario,
   steps: readonly Step[],
   options: SimulatedWorkerOptions,
   tally: Tally,
@@ -62,7 +62,7 @@ async function play(
 
 async function playWith(
   workers: readonly SimulatedWorker[],
-  world: World,
+  world: TopicScenario,
   steps: readonly Step[],
   tally: Tally,
 ): Promise<void> {
@@ -140,7 +140,7 @@ async function expectLateEvents(): Promise<void> {
   expect([...wrong]).toEqual([]);
 }
 
-async function expectFold(world: World): Promise<void> {
+async function expectFold(world: TopicScenario): Promise<void> {
   expect(await readTables(database)).toEqual(fold(world));
   await expectProven(database);
   await expectLateEvents();
@@ -149,7 +149,7 @@ async function expectFold(world: World): Promise<void> {
 function property(
   world: WorldOptions,
   tally: Tally,
-  check: (world: World) => Promise<void>,
+  check: (world: TopicScenario) => Promise<void>,
   options: Partial<SimulatedWorkerOptions> = {},
 ) {
   return fc.asyncProperty(arbitraryWorld(world), schedule, async (topic, steps) => {
@@ -224,13 +224,13 @@ describe("the tables equal the fold over the distinct valid records", () => {
 
 describe("the property can fail:", () => {
   const WORLD = { duplicates: "same", saveRawEvents: true } as const;
-  const underLaw = (breach: Breach) =>
-    property(WORLD, new Map(), expectFold, { makeCommitter: (session) => new LawlessStore(session, breach) });
+  const withMutation = (breach: Mutation) =>
+    property(WORLD, new Map(), expectFold, { makeCommitter: (session) => new MutantStore(session, breach) });
 
   test(
     "the double that keeps every rule passes",
     async () => {
-      await fc.assert(underLaw("none"), parameters(20));
+      await fc.assert(withMutation("none"), parameters(20));
     },
     TIMEOUT_MS,
   );
@@ -238,7 +238,7 @@ describe("the property can fail:", () => {
   test.each(["no fence", "duplicates count", "users count again", "dead letters are dropped"] as const)(
     "%s",
     async (breach) => {
-      const { failed, errorInstance } = await fc.check(underLaw(breach), {
+      const { failed, errorInstance } = await fc.check(withMutation(breach), {
         numRuns: 200,
         endOnFailure: true,
       });

@@ -1,6 +1,6 @@
 // A topic in; the rows that the tables must hold once all of it is consumed, by the plainest means there are.
 import type { TestDatabase } from "../support/postgres.ts";
-import type { Content, World } from "./arbitrary-topic.ts";
+import type { Content, TopicScenario } from "./arbitrary-topic.ts";
 
 /** A row of raw_events without processed_at. */
 export interface RawRow {
@@ -33,7 +33,7 @@ export interface Tables {
 const MICROS_PER_HOUR = 3_600_000_000n;
 
 /** The promise, executed: the first of each id counts, its hour is a GROUP BY, and the rest is accounted for. */
-export function fold({ partitions, beginnings }: World): Tables {
+export function fold({ partitions, beginnings }: TopicScenario): Tables {
   const records = partitions.flat();
   const events = new Map(
     records.flatMap(({ event }) => (event === undefined ? [] : [[event.id, event.content]])).toReversed() as [

@@ -7,11 +7,11 @@ import { addToHours } from "../../shared/store/hourly.ts";
 import { advance, fence } from "../../shared/store/offsets.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
-import { findRefused } from "../../shared/store/poison-search.ts";
+import { findPoisonEvents } from "../../shared/store/poison-search.ts";
 import { HOUR_GRACE_MS, type Committer } from "./simulated-worker.ts";
 
 /** Which rule is broken. */
-export type Breach =
+export type Mutation =
   | "none"
   /** Offsets are moved without a comparison. */
   | "no fence"
@@ -21,11 +21,11 @@ export type Breach =
   | "users count again"
   | "dead letters are dropped";
 
-export class LawlessStore implements Committer {
+export class MutantStore implements Committer {
   readonly #session: Session;
-  readonly #breach: Breach;
+  readonly #breach: Mutation;
 
-  constructor(session: Session, breach: Breach) {
+  constructor(session: Session, breach: Mutation) {
     this.#session = session;
     this.#breach = breach;
   }
@@ -33,7 +33,7 @@ export class LawlessStore implements Committer {
   async commit(batch: Batch): Promise<void> {
     const { processedAtMs } = batch.judgement;
     if (batch.events.length > 0) {
-      const refused = await findRefused(this.#session, batch.events, processedAtMs);
+      const refused = await findPoisonEvents(this.#session, batch.events, processedAtMs);
       batch.refuse([...refused.keys()], (event) => refused.get(event)!);
     }
     const events = batch.distinct();

@@ -6,7 +6,7 @@ import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { addRecord } from "../pipeline/record.ts";
-import { NOW_MS, type World } from "./arbitrary-topic.ts";
+import { NOW_MS, type TopicScenario } from "./arbitrary-topic.ts";
 
 /** What commits batches: the Store, or a double that breaks a rule. */
 export interface Committer {
@@ -44,7 +44,7 @@ export function partitionKey(partition: number) {
  */
 export class SimulatedWorker {
   readonly #database: TestDatabase;
-  readonly #world: World;
+  readonly #world: TopicScenario;
   readonly #options: SimulatedWorkerOptions;
   #session: Session;
   #committer: Committer;
@@ -54,7 +54,7 @@ export class SimulatedWorker {
 
   private constructor(
     database: TestDatabase,
-    world: World,
+    world: TopicScenario,
     options: SimulatedWorkerOptions,
     session: Session,
   ) {
@@ -68,7 +68,7 @@ export class SimulatedWorker {
   /** @param session from another run, to spare the log-in */
   static async start(
     database: TestDatabase,
-    world: World,
+    world: TopicScenario,
     options: SimulatedWorkerOptions,
     session?: Session,
   ): Promise<SimulatedWorker> {

@@ -12,11 +12,11 @@ const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 async function guardedServer(signal: "QUIT" | "TERM" | "KILL", then: string) {
   const directory = await mkdtemp(join(tmpdir(), "event-pipeline-guardian-"));
   const script = `
-    const { guard, guardDirectory } = await import(${JSON.stringify(MODULE)});
+    const { guard, removeOnExit } = await import(${JSON.stringify(MODULE)});
     const body = 'trap "" INT HUP; trap "echo asked > ${directory}.asked; exit" TERM QUIT; while :; do sleep 0.05; done';
     const server = Bun.spawn(["sh", "-c", body], { detached: true, stdio: ["ignore", "ignore", "ignore"] });
-    const guardian = guard({ pid: server.pid, signal: ${JSON.stringify(signal)} });
-    const directoryGuardian = guardDirectory(${JSON.stringify(directory)});
+    const guardian = reapOnExit({ pid: server.pid, signal: ${JSON.stringify(signal)} });
+    const directoryGuardian = removeOnExit(${JSON.stringify(directory)});
     server.unref();
     console.log(server.pid);
     ${then}`;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
 import { encodeHeaders } from "../../shared/pipeline/record-block.ts";
-import { judge } from "../../shared/pipeline/validate.ts";
+import { rejectionOf } from "../../shared/pipeline/validate.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import {
@@ -121,7 +121,7 @@ test("any bytes at all can be a dead letter, and judged again as of then are rej
       );
       for (const { value, reason, stage } of rows) {
         if (value !== null)
-          expect(judge(decodeText(value), NOW_MS, SKEW_MS)).toMatchObject({ reason, stage });
+          expect(rejectionOf(decodeText(value), NOW_MS, SKEW_MS)).toMatchObject({ reason, stage });
       }
     }),
     { numRuns: 50 },

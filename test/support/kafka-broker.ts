@@ -2,7 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
+import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import type { KafkaArtifacts } from "./kafka-artifacts.ts";
@@ -24,7 +24,7 @@ export class KafkaBroker {
   readonly place: BrokerPlace;
   readonly #artifacts: KafkaArtifacts;
   #process: Bun.Subprocess | undefined;
-  #guardian: Guardian | undefined;
+  #guardian: Reaper | undefined;
   #logStart = 0;
 
   constructor(artifacts: KafkaArtifacts, place: BrokerPlace) {
@@ -77,7 +77,7 @@ export class KafkaBroker {
     closeSync(log);
     started.unref();
     this.#process = started;
-    this.#guardian = guard({ pid: started.pid, signal: "KILL" });
+    this.#guardian = reapOnExit({ pid: started.pid, signal: "KILL" });
     void started.exited.then(() => this.#ended(started));
   }
 

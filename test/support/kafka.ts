@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { type Guardian, guardDirectory } from "../../shared/runtime/child-reaper.ts";
+import { type Reaper, removeOnExit } from "../../shared/runtime/child-reaper.ts";
 import { type KafkaArtifacts, kafkaArtifacts, whyNoKafka } from "./kafka-artifacts.ts";
 import { KafkaBroker, randomUuid, runJava } from "./kafka-broker.ts";
 import { type QuickStart, kafkaQuickStart } from "./kafka-quick-start.ts";
@@ -27,11 +27,11 @@ export class KafkaCluster {
   readonly #quickStart: QuickStart;
   readonly #brokers: readonly KafkaBroker[];
   readonly #directory: string;
-  readonly #guardian: Guardian;
+  readonly #guardian: Reaper;
 
   private constructor(
     { artifacts, quickStart }: PreparedKafka,
-    { directory, guardian }: { directory: string; guardian: Guardian },
+    { directory, guardian }: { directory: string; guardian: Reaper },
     brokers: readonly KafkaBroker[],
     ports: readonly BrokerPorts[],
   ) {
@@ -57,7 +57,7 @@ export class KafkaCluster {
     if (reason !== undefined) throw new Error(`no Kafka broker can be started: ${reason}`);
     const { artifacts, quickStart } = await prepareKafka(say);
     const directory = await mkdtemp(join(tmpdir(), "event-pipeline-kafka-"));
-    const guardian = guardDirectory(directory);
+    const guardian = removeOnExit(directory);
     const ports = await brokerPorts(options.brokers ?? 1);
     const clusterId = randomUuid();
     const brokers = ports.map((_, index) => {

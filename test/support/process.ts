@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
+import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
@@ -24,7 +24,7 @@ export interface ProgramOptions {
 export class Program {
   readonly pid: number;
   readonly #process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">;
-  readonly #guardian: Guardian;
+  readonly #guardian: Reaper;
   readonly #collected: Promise<unknown>;
   #stdout = "";
   #stderr = "";
@@ -32,7 +32,7 @@ export class Program {
   private constructor(process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">) {
     this.#process = process;
     this.pid = process.pid;
-    this.#guardian = guard({ pid: process.pid, signal: "KILL" });
+    this.#guardian = reapOnExit({ pid: process.pid, signal: "KILL" });
     this.#collected = Promise.all([
       collect(process.stdout, (text) => (this.#stdout += text)),
       collect(process.stderr, (text) => (this.#stderr += text)),

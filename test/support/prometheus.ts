@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { YAML } from "bun";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { guard, guardDirectory } from "../../shared/runtime/child-reaper.ts";
+import { reapOnExit, removeOnExit } from "../../shared/runtime/child-reaper.ts";
 import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 
@@ -65,7 +65,7 @@ export function whyNoPrometheus(): string | undefined {
  */
 export async function startPrometheus(options: PrometheusOptions = {}): Promise<Prometheus> {
   const directory = await mkdtemp(join(tmpdir(), "event-pipeline-prometheus-"));
-  const directoryGuardian = guardDirectory(directory);
+  const directoryGuardian = removeOnExit(directory);
   const [port] = await freePorts(1);
   const address = `127.0.0.1:${port}`;
   await writeConfiguration(directory, address, options);
@@ -81,7 +81,7 @@ export async function startPrometheus(options: PrometheusOptions = {}): Promise<
     ],
     { cwd: directory, env: inherited("PATH", "HOME"), stdio: ["ignore", Bun.file(log), Bun.file(log)] },
   );
-  const guardian = guard({ pid: server.pid, signal: "KILL" });
+  const guardian = reapOnExit({ pid: server.pid, signal: "KILL" });
 
   async function stop(): Promise<void> {
     // A graceful end would write out data that nobody reads any more.

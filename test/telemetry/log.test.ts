@@ -3,7 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { makeLogger } from "../../shared/telemetry/log.ts";
-import { OccasionalLog } from "../../shared/telemetry/rate-limited-log.ts";
+import { RateLimitedLog } from "../../shared/telemetry/rate-limited-log.ts";
 import { eventually } from "../support/eventually.ts";
 
 const LOG = JSON.stringify(resolve(import.meta.dir, "../../shared/telemetry/log.ts"));
@@ -88,7 +88,7 @@ test("lines of main and worker threads arrive whole, all of them, though the pro
 test("what happens all the time is said once, then with its count", () => {
   const { lines, destination } = collect();
   let now = 0;
-  const occasional = new OccasionalLog(makeLogger("x", "info", { destination }), () => now);
+  const occasional = new RateLimitedLog(makeLogger("x", "info", { destination }), () => now);
   for (let n = 0; n < 1000; n++) occasional.warn("not delivered", { code: 10 });
   expect(lines).toHaveLength(1);
   now = 10_000;
@@ -102,7 +102,7 @@ test("what happens all the time is said once, then with its count", () => {
 
 test("any number of different texts stays a bounded number of lines", () => {
   const { lines, destination } = collect();
-  const occasional = new OccasionalLog(makeLogger("x", "info", { destination }), () => 0);
+  const occasional = new RateLimitedLog(makeLogger("x", "info", { destination }), () => 0);
   for (let n = 0; n < 1000; n++) occasional.warn(`trouble ${n}`);
   expect(lines.length).toBeLessThanOrEqual(51);
 });
@@ -110,7 +110,7 @@ test("any number of different texts stays a bounded number of lines", () => {
 test("what is told apart by a key stays one thing, however its text changes; the end of a burst is told too", async () => {
   const { lines, destination } = collect();
   const log = makeLogger("x", "info", { destination });
-  const occasional = new OccasionalLog(log, () => performance.now(), 50);
+  const occasional = new RateLimitedLog(log, () => performance.now(), 50);
   for (let n = 1; n <= 100; n++) occasional.warn(`refused ${n} times`, { partition: n }, 1, "refused");
   expect(lines).toHaveLength(1);
   await eventually("the rest is told though nothing follows", () => lines.length === 2);

@@ -5,7 +5,7 @@ import { Client } from "../../shared/kafka/client.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { listOffsets } from "../../shared/kafka/list-offsets.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
-import { Requests } from "../../shared/kafka/admin-requests.ts";
+import { AdminRequests } from "../../shared/kafka/admin-requests.ts";
 import { AdminOperation, ErrorCode } from "../../shared/kafka/ffi/bindings.ts";
 import { readTopicDescriptions, requestTopicDescriptions } from "../../shared/kafka/topic-description.ts";
 import type { KafkaConfig } from "../../shared/config/config.ts";
@@ -63,13 +63,13 @@ async function readLags(
 /** One short-lived client. Its own log and errors are of no interest: the answers say what matters. */
 class Questions {
   readonly #client: Client;
-  readonly #requests: Requests;
+  readonly #requests: AdminRequests;
   readonly #timer: Timer;
   readonly #deadline = performance.now() + DEADLINE_MS;
 
   constructor(libraryPath: string, kafka: Connection) {
     this.#client = Client.create(libraryPath, "producer", adminSettings(kafka), 0);
-    this.#requests = new Requests(this.#client);
+    this.#requests = new AdminRequests(this.#client);
     this.#timer = setInterval(() => this.#requests.poll(), POLL_MS);
   }
 

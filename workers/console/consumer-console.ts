@@ -11,7 +11,7 @@ import { databaseFault, type WatchedWorker } from "../consumer/health.ts";
 import type { Supervisor } from "../consumer/supervisor.ts";
 import { FlowHistory } from "./flow-history.ts";
 import { StoredFigures } from "./table-reader.ts";
-import { alertsShown, judge } from "./status.ts";
+import { alertsShown, statusOf } from "./status.ts";
 
 const SAMPLE_MS = 1000;
 
@@ -45,7 +45,7 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
     program: "consumer",
     version: PROGRAM_VERSION,
     startedAtMs,
-    ...judge({
+    ...statusOf({
       workers: workers(),
       databaseFault: databaseFault(supervisor()?.workers() ?? []),
       alerts: alerts(),

@@ -4,7 +4,7 @@ import type { Flow, FlowPoint, Quantiles } from "../../shared/api-schema.ts";
 import type { CounterName, HistogramName } from "../../shared/telemetry/metrics.ts";
 import { quantilesOf } from "../../shared/telemetry/quantiles.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Ring } from "./history.ts";
+import { History } from "./history.ts";
 
 /** The workers report four times a second: over less than this the rate of a steady flow would not be steady. */
 const RATE_WINDOW_MS = 3000;
@@ -23,7 +23,7 @@ export class FlowHistory {
   readonly #lag: () => number | undefined;
   /** As far back as the longest window. */
   readonly #samples: Sample[] = [];
-  readonly #points = new Ring<FlowPoint>();
+  readonly #points = new History<FlowPoint>();
 
   /** @param lag records behind, undefined where that is not known */
   constructor(metrics: MetricsRegistry, lag: () => number | undefined) {

@@ -2,7 +2,7 @@
 
 const KEPT = 300;
 
-export class Ring<Value> {
+export class History<Value> {
   readonly #values: Value[] = [];
 
   push(value: Value): void {

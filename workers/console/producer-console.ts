@@ -11,10 +11,10 @@ import {
 } from "../../shared/api-schema.ts";
 import type { Config } from "../../shared/config/config.ts";
 import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
-import type { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { Ring } from "./history.ts";
+import { History } from "./history.ts";
 import { alertsOn, alertsShown, type Verdict } from "./status.ts";
 
 const SAMPLE_MS = 1000;
@@ -27,7 +27,7 @@ export interface ProducerConsoleOptions {
   readonly config: Config;
   readonly topic: string;
   readonly metrics: MetricsRegistry;
-  readonly deliveries: Deliveries;
+  readonly deliveries: DeliveryLedger;
   /** What it waits for; undefined: it produces. */
   readonly waitingFor: () => string | undefined;
   readonly isStopping: () => boolean;
@@ -39,7 +39,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   const startedAtMs = Date.now();
   const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
   const alerts = (): Alerts => alertsShown(options.alerts(), prometheus);
-  const points = new Ring<ProductionPoint>();
+  const points = new History<ProductionPoint>();
   let failedAtMs = Number.NEGATIVE_INFINITY;
   /** Since when records wait for an acknowledgement and none comes. */
   let unansweredSinceMs: number | undefined;
@@ -133,7 +133,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   };
 }
 
-function totalsOf({ acknowledged, failed }: Deliveries): { acknowledged: number; failed: number } {
+function totalsOf({ acknowledged, failed }: DeliveryLedger): { acknowledged: number; failed: number } {
   return { acknowledged, failed };
 }
 

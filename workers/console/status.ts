@@ -16,7 +16,7 @@ export interface Findings {
 export type Verdict = Pick<Status, "state" | "headline" | "reasons">;
 
 /** The worst of what there is. Nothing in it changes while nothing happens: it is read out to those who cannot see. */
-export function judge({ workers, databaseFault, alerts, isStopping }: Findings): Verdict {
+export function statusOf({ workers, databaseFault, alerts, isStopping }: Findings): Verdict {
   if (isStopping) return verdict("stopping", "Stopping", ["what was read is being committed"]);
   if (workers === undefined) return verdict("starting", "Starting", ["waiting for PostgreSQL or Kafka"]);
   const on = alertsOn(alerts);

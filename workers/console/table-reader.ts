@@ -1,6 +1,6 @@
 // A database in; what the console shows of its tables out, never older than it must be, and nothing unless asked.
 
-import { contentOf } from "../../shared/console/payload-preview.ts";
+import { previewOf } from "../../shared/console/payload-preview.ts";
 import type { DeadLetterKey } from "../../shared/console/routes.tsx";
 import type { DeadLetter, DeadLetters, Hours, Ledger, Source } from "../../shared/api-schema.ts";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
@@ -126,8 +126,8 @@ export class StoredFigures {
     if (row === undefined) return undefined;
     return {
       ...shownDeadLetter(row),
-      key: contentOf(row.key, row.keyBytes),
-      headers: contentOf(row.headers, row.headersBytes),
+      key: previewOf(row.key, row.keyBytes),
+      headers: previewOf(row.headers, row.headersBytes),
     };
   }
 
@@ -226,6 +226,6 @@ function shownDeadLetter({ value, valueBytes, ...row }: DeadLetterRow): DeadLett
     reason,
     error,
     firstSeenAtMs,
-    value: contentOf(value, valueBytes),
+    value: previewOf(value, valueBytes),
   };
 }

@@ -68,27 +68,27 @@ export class Assignment {
   }
 
   /** The stored offset was read: fetch from there. */
-  place(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
+  startFetchingAt(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
     owned.state = { kind: "fetching", topicId, stored, next: stored };
     owned.lastStored = stored;
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
 
   /** The broker says that the offset is not in the log. False where the partition was not being fetched. */
-  leftRange(owned: OwnedPartition): boolean {
+  markOutOfRange(owned: OwnedPartition): boolean {
     if (owned.state.kind !== "fetching") return false;
     const { topicId, next } = owned.state;
     owned.state = { kind: "out_of_range", topicId, stored: next };
     return true;
   }
 
-  isBeyondEnd(owned: OwnedPartition): void {
+  markBeyondEnd(owned: OwnedPartition): void {
     if (owned.state.kind !== "out_of_range") return;
     owned.state = { kind: "beyond_end", topicId: owned.state.topicId, stored: owned.state.stored };
   }
 
   /** A batch with records up to `to` went into a transaction. */
-  handedOver(slot: number, to: number): void {
+  markInFlight(slot: number, to: number): void {
     const state = this.#bySlot.get(slot)?.state;
     if (state?.kind === "fetching") state.next = to;
   }

@@ -1,14 +1,14 @@
 // Anything thrown while a worker works in; why it has to resync, and whether that can help, out.
 
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
-import { OutOfOrder } from "../../shared/pipeline/batch.ts";
+import { OffsetRegression } from "../../shared/pipeline/batch.ts";
 import { ConfigurationError, errorMessage, FatalError } from "../../shared/runtime/errors.ts";
 import { FenceFailed } from "../../shared/store/offsets.ts";
 import { adviceFor, classify, describeFault } from "../../shared/store/sqlstate.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
 import { ResyncNeeded } from "./resync.ts";
 
-export interface Diagnosis {
+export interface Failure {
   readonly cause: ResyncCause;
   /** One sentence for a person. */
   readonly message: string;
@@ -17,12 +17,12 @@ export interface Diagnosis {
 }
 
 /** Total: whatever is thrown gets a cause, or ends the worker. */
-export function diagnose(error: unknown): Diagnosis {
+export function classifyFailure(error: unknown): Failure {
   if (error instanceof ResyncNeeded) {
     return { cause: error.resyncCause, message: error.message, isFatal: false };
   }
   if (error instanceof FenceFailed) return { cause: "fence", message: error.message, isFatal: false };
-  if (error instanceof OutOfOrder) return { cause: "delivery", message: error.message, isFatal: false };
+  if (error instanceof OffsetRegression) return { cause: "delivery", message: error.message, isFatal: false };
   if (error instanceof KafkaError) return { cause: "kafka", message: error.message, isFatal: false };
   if (error instanceof FatalError || error instanceof ConfigurationError) {
     return { cause: "delivery", message: error.message, isFatal: true };

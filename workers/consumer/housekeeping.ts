@@ -19,7 +19,7 @@ const SAY_WAITING_EVERY_MS = 10_000;
 const ASK_AGAIN_MS = 2000;
 
 /** The database as the main thread uses it; a lost connection is renewed at the next use, for it holds no memory. */
-export class MainDatabase {
+export class Housekeeping {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;

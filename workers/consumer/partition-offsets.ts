@@ -34,7 +34,7 @@ export class LogPositions {
    *
    * @returns false where some have to wait: their topic has no id, or their log no beginning, for the moment
    */
-  async place(session: Session): Promise<boolean> {
+  async startFetchingAt(session: Session): Promise<boolean> {
     const ids = await this.#kafka.topicIds(this.#kafkaConfig.topics);
     const all = this.#assignment.in("awaiting_offset");
     const awaiting = all.flatMap((owned) => {
@@ -60,7 +60,9 @@ export class LogPositions {
       const stored = offsets.get(offsetKey(key));
       // It may have been revoked, and even assigned anew, while the offsets were read.
       const isCurrent = this.#isOwned(owned) && owned.state.kind === "awaiting_offset";
-      return stored === undefined || !isCurrent ? [] : [this.#assignment.place(owned, key.topicId, stored)];
+      return stored === undefined || !isCurrent
+        ? []
+        : [this.#assignment.startFetchingAt(owned, key.topicId, stored)];
     });
     this.#kafka.fetch(placed);
     return placed.length === all.length;
@@ -85,7 +87,7 @@ export class LogPositions {
         throw new ResyncNeeded("kafka", `${name}: Kafka does not say where it begins and ends`);
       }
       if (state.stored > end) {
-        this.#assignment.isBeyondEnd(owned);
+        this.#assignment.markBeyondEnd(owned);
         this.#telemetry.beyondEnd(owned.topic, owned.partition, state.stored, end);
         continue;
       }
@@ -97,7 +99,8 @@ export class LogPositions {
         }
         this.#telemetry.gapSkipped(owned.topic, owned.partition, state.stored, start);
       }
-      if (this.#isOwned(owned)) this.#kafka.fetch([this.#assignment.place(owned, state.topicId, start)]);
+      if (this.#isOwned(owned))
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state.topicId, start)]);
     }
   }
 
@@ -111,7 +114,7 @@ export class LogPositions {
       this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
       const { state } = owned;
       if (state.kind === "beyond_end" && owned.end !== undefined && owned.end >= state.stored) {
-        this.#kafka.fetch([this.#assignment.place(owned, state.topicId, state.stored)]);
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state.topicId, state.stored)]);
       }
     }
     const paused = this.#assignment.all().filter(({ state }) => state.kind !== "fetching");

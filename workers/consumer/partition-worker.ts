@@ -17,14 +17,14 @@ import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import type { Config } from "../../shared/config/config.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { WakeSignal } from "../../shared/runtime/notifier.ts";
+import { Notifier } from "../../shared/runtime/notifier.ts";
 import { endStuckPeers } from "../../shared/store/database-owner.ts";
 import { Session } from "../../shared/store/session.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { reportCommit } from "./commit-report.ts";
 import type { WorkerStatus } from "./thread-messages.ts";
-import { diagnose } from "./failure.ts";
+import { classifyFailure } from "./failure.ts";
 import { LogPositions } from "./partition-offsets.ts";
 import { ResyncNeeded } from "./resync.ts";
 
@@ -56,7 +56,7 @@ export class PartitionWorker {
   readonly #onCommitted: () => void;
   readonly #assignment = new Assignment();
   readonly #positions: LogPositions;
-  readonly #signal = new WakeSignal();
+  readonly #signal = new Notifier();
   readonly #backoff = new Backoff(100, 5000);
   readonly #spareBlock = new RecordBlock(16, 1024);
   #connection: Connection | undefined;
@@ -226,7 +226,7 @@ export class PartitionWorker {
   }
 
   async #place(session: Session): Promise<void> {
-    if (!(await this.#positions.place(session))) {
+    if (!(await this.#positions.startFetchingAt(session))) {
       // Some have no beginning to be had yet; the others need not wait for them.
       await this.#signal.wait(PUMP_INTERVAL_MS);
       return;
@@ -239,7 +239,7 @@ export class PartitionWorker {
     const batch = this.#building;
     if (batch.spans.size === 0) return batch.clear();
     this.#building = this.#empty;
-    for (const [slot, { to }] of batch.spans) this.#assignment.handedOver(slot, to);
+    for (const [slot, { to }] of batch.spans) this.#assignment.markInFlight(slot, to);
     this.#inFlightSinceMs = performance.now();
     this.#isUncommitted = true;
     try {
@@ -269,7 +269,7 @@ export class PartitionWorker {
 
   /** The one answer to everything that goes wrong. @throws FatalError for what no retry mends */
   async #resync(error: unknown): Promise<void> {
-    const { cause, message, isFatal } = diagnose(error);
+    const { cause, message, isFatal } = classifyFailure(error);
     if (isFatal) throw error instanceof FatalError ? error : new FatalError(message, { cause: error });
     const isDropping = this.#isUncommitted || !this.#building.isEmpty;
     this.#isUncommitted = false;
@@ -332,7 +332,7 @@ export class PartitionWorker {
     return this.#inFlightSinceMs === undefined ? 0 : performance.now() - this.#inFlightSinceMs;
   }
 
-  /** Fetching goes on where the batch that is being built ends. */
+  /** LibrdkafkaAssignment goes on where the batch that is being built ends. */
   #endStall(): void {
     if (!this.#isStalled) return;
     this.#isStalled = false;
@@ -409,7 +409,7 @@ export class PartitionWorker {
         return this.#onRevoke(event.partitions, event.lost);
       case "out_of_range": {
         const owned = this.#assignment.get(this.#kafka.slot(event));
-        if (owned !== undefined && this.#assignment.leftRange(owned)) this.#kafka.stop([owned]);
+        if (owned !== undefined && this.#assignment.markOutOfRange(owned)) this.#kafka.stop([owned]);
         return this.#signal.notify();
       }
       case "error":
@@ -432,7 +432,7 @@ export class PartitionWorker {
   /** Answered at once; where each partition begins is read from the database afterwards. */
   #onAssign(partitions: readonly TopicPartition[]): void {
     this.#hasJoined = true;
-    this.#kafka.answerAssign([]);
+    this.#kafka.acknowledgeAssign([]);
     for (const partition of partitions) this.#assignment.assign(this.#kafka.slot(partition), partition);
     this.#telemetry.assigned(partitions, this.#assignment.size);
     this.#signal.notify();
@@ -470,7 +470,7 @@ export class PartitionWorker {
       this.#telemetry.lag(topic, partition, undefined);
     }
     this.#building.drop(slots);
-    this.#kafka.answerRevoke();
+    this.#kafka.acknowledgeRevoke();
   }
 
   /** Every few seconds: how far the logs reach, and whether the topics are still the same. */
@@ -486,7 +486,7 @@ export class PartitionWorker {
         this.#fault ??= error;
         this.#signal.notify();
       } else if (!this.#isDraining) {
-        this.#kafkaFault = diagnose(error).message;
+        this.#kafkaFault = classifyFailure(error).message;
         this.#telemetry.kafkaError("watch", this.#kafkaFault);
       }
     } finally {

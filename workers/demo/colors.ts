@@ -4,7 +4,7 @@ import { styleText } from "node:util";
 type Style = (text: string) => string;
 
 /** By meaning, not by colour. */
-export interface Ink {
+export interface Palette {
   readonly title: Style;
   readonly label: Style;
   readonly produced: Style;
@@ -25,7 +25,7 @@ function style(format: Format): Style {
 
 const plain: Style = (text) => text;
 
-export const COLOURS: Ink = {
+export const COLOURS: Palette = {
   title: style(["bold", "cyan"]),
   label: style("bold"),
   produced: style("cyan"),
@@ -38,7 +38,7 @@ export const COLOURS: Ink = {
   link: style("underline"),
 };
 
-export const NO_COLOURS: Ink = {
+export const NO_COLOURS: Palette = {
   title: plain,
   label: plain,
   produced: plain,
@@ -52,7 +52,10 @@ export const NO_COLOURS: Ink = {
 };
 
 /** Colours on a terminal, unless NO_COLOR (https://no-color.org) says otherwise. */
-export function inkFor(stream: { isTTY?: boolean }, environment: Record<string, string | undefined>): Ink {
+export function inkFor(
+  stream: { isTTY?: boolean },
+  environment: Record<string, string | undefined>,
+): Palette {
   const isPlain =
     stream.isTTY !== true || (environment["NO_COLOR"] ?? "") !== "" || environment["TERM"] === "dumb";
   return isPlain ? NO_COLOURS : COLOURS;

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { type Guardian, guard } from "../../shared/runtime/child-reaper.ts";
+import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const HOST = "127.0.0.1";
@@ -27,7 +27,7 @@ export class ConsumerProcess {
   /** Resolves when the process is gone. */
   readonly ended: Promise<End>;
   readonly #process: Bun.Subprocess;
-  readonly #guardian: Guardian;
+  readonly #guardian: Reaper;
 
   private constructor(environment: Readonly<Record<string, string>>, port: number, logPath: string) {
     this.port = port;
@@ -51,7 +51,7 @@ export class ConsumerProcess {
     });
     closeSync(log);
     // Whatever ends the demo ends it too; that is no harm, it is made to be killed.
-    this.#guardian = guard({ pid: this.#process.pid, signal: "KILL" });
+    this.#guardian = reapOnExit({ pid: this.#process.pid, signal: "KILL" });
     this.ended = this.#process.exited.then(() => {
       this.#guardian.release();
       return { exitCode: this.#process.exitCode, signal: this.#process.signalCode };

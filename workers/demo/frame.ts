@@ -1,7 +1,7 @@
 // A snapshot and the size of a terminal in; the lines of one frame out.
 import { bar, sparkline } from "./bars.ts";
 import { bytes, clock, count, duration, perSecond, plural } from "./figures.ts";
-import type { Ink } from "./colors.ts";
+import type { Palette } from "./colors.ts";
 import { PLANTED_EVERY } from "./injected-faults.ts";
 import type { Flow, HourRow, Snapshot } from "./snapshot.ts";
 
@@ -33,7 +33,7 @@ const LAG_ALARM = 5000;
 const LAG_COLUMNS = 40;
 
 /** At most `rows` lines, none wider than `columns`. */
-export function renderFrame(snapshot: Snapshot, { columns, rows }: FrameSize, ink: Ink): string[] {
+export function renderFrame(snapshot: Snapshot, { columns, rows }: FrameSize, ink: Palette): string[] {
   const width = Math.max(1, columns - 2 * MARGIN.length);
   const isWide = columns >= SIDE_BY_SIDE_COLUMNS;
   const hours = renderHours(snapshot.hours, ink);
@@ -63,7 +63,7 @@ export function renderFrame(snapshot: Snapshot, { columns, rows }: FrameSize, in
 function renderTitle(
   { phase, elapsedMs, limitMs, rate, isHeldBack }: Snapshot,
   width: number,
-  ink: Ink,
+  ink: Palette,
 ): string[] {
   const asked = Number.isFinite(rate) ? `${count(rate)} records/s asked for` : "as fast as it goes";
   const time =
@@ -72,7 +72,7 @@ function renderTitle(
   return [justify(title, ink.figure(time), width), renderPhase(phase, isHeldBack, ink)];
 }
 
-function renderPhase(phase: Snapshot["phase"], isHeldBack: boolean, ink: Ink): string {
+function renderPhase(phase: Snapshot["phase"], isHeldBack: boolean, ink: Palette): string {
   switch (phase) {
     case "producing":
       return isHeldBack
@@ -87,11 +87,11 @@ function renderPhase(phase: Snapshot["phase"], isHeldBack: boolean, ink: Ink): s
   }
 }
 
-function renderFlow({ produced, consumed, latency, rate }: Snapshot, width: number, ink: Ink): string[] {
+function renderFlow({ produced, consumed, latency, rate }: Snapshot, width: number, ink: Palette): string[] {
   const graphColumns = width - LABEL_COLUMNS - RATE_COLUMNS - 1 - TOTAL_COLUMNS - 2 - "in PostgreSQL".length;
   const seen = [...produced.history, ...consumed.history].reduce((a, b) => Math.max(a, b), 0);
   const most = Math.max(seen, Number.isFinite(rate) ? rate : 0);
-  const row = (label: string, paint: Ink["produced"], flow: Flow, where: string): string => {
+  const row = (label: string, paint: Palette["produced"], flow: Flow, where: string): string => {
     const graph = sparkline(flow.history, Math.max(0, graphColumns), most);
     return (
       label.padEnd(LABEL_COLUMNS) +
@@ -112,7 +112,7 @@ function renderFlow({ produced, consumed, latency, rate }: Snapshot, width: numb
   ];
 }
 
-function renderHours(rows: readonly HourRow[], ink: Ink): string[] {
+function renderHours(rows: readonly HourRow[], ink: Palette): string[] {
   const hour = rows[0]?.hour;
   const line = (type: string, events: string, users: string, average: string): string =>
     type.padEnd(19) + events.padStart(11) + users.padStart(11) + average.padStart(11);
@@ -133,7 +133,7 @@ function renderHours(rows: readonly HourRow[], ink: Ink): string[] {
 }
 
 /** @param perLine partitions beside each other */
-function renderLag({ partitions }: Snapshot, width: number, perLine: number, ink: Ink): string[] {
+function renderLag({ partitions }: Snapshot, width: number, perLine: number, ink: Palette): string[] {
   const total = partitions.reduce((sum, { lag }) => sum + lag, 0);
   const most = partitions.reduce((a, { lag }) => Math.max(a, lag), LEAST_FULL_LAG);
   const columns = Math.min(LAG_COLUMNS, Math.floor(width / perLine) - 2);
@@ -151,7 +151,7 @@ function renderLag({ partitions }: Snapshot, width: number, perLine: number, ink
   return lines;
 }
 
-function renderOutcome({ outcome, deadLetters }: Snapshot, ink: Ink): string[] {
+function renderOutcome({ outcome, deadLetters }: Snapshot, ink: Palette): string[] {
   const { stored, duplicates, deadLettered } = outcome;
   const reasons = deadLetters
     .map(({ reason, count: letters }) => `${printable(reason)} ${count(letters)}`)
@@ -167,7 +167,7 @@ function renderOutcome({ outcome, deadLetters }: Snapshot, ink: Ink): string[] {
   ];
 }
 
-function renderNewestDeadLetters({ newestDeadLetters }: Snapshot, ink: Ink): string[] {
+function renderNewestDeadLetters({ newestDeadLetters }: Snapshot, ink: Palette): string[] {
   if (newestDeadLetters.length === 0) return [];
   const lines = newestDeadLetters.map(({ partition, offset, reason, error }) => {
     const place = `p${partition} @ ${count(offset)}`.padEnd(16);
@@ -176,7 +176,7 @@ function renderNewestDeadLetters({ newestDeadLetters }: Snapshot, ink: Ink): str
   return [ink.label("newest dead letters"), ...lines];
 }
 
-function renderEndpoints({ endpoints, databaseBytes }: Snapshot, ink: Ink): string[] {
+function renderEndpoints({ endpoints, databaseBytes }: Snapshot, ink: Palette): string[] {
   const size = databaseBytes === undefined ? "" : ink.quiet(`  ${bytes(databaseBytes)}`);
   return [
     `${"console".padEnd(LABEL_COLUMNS)}${ink.link(endpoints.consoleUrl)}${ink.quiet("  in a browser; also /api, /metrics")}`,

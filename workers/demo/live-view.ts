@@ -1,5 +1,5 @@
 // Snapshots, asked for again and again, in; a live view on a terminal, or a line a second elsewhere, out.
-import type { Ink } from "./colors.ts";
+import type { Palette } from "./colors.ts";
 import { plainLine } from "./plain-line.ts";
 import { Screen, type Terminal } from "./screen.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -14,7 +14,7 @@ export interface Presenter {
 }
 
 /** @param stream standard output; a live view where it is a terminal that can move its cursor */
-export function present(stream: NodeJS.WriteStream, ink: Ink, snapshot: () => Snapshot): Presenter {
+export function present(stream: NodeJS.WriteStream, ink: Palette, snapshot: () => Snapshot): Presenter {
   const isLive = stream.isTTY && process.env["TERM"] !== "dumb";
   return isLive ? new LiveView(stream, ink, snapshot) : new Lines(stream, snapshot);
 }
@@ -22,7 +22,7 @@ export function present(stream: NodeJS.WriteStream, ink: Ink, snapshot: () => Sn
 class LiveView implements Presenter {
   readonly #stream: NodeJS.WriteStream;
   readonly #screen: Screen;
-  readonly #ink: Ink;
+  readonly #ink: Palette;
   readonly #snapshot: () => Snapshot;
   readonly #timer: Timer;
   readonly #draw = (): void => {
@@ -41,7 +41,7 @@ class LiveView implements Presenter {
     this.#draw();
   };
 
-  constructor(stream: NodeJS.WriteStream & Terminal, ink: Ink, snapshot: () => Snapshot) {
+  constructor(stream: NodeJS.WriteStream & Terminal, ink: Palette, snapshot: () => Snapshot) {
     this.#stream = stream;
     this.#screen = new Screen(stream);
     this.#ink = ink;

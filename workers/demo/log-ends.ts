@@ -2,9 +2,9 @@
 import type { TopicPartition } from "../../shared/event.ts";
 import { Client } from "../../shared/kafka/client.ts";
 import { listOffsets } from "../../shared/kafka/list-offsets.ts";
-import { Requests } from "../../shared/kafka/admin-requests.ts";
+import { AdminRequests } from "../../shared/kafka/admin-requests.ts";
 import { adminSettings } from "../../shared/kafka/settings.ts";
-import { Wake } from "../../shared/kafka/queue-events.ts";
+import { QueueEvents } from "../../shared/kafka/queue-events.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 const REQUEST_TIMEOUT_MS = 5000;
@@ -15,10 +15,10 @@ const PARTITIONS: readonly TopicPartition[] = Array.from({ length: TOPIC.partiti
 
 export class LogEnds {
   readonly #client: Client;
-  readonly #requests: Requests;
-  readonly #wake: Wake;
+  readonly #requests: AdminRequests;
+  readonly #wake: QueueEvents;
 
-  private constructor(client: Client, requests: Requests, wake: Wake) {
+  private constructor(client: Client, requests: AdminRequests, wake: QueueEvents) {
     this.#client = client;
     this.#requests = requests;
     this.#wake = wake;
@@ -27,8 +27,8 @@ export class LogEnds {
   static async open({ libraryPath, broker: { bootstrapServers } }: Servers): Promise<LogEnds> {
     const settings = adminSettings({ bootstrapServers, consumerGroup: CONSUMER_GROUP, passThrough: {} });
     const client = Client.create(libraryPath, "producer", settings, 0);
-    const requests = new Requests(client);
-    const wake = await Wake.open(client.library, () => requests.poll());
+    const requests = new AdminRequests(client);
+    const wake = await QueueEvents.open(client.library, () => requests.poll());
     wake.watch(requests.queue);
     return new LogEnds(client, requests, wake);
   }

@@ -2,12 +2,12 @@
 import { openSync, writeSync } from "node:fs";
 import type { KafkaConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
-import { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
-import { produce } from "../producer/run.ts";
+import { runProducer } from "../producer/run.ts";
 import { withPlantedFaults } from "./injected-faults.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
@@ -24,7 +24,7 @@ const MOST_BEHIND_RECORDS = 10_000;
 const USERS = 1000;
 
 export class Publisher {
-  readonly deliveries = new Deliveries();
+  readonly deliveries = new DeliveryLedger();
   /** Resolves when it was stopped and all is acknowledged or given up; rejects when nothing can be published. */
   readonly ended: Promise<void>;
   readonly #stop = new StopSignal();
@@ -34,7 +34,7 @@ export class Publisher {
   /** Connects, and publishes nothing yet: a client needs a moment before its first record. */
   constructor({ servers, rate, consumedRecords }: PublisherOptions) {
     const simulator = new EventSimulator({ userCount: USERS, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
-    const producing = produce({
+    const producing = runProducer({
       kafka: kafkaConfig(servers),
       topic: TOPIC.name,
       libraryPath: servers.libraryPath,

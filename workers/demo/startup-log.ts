@@ -1,5 +1,5 @@
 // What happened at start in; a line each, with the time since the command, out.
-import type { Ink } from "./colors.ts";
+import type { Palette } from "./colors.ts";
 
 /** Shorter than this, nobody needs to hear of progress. */
 const PATIENCE_MS = 300;
@@ -8,7 +8,7 @@ const INDENT = " ".repeat(11);
 const CLEAR_LINE = "\r\x1b[K";
 
 export interface StepsOptions {
-  readonly ink: Ink;
+  readonly ink: Palette;
   readonly write: (text: string) => unknown;
   /** Width of a terminal, where there is one: what is under way is then shown in place, with its seconds. */
   readonly columns?: number | undefined;

@@ -7,13 +7,13 @@ import { adminSettings, producerSettings } from "../../shared/kafka/settings.ts"
 import type { KafkaConfig } from "../../shared/config/config.ts";
 import { errorMessage, FatalError } from "../../shared/runtime/errors.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
-import type { Deliveries } from "../../shared/producer/delivery-ledger.ts";
+import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { FirstAcknowledgement } from "../../shared/producer/first-acknowledgement.ts";
 import type { Pace } from "../../shared/producer/rate-limiter.ts";
 import { publish } from "../../shared/producer/publish-loop.ts";
 import type { RecordSource } from "../../shared/producer/record-source.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
-import { OccasionalLog } from "../../shared/telemetry/rate-limited-log.ts";
+import { RateLimitedLog } from "../../shared/telemetry/rate-limited-log.ts";
 
 export interface ProduceOptions {
   readonly kafka: KafkaConfig;
@@ -22,7 +22,7 @@ export interface ProduceOptions {
   readonly source: RecordSource;
   readonly pace: Pace;
   /** The ledger: the caller reads it while this runs, and afterwards. */
-  readonly deliveries: Deliveries;
+  readonly deliveries: DeliveryLedger;
   readonly stop: StopSignal;
   readonly log: Logger;
   /** False = wait, the consumer is too far behind. */
@@ -44,9 +44,9 @@ const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 31]);
  * @returns how it ended
  * @throws FatalError when the topic cannot be written or the client gives up
  */
-export async function produce(options: ProduceOptions): Promise<"source_ended" | "stopped"> {
+export async function runProducer(options: ProduceOptions): Promise<"source_ended" | "stopped"> {
   const { kafka, topic, libraryPath, deliveries, log } = options;
-  const trouble = new OccasionalLog(log);
+  const trouble = new RateLimitedLog(log);
   const stop = new StopSignal();
   void options.stop.requested.then((reason) => stop.request(reason));
   const { promise: gaveUp, reject } = Promise.withResolvers<never>();
@@ -114,7 +114,7 @@ export async function produce(options: ProduceOptions): Promise<"source_ended" |
 }
 
 /** Calls back once when the first acknowledgement is overdue. @returns ends the watch */
-function watchFirstAcknowledgement(deliveries: Deliveries, onOverdue: () => Promise<void>): () => void {
+function watchFirstAcknowledgement(deliveries: DeliveryLedger, onOverdue: () => Promise<void>): () => void {
   const first = new FirstAcknowledgement(deliveries);
   const timer = setInterval(() => {
     const state = first.state(performance.now());

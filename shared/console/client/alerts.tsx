@@ -1,14 +1,14 @@
 // The alerts of the process and of Prometheus in; two lists out.
 import type { Alerts } from "../../api-schema.ts";
 import { time } from "./format.ts";
-import { Part } from "./layout.tsx";
+import { Section } from "./layout.tsx";
 
 export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) {
   const on = own.filter(({ endedAtMs }) => endedAtMs === null).length;
   const firing = prometheus.alerts.filter(({ state }) => state === "firing").length;
   const aside = on + firing === 0 ? "none now" : `${on + firing} now`;
   return (
-    <Part id="alerts" title="Alerts" aside={aside}>
+    <Section id="alerts" title="Alerts" aside={aside}>
       <div class="columns">
         <div class="card">
           <h3>Of this process</h3>
@@ -36,7 +36,7 @@ export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) 
           </ul>
         </div>
       </div>
-    </Part>
+    </Section>
   );
 }
 

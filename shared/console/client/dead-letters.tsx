@@ -2,7 +2,7 @@
 import { useState } from "hono/jsx";
 import type { Content, DeadLetter, DeadLetters } from "../../api-schema.ts";
 import { bytes, count, plural, time } from "./format.ts";
-import { Part, SourceNote, wasRead } from "./layout.tsx";
+import { Section, SourceNote, wasRead } from "./layout.tsx";
 
 type Summary = DeadLetters["newest"][number];
 
@@ -11,7 +11,7 @@ export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
   const isKnown = wasRead(database);
   const aside = isKnown ? (total === 0 ? "none" : plural(total, "record")) : "";
   return (
-    <Part id="dead-letters" title="Dead letters" aside={aside}>
+    <Section id="dead-letters" title="Dead letters" aside={aside}>
       <SourceNote source={database} name="PostgreSQL" />
       {byReason.length > 0 && (
         <ul class="reasons" aria-label="By reason, of this process since it started">
@@ -32,7 +32,7 @@ export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
           ))}
         </ul>
       )}
-    </Part>
+    </Section>
   );
 }
 

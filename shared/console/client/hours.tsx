@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import type { Hours } from "../../api-schema.ts";
 import { axis, colorOf, drawn } from "./chart.tsx";
 import { compact, count, duration, hour as hourText, plural } from "./format.ts";
-import { NumberHeads, Part, SourceNote, wasRead } from "./layout.tsx";
+import { NumberHeads, Section, SourceNote, wasRead } from "./layout.tsx";
 
 type Hour = Hours["hours"][number];
 
@@ -22,7 +22,7 @@ export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
   const types = withTypes(known.current ?? [], hours);
   known.current = types;
   return (
-    <Part
+    <Section
       id="hours"
       title="Hours by event type"
       aside={
@@ -61,7 +61,7 @@ export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
           </div>
         </div>
       )}
-    </Part>
+    </Section>
   );
 }
 

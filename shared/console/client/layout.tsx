@@ -121,7 +121,7 @@ export function Figure({
 }
 
 /** A part of the page with its heading. */
-export function Part({
+export function Section({
   id,
   title,
   aside,

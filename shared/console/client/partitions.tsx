@@ -1,7 +1,7 @@
 // Workers and stored offsets in; who reads what, and the account of every record, out.
 import type { Ledger, Workers } from "../../api-schema.ts";
 import { count, plural, UNKNOWN } from "./format.ts";
-import { NumberHeads, Part, SourceNote } from "./layout.tsx";
+import { NumberHeads, Section, SourceNote } from "./layout.tsx";
 
 /** A bar is full at this lag, unless one is longer. */
 const LEAST_FULL_LAG = 100;
@@ -17,7 +17,7 @@ export function WorkersPart({ workers }: { workers: Workers }) {
   const topics = new Set(owned.map(({ topic }) => topic));
   const most = owned.reduce((max, { lag }) => Math.max(max, lag ?? 0), LEAST_FULL_LAG);
   return (
-    <Part id="workers" title="Workers and partitions" aside={plural(workers.length, "worker")}>
+    <Section id="workers" title="Workers and partitions" aside={plural(workers.length, "worker")}>
       <div class="card scroll" tabindex={0} role="region" aria-label="Partitions">
         <table>
           <thead>
@@ -58,7 +58,7 @@ export function WorkersPart({ workers }: { workers: Workers }) {
           </tbody>
         </table>
       </div>
-    </Part>
+    </Section>
   );
 }
 
@@ -72,7 +72,7 @@ const STATES: Readonly<Record<string, string>> = {
 export function LedgerPart({ ledger: { database, balances, totals, partitions } }: { ledger: Ledger }) {
   const topics = new Set(partitions.map(({ topicId }) => topicId));
   return (
-    <Part
+    <Section
       id="ledger"
       title="Ledger"
       aside={
@@ -128,6 +128,6 @@ export function LedgerPart({ ledger: { database, balances, totals, partitions } 
           </tfoot>
         </table>
       </div>
-    </Part>
+    </Section>
   );
 }

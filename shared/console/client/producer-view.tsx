@@ -3,7 +3,7 @@ import type { ProducerSections } from "../../api-schema.ts";
 import { AlertsPart } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
 import { bytes, compact, count, plural, rate } from "./format.ts";
-import { Figure, Frame, NumberHeads, Part } from "./layout.tsx";
+import { Figure, Frame, NumberHeads, Section } from "./layout.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";
 
@@ -86,9 +86,9 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
       )}
       {alerts !== undefined && <AlertsPart alerts={alerts} />}
       {production !== undefined && (
-        <Part id="types" title="What it produces" aside={plural(production.types.length, "event type")}>
+        <Section id="types" title="What it produces" aside={plural(production.types.length, "event type")}>
           <Types types={production.types} />
-        </Part>
+        </Section>
       )}
     </Frame>
   );

@@ -4,7 +4,7 @@ import type { RejectionReason } from "../../event.ts";
 import { decode } from "../../pipeline/decode.ts";
 import { enrich } from "../../pipeline/enrich.ts";
 import { isRejection } from "../../pipeline/rejection.ts";
-import { judge, validate } from "../../pipeline/validate.ts";
+import { rejectionOf, validate } from "../../pipeline/validate.ts";
 import type { Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
 import { formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
@@ -65,7 +65,7 @@ async function contradictionOf(tx: Transaction, row: LetterRow): Promise<string 
   const decoded = bytes === undefined ? decode(NOTHING, -1, -1) : decode(bytes, 0, bytes.length);
   const maxFutureSkewMs = row.max_future_skew_seconds * 1000;
   if (row.reason !== "refused_by_database") {
-    const rejection = judge(decoded, row.first_seen_ms, maxFutureSkewMs);
+    const rejection = rejectionOf(decoded, row.first_seen_ms, maxFutureSkewMs);
     if (rejection === undefined) return `reason ${row.reason}, and it is a valid event`;
     return rejection.reason === row.reason ? undefined : `reason ${row.reason}, now ${rejection.reason}`;
   }
