@@ -1,4 +1,5 @@
 // A report in; lines for a person out.
+import { count } from "../shared/text/format.ts";
 import { formatTable } from "../shared/text/table.ts";
 import type {
   BenchReport,
@@ -155,10 +156,6 @@ function consumerCosts(rounds: readonly ConsumerRound[]): number[] {
 
 function roundsOf(rounds: readonly unknown[]): string {
   return rounds.length === 1 ? "1 round" : `medians of ${rounds.length} rounds, in turn`;
-}
-
-function count(number: number): string {
-  return number.toLocaleString("en-US");
 }
 
 function toDigits(number: number, digits: number): number {

@@ -1,4 +1,5 @@
 // Ways to do the same in; each done several times, in turn, out, and the middle of what that took.
+import { rate } from "../shared/text/format.ts";
 import type { ConsumerRound } from "./report.ts";
 
 export interface RoundOptions {
@@ -22,8 +23,7 @@ export async function inTurn<Round extends Record<string, { readonly eventsPerSe
     for (const way of Object.keys(ways) as (keyof Round & string)[]) {
       const result = await ways[way]();
       results[way] = result;
-      const rate = Math.round(result.eventsPerSecond).toLocaleString("en-US");
-      say(`${name}, round ${round} of ${rounds}, ${way}: ${rate} events/s`);
+      say(`${name}, round ${round} of ${rounds}, ${way}: ${rate(result.eventsPerSecond)} events/s`);
     }
     done.push(results as Round);
   }

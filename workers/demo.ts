@@ -6,7 +6,7 @@ import { formatLedger } from "../shared/store/check/format.ts";
 import { Session } from "../shared/store/session.ts";
 import { ConsumerProcess } from "./demo/consumer-process.ts";
 import { consumerEnvironment, WORKERS } from "./demo/consumer-settings.ts";
-import { plural } from "./demo/figures.ts";
+import { plural } from "../shared/text/format.ts";
 import { inkFor } from "./demo/colors.ts";
 import { proveLedger } from "./demo/end-to-end-proofs.ts";
 import { LogEnds } from "./demo/log-ends.ts";

@@ -1,5 +1,6 @@
 // Bytes from outside in; text that can be shown out: their own where they are UTF-8, else hexadecimal.
 import type { Content } from "../api-schema.ts";
+import { printable } from "../text/format.ts";
 
 const MOST_HEX_BYTES = 2048;
 
@@ -20,23 +21,11 @@ function asText(bytes: Uint8Array, isCut: boolean): string | undefined {
   try {
     // `stream`: what is cut may end within a character, which is left out then.
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
-    return printable(text);
+    return printable(text, "\n\t");
   } catch {
     return undefined;
   }
 }
-
-/**
- * Characters that are not seen, or that turn the order of others about, by their code: what is shown shall be what
- * is there.
- */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]/gu, (character) =>
-    KEPT.has(character) ? character : `\\u{${character.codePointAt(0)!.toString(16)}}`,
-  );
-}
-
-const KEPT: ReadonlySet<string> = new Set(["\n", "\t"]);
 
 function hexOf(bytes: Uint8Array): string {
   return bytes.toHex().replaceAll(/(..)(?=.)/g, "$1 ");

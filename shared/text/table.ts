@@ -1,6 +1,7 @@
-// Rows of values in; lines of a plain table with aligned columns out.
+// Lays out rows of values as a plain table with aligned columns.
+import { printable } from "./format.ts";
 
-/** A number is set to the right, with separators; text to the left. Null and undefined are empty. */
+/** A number is aligned right, with separators; text is aligned left. Null and undefined are empty. */
 export type Cell = string | number | null | undefined;
 
 const GAP = "  ";
@@ -28,12 +29,7 @@ export function formatTable(head: readonly string[], rows: readonly (readonly Ce
 
 function textOf(cell: Cell): string {
   if (cell === null || cell === undefined) return "";
-  if (typeof cell === "number") return cell.toLocaleString("en-US", { maximumFractionDigits: 3 });
+  if (typeof cell === "number") return cell.toLocaleString("en", { maximumFractionDigits: 3 });
   const text = printable(cell);
   return text.length > MAX_WIDTH ? `${text.slice(0, MAX_WIDTH - 1)}…` : text;
-}
-
-/** What comes from outside may hold anything; what would steer the terminal is shown as a dot. */
-export function printable(text: string): string {
-  return text.replaceAll(/\p{C}/gu, "·");
 }

@@ -137,7 +137,7 @@ browserTest(
     expect(await shown("not_json", "abc")).toContain("abc\\u{202e}dcba\\u{0}\\u{7}\\u{1b}[31m");
     expect(await shown("not_utf8", "ff fe")).toContain("ff fe 3c 62 3e");
     const large = await shown("not_json", "<i>x");
-    expect(large).toContain("977 KiB, the beginning");
+    expect(large).toContain("1.0 MB, the beginning");
     expect(large.length).toBeLessThan(9000);
     await letters.filter({ hasText: "tombstone" }).first().locator("summary").click();
 

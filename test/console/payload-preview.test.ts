@@ -31,7 +31,7 @@ test("other bytes are hexadecimal, a few of them", () => {
   });
 });
 
-test("what is not seen, or turns others about, is shown by its code", () => {
-  const content = previewOf(bytes("a\u0000b\u202ec\u200bd\u{e0041}e\r\u2028"), 20);
-  expect(content?.shown).toBe("a\\u{0}b\\u{202e}c\\u{200b}d\\u{e0041}e\\u{d}\\u{2028}");
+test("a character that is invisible is shown by its code, and lines stay", () => {
+  const content = previewOf(bytes("a\u0000b\r\n\tc"), 8);
+  expect(content?.shown).toBe("a\\u{0}b\\u{d}\n\tc");
 });

@@ -10,6 +10,7 @@ import {
   type Status,
 } from "../../shared/api-schema.ts";
 import type { Config } from "../../shared/config/config.ts";
+import { plural } from "../../shared/text/format.ts";
 import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
 import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
@@ -145,5 +146,5 @@ function sourceOf({ producer: { input, ratePerSecond, userCount } }: Config): st
         ? `, ${ratePerSecond}/s`
         : ", unlimited";
   if (input !== undefined) return `${input === "-" ? "standard input" : input}${pace}`;
-  return `simulator, ${userCount.toLocaleString("en")} users${pace}`;
+  return `simulator, ${plural(userCount, "user")}${pace}`;
 }

@@ -3,6 +3,7 @@
 import type { PrometheusWatch } from "../../shared/console/prometheus.ts";
 import type { Alerts, Status, Workers } from "../../shared/api-schema.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
+import { plural } from "../../shared/text/format.ts";
 
 export interface Findings {
   /** Undefined: they have not been started yet. */
@@ -96,8 +97,4 @@ function whatFlows(workers: Workers): string {
   const threads = plural(workers.length, "worker");
   if (partitions === 0) return `${threads} ready; the other consumers of the group have all partitions`;
   return `${threads} ${workers.length === 1 ? "reads" : "read"} ${plural(partitions, "partition")}, and PostgreSQL takes what they read`;
-}
-
-function plural(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

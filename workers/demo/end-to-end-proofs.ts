@@ -1,6 +1,6 @@
 // What the broker acknowledged, what its log holds and what the database says in; proofs, true or false, out.
 import type { Invariant } from "../../shared/store/check/report.ts";
-import { count } from "./figures.ts";
+import { count } from "../../shared/text/format.ts";
 
 /** Counted at the end by parties that know nothing of each other. */
 export interface LedgerFigures {

@@ -1,6 +1,6 @@
 // A snapshot and the size of a terminal in; the lines of one frame out.
 import { bar, sparkline } from "./bars.ts";
-import { bytes, clock, count, duration, perSecond, plural } from "./figures.ts";
+import { bytes, clock, count, duration, plural, printable, rate } from "../../shared/text/format.ts";
 import type { Palette } from "./colors.ts";
 import { PLANTED_EVERY } from "./injected-faults.ts";
 import type { Flow, HourRow, Snapshot } from "./snapshot.ts";
@@ -61,11 +61,11 @@ export function renderFrame(snapshot: Snapshot, { columns, rows }: FrameSize, in
 }
 
 function renderTitle(
-  { phase, elapsedMs, limitMs, rate, isHeldBack }: Snapshot,
+  { phase, elapsedMs, limitMs, rate: target, isHeldBack }: Snapshot,
   width: number,
   ink: Palette,
 ): string[] {
-  const asked = Number.isFinite(rate) ? `${count(rate)} records/s asked for` : "as fast as it goes";
+  const asked = Number.isFinite(target) ? `${count(target)} records/s asked for` : "as fast as it goes";
   const time =
     limitMs === undefined ? clock(elapsedMs) : `${clock(Math.min(elapsedMs, limitMs))} of ${clock(limitMs)}`;
   const title = `${ink.title("event-pipeline demo")}  ${ink.quiet(asked)}`;
@@ -87,15 +87,19 @@ function renderPhase(phase: Snapshot["phase"], isHeldBack: boolean, ink: Palette
   }
 }
 
-function renderFlow({ produced, consumed, latency, rate }: Snapshot, width: number, ink: Palette): string[] {
+function renderFlow(
+  { produced, consumed, latency, rate: target }: Snapshot,
+  width: number,
+  ink: Palette,
+): string[] {
   const graphColumns = width - LABEL_COLUMNS - RATE_COLUMNS - 1 - TOTAL_COLUMNS - 2 - "in PostgreSQL".length;
   const seen = [...produced.history, ...consumed.history].reduce((a, b) => Math.max(a, b), 0);
-  const most = Math.max(seen, Number.isFinite(rate) ? rate : 0);
+  const most = Math.max(seen, Number.isFinite(target) ? target : 0);
   const row = (label: string, paint: Palette["produced"], flow: Flow, where: string): string => {
     const graph = sparkline(flow.history, Math.max(0, graphColumns), most);
     return (
       label.padEnd(LABEL_COLUMNS) +
-      ink.figure(perSecond(flow.perSecond).padStart(RATE_COLUMNS - 1)) +
+      ink.figure(`${rate(flow.perSecond)}/s`.padStart(RATE_COLUMNS - 1)) +
       `  ${paint(graph)}${ink.figure(count(flow.total).padStart(TOTAL_COLUMNS))}  ${ink.quiet(where)}`
     );
   };
@@ -218,9 +222,4 @@ function justify(left: string, right: string, width: number): string {
 
 function clip(line: string, columns: number): string {
   return Bun.stringWidth(line) <= columns ? line : Bun.sliceAnsi(line, 0, columns, "…");
-}
-
-/** Whatever a table holds, it moves no cursor. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, "?");
 }

@@ -7,7 +7,7 @@ import type { DatabaseConfig } from "../../shared/config/config.ts";
 import type { Resources } from "../../shared/runtime/lifecycle.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { Session } from "../../shared/store/session.ts";
-import { plural } from "./figures.ts";
+import { plural } from "../../shared/text/format.ts";
 import type { Steps } from "./startup-log.ts";
 
 export interface Servers {

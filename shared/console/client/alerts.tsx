@@ -1,6 +1,6 @@
 // The alerts of the process and of Prometheus in; two lists out.
 import type { Alerts } from "../../api-schema.ts";
-import { time } from "./format.ts";
+import { time } from "../../text/format.ts";
 import { Section } from "./layout.tsx";
 
 export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) {

@@ -1,7 +1,7 @@
 // Series over time in; a chart that a pointer can read, with its figures in a legend, out.
 import { useEffect, useRef, useState } from "hono/jsx";
 import uPlot from "uplot";
-import { UNKNOWN } from "./format.ts";
+import { UNKNOWN } from "../../text/format.ts";
 
 export interface Line {
   readonly label: string;

@@ -3,7 +3,7 @@ import type { ConsumerSections, Flow, FlowPoint, Ledger } from "../../api-schema
 import { AlertsPart } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
 import { DeadLettersPart } from "./dead-letters.tsx";
-import { compact, count, duration, plural, rate, UNKNOWN } from "./format.ts";
+import { compact, count, duration, plural, rate, UNKNOWN } from "../../text/format.ts";
 import { Figure, Frame, wasRead } from "./layout.tsx";
 import { HoursPart } from "./hours.tsx";
 import { LedgerPart, WorkersPart } from "./partitions.tsx";

@@ -1,7 +1,7 @@
 // Dead letters in; why there are any, and each of the newest with what it holds, as text whatever that is, out.
 import { useState } from "hono/jsx";
 import type { Content, DeadLetter, DeadLetters } from "../../api-schema.ts";
-import { bytes, count, plural, time } from "./format.ts";
+import { bytes, count, plural, time } from "../../text/format.ts";
 import { Section, SourceNote, wasRead } from "./layout.tsx";
 
 type Summary = DeadLetters["newest"][number];

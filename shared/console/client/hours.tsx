@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "hono/jsx";
 import uPlot from "uplot";
 import type { Hours } from "../../api-schema.ts";
 import { axis, colorOf, drawn } from "./chart.tsx";
-import { compact, count, duration, hour as hourText, plural } from "./format.ts";
+import { compact, count, duration, hour as hourText, plural } from "../../text/format.ts";
 import { NumberHeads, Section, SourceNote, wasRead } from "./layout.tsx";
 
 type Hour = Hours["hours"][number];

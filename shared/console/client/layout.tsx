@@ -1,7 +1,7 @@
 // A program's status and connection in; the top of its page out: whose it is, whether it is well, whether it is live.
 import type { Child } from "hono/jsx";
 import type { Source, Status } from "../../api-schema.ts";
-import { duration, time } from "./format.ts";
+import { duration, time } from "../../text/format.ts";
 import type { Connection } from "./stream.ts";
 
 export interface FrameProps {

@@ -1,6 +1,6 @@
 // Workers and stored offsets in; who reads what, and the account of every record, out.
 import type { Ledger, Workers } from "../../api-schema.ts";
-import { count, plural, UNKNOWN } from "./format.ts";
+import { count, plural, UNKNOWN } from "../../text/format.ts";
 import { NumberHeads, Section, SourceNote } from "./layout.tsx";
 
 /** A bar is full at this lag, unless one is longer. */

@@ -2,7 +2,7 @@
 import type { ProducerSections } from "../../api-schema.ts";
 import { AlertsPart } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
-import { bytes, compact, count, plural, rate } from "./format.ts";
+import { bytes, compact, count, plural, rate } from "../../text/format.ts";
 import { Figure, Frame, NumberHeads, Section } from "./layout.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";

@@ -7,7 +7,8 @@ import { isRejection } from "../../pipeline/rejection.ts";
 import { rejectionOf, validate } from "../../pipeline/validate.ts";
 import type { Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
-import { formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { count } from "../../text/format.ts";
 
 /** Letters fetched at once, and how large one may be to come along; larger ones come one by one. */
 const LETTERS_AT_ONCE = 500;
@@ -53,7 +54,7 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
     }
   }
   await tx.unsafe("close dead_letters");
-  return makeInvariant("dead_letters_rejected_again", `${formatCount(letters)} dead letters judged anew`, {
+  return makeInvariant("dead_letters_rejected_again", `${count(letters)} dead letters judged anew`, {
     count: wrong,
     samples,
   });

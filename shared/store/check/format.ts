@@ -1,7 +1,8 @@
 // What a check found in; text for a person out.
 
-import { type CheckReport, formatCount, type Invariant } from "./report.ts";
-import { formatTable, printable } from "../../text/table.ts";
+import { type CheckReport, type Invariant } from "./report.ts";
+import { count, printable } from "../../text/format.ts";
+import { formatTable } from "../../text/table.ts";
 
 /** Partitions that are listed one by one. */
 const MAX_PARTITIONS = 50;
@@ -84,7 +85,7 @@ function partitionLines({ partitions }: CheckReport): string[] {
 }
 
 function title(name: string, listed: number, all: number, which: string): string {
-  return listed === all ? name : `${name} (the ${which} ${listed} of ${formatCount(all)})`;
+  return listed === all ? name : `${name} (the ${which} ${listed} of ${count(all)})`;
 }
 
 function section(...[name, head, rows]: [string, ...Parameters<typeof formatTable>]): string[] {

@@ -1,7 +1,8 @@
 // raw_events in; the hours and their users computed anew, and compared with what is stored, out.
 
 import type { Transaction } from "../session.ts";
-import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { type Faults, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { count } from "../../text/format.ts";
 
 // The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user who is in only
 // one of the two shows without a join; their groups are many, so they carry nothing but where they come from. A
@@ -113,20 +114,20 @@ interface ComparisonRow {
 /** That the hours and their users are what raw_events gives. */
 export async function checkHours(tx: Transaction): Promise<Invariant[]> {
   const [row] = await tx.unsafe<[ComparisonRow]>(COMPARE);
-  const hours = `${formatCount(row.hours)} hours and types`;
+  const hours = `${count(row.hours)} hours and types`;
   const partial =
     row.unsaved_hours === 0
       ? ""
-      : ` (${formatCount(row.unsaved_hours)} of them hold events without raw rows: only their saved events are compared)`;
+      : ` (${count(row.unsaved_hours)} of them hold events without raw rows: only their saved events are compared)`;
   return [
     makeInvariant(
       "hours_recomputed",
-      `${hours} computed anew from ${formatCount(row.events)} events${partial}`,
+      `${hours} computed anew from ${count(row.events)} events${partial}`,
       faults(row.wrong, row.wrong_samples, explainHour),
     ),
     makeInvariant(
       "hourly_users_recomputed",
-      `${formatCount(row.listed_users)} rows of hourly_users, ${formatCount(row.users)} distinct users by hour and type in raw_events`,
+      `${count(row.listed_users)} rows of hourly_users, ${count(row.users)} distinct users by hour and type in raw_events`,
       faults(row.with_wrong_users, row.wrong_user_samples, explainUsers),
     ),
     makeInvariant(
@@ -180,17 +181,17 @@ export async function checkHourCounts(
     invariants: [
       makeInvariant(
         "hours_hold_every_event",
-        `${formatCount(stored)} events stored, ${formatCount(row.total_events)} in ${formatCount(row.hours)} hours and types`,
+        `${count(stored)} events stored, ${count(row.total_events)} in ${count(row.hours)} hours and types`,
         difference === 0
           ? { count: 0, samples: [] }
           : {
               count: 1,
-              samples: [`${formatCount(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
+              samples: [`${count(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
             },
       ),
       makeInvariant(
         "hour_counts_consistent",
-        `${formatCount(row.hours)} hours and types: no count is negative, none but the sum of durations above total_events`,
+        `${count(row.hours)} hours and types: no count is negative, none but the sum of durations above total_events`,
         faults(row.inconsistent, row.samples, (hour) => `${nameOf(hour)}: ${hour.counts}`),
       ),
     ],
@@ -226,6 +227,6 @@ function nameOf({ hour, event_type }: { hour: string; event_type: string }): str
   return `${hour} ${event_type}`;
 }
 
-function faults<Row>(count: number, rows: readonly Row[] | null, explain: (row: Row) => string): Faults {
-  return { count, samples: (rows ?? []).map(explain) };
+function faults<Row>(wrong: number, rows: readonly Row[] | null, explain: (row: Row) => string): Faults {
+  return { count: wrong, samples: (rows ?? []).map(explain) };
 }

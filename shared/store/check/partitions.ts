@@ -1,7 +1,8 @@
 // The stored offsets and their accounts in; the proofs that every record below them is accounted for out.
 
 import type { Transaction } from "../session.ts";
-import { faultsOf, formatCount, type Invariant, makeInvariant, type PartitionReport } from "./report.ts";
+import { faultsOf, type Invariant, makeInvariant, type PartitionReport } from "./report.ts";
+import { count, plural } from "../../text/format.ts";
 
 /** A partition as the database knows it. */
 export type PartitionRow = Omit<PartitionReport, "lag" | "lag_problem">;
@@ -16,8 +17,8 @@ export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
 
 /** Each partition's own account. */
 export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] {
-  const where = `${formatCount(partitions.length)} partition${partitions.length === 1 ? "" : "s"}`;
-  const sum = (figure: (row: PartitionRow) => number): string => formatCount(total(partitions, figure));
+  const where = plural(partitions.length, "partition");
+  const sum = (figure: (row: PartitionRow) => number): string => count(total(partitions, figure));
   const consumedInAll = `${sum((row) => row.consumed)} consumed`;
   return [
     makeInvariant(
@@ -81,8 +82,8 @@ export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[
       dead_lettered, first_offset, next_offset
     from letters full join pipeline_offsets using (topic, topic_id, partition)
     order by topic, topic_id, partition`;
-  const kept = formatCount(total(rows, (row) => row.letters));
-  const counted = formatCount(total(rows, (row) => row.dead_lettered ?? 0));
+  const kept = count(total(rows, (row) => row.letters));
+  const counted = count(total(rows, (row) => row.dead_lettered ?? 0));
   return [
     makeInvariant(
       "dead_letters_kept",
@@ -99,7 +100,7 @@ export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[
       `${kept} dead letters`,
       faultsOf(rows, (row) => {
         if (row.outside === 0) return undefined;
-        const letters = `${formatCount(row.outside)} of ${nameOf(row)}`;
+        const letters = `${count(row.outside)} of ${nameOf(row)}`;
         return row.next_offset === null
           ? `${letters}, which pipeline_offsets does not know`
           : `${letters} outside of [${row.first_offset}, ${row.next_offset})`;

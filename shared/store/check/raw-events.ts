@@ -2,7 +2,8 @@
 
 import { HIGH_VALUE_AMOUNT } from "../../pipeline/enrich.ts";
 import type { Transaction } from "../session.ts";
-import { type Faults, formatCount, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { type Faults, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { count } from "../../text/format.ts";
 
 const IS_PRICED = `(event_type = 'purchase' and jsonb_typeof(event_data -> 'amount') = 'number')`;
 
@@ -52,22 +53,22 @@ export async function checkRawEvents(
     invariants: [
       makeInvariant(
         "stored_events_kept",
-        `${formatCount(stored)} events stored, ${formatCount(rows)} rows of raw_events + ${formatCount(unsaved)} without one`,
+        `${count(stored)} events stored, ${count(rows)} rows of raw_events + ${count(unsaved)} without one`,
         difference === 0
           ? { count: 0, samples: [] }
           : {
               count: 1,
-              samples: [`${formatCount(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
+              samples: [`${count(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
             },
       ),
       makeInvariant(
         "durations_in_range",
-        `${formatCount(durations)} durations: whole milliseconds, 0 to 1e9 s`,
+        `${count(durations)} durations: whole milliseconds, 0 to 1e9 s`,
         await samplesOf(tx, wrong_durations, DURATION_IS_WRONG, "duration_seconds::text"),
       ),
       makeInvariant(
         "high_value_flags_recomputed",
-        `${formatCount(purchases)} purchases with an amount, is_high_value where it is above ${HIGH_VALUE_AMOUNT}`,
+        `${count(purchases)} purchases with an amount, is_high_value where it is above ${HIGH_VALUE_AMOUNT}`,
         await samplesOf(
           tx,
           wrong_flags,
@@ -82,13 +83,13 @@ export async function checkRawEvents(
 /** Another pass, only where there is something to find. */
 async function samplesOf(
   tx: Transaction,
-  count: number,
+  wrong: number,
   condition: string,
   wording: string,
 ): Promise<Faults> {
-  if (count === 0) return { count, samples: [] };
+  if (wrong === 0) return { count: 0, samples: [] };
   const rows = await tx.unsafe<{ event_id: string; words: string }[]>(
     `select event_id, left(${wording}, 200) as words from raw_events where ${condition} limit ${MAX_SAMPLES}`,
   );
-  return { count, samples: rows.map(({ event_id, words }) => `${event_id}: ${words}`) };
+  return { count: wrong, samples: rows.map(({ event_id, words }) => `${event_id}: ${words}`) };
 }

@@ -1,4 +1,5 @@
 // The shapes of what a check finds: figures of each table, and proofs that are true or false with their figures.
+import { count } from "../../text/format.ts";
 
 /** A proof: something that must hold in every snapshot of the database. */
 export interface Invariant {
@@ -79,9 +80,9 @@ export interface Faults {
 export const MAX_SAMPLES = 3;
 
 /** @param figures what was compared; a contradiction is added to it */
-export function makeInvariant(name: string, figures: string, { count, samples }: Faults): Invariant {
-  if (count === 0) return { name, ok: true, detail: figures };
-  const more = count > samples.length ? `; and ${formatCount(count - samples.length)} more` : "";
+export function makeInvariant(name: string, figures: string, { count: faults, samples }: Faults): Invariant {
+  if (faults === 0) return { name, ok: true, detail: figures };
+  const more = faults > samples.length ? `; and ${count(faults - samples.length)} more` : "";
   return { name, ok: false, detail: `${figures}; wrong: ${samples.join("; ")}${more}` };
 }
 
@@ -89,9 +90,4 @@ export function makeInvariant(name: string, figures: string, { count, samples }:
 export function faultsOf<Row>(rows: readonly Row[], explain: (row: Row) => string | undefined): Faults {
   const wrong = rows.flatMap((row) => explain(row) ?? []);
   return { count: wrong.length, samples: wrong.slice(0, MAX_SAMPLES) };
-}
-
-/** `1,234,567` */
-export function formatCount(count: number | bigint): string {
-  return count.toLocaleString("en-US");
 }
