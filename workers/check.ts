@@ -2,13 +2,13 @@
 
 import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../shared/config/config.ts";
-import { errorMessage, FatalError } from "../shared/runtime/errors.ts";
+import { codeOf, errorMessage, FatalError } from "../shared/runtime/errors.ts";
 import { runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
 import type { CheckReport } from "../shared/store/check/report.ts";
 import { Session } from "../shared/store/session.ts";
-import { classify, codeOf, describeFault } from "../shared/store/sqlstate.ts";
+import { classify, describeFault } from "../shared/store/sqlstate.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
 const HELP = `Usage: bun run check [--json] [--help]

@@ -1,6 +1,7 @@
 // Alerts in; each posted when it begins and when it ends, in the background, to an operator's address out.
 
 import { Backoff } from "../runtime/backoff.ts";
+import { codeOf } from "../runtime/errors.ts";
 import { Notifier } from "../runtime/notifier.ts";
 import type { Alert } from "./alerts.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -133,5 +134,5 @@ export class AlertWebhook {
 function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
   if (error.name === "TimeoutError") return "no answer in time";
-  return "code" in error && typeof error.code === "string" ? error.code : error.name;
+  return codeOf(error) ?? error.name;
 }

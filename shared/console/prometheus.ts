@@ -1,7 +1,7 @@
 // The address of a Prometheus in; its alerts, or why it does not tell them, out.
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
-import { errorMessage } from "../runtime/errors.ts";
+import { codeOf, errorMessage } from "../runtime/errors.ts";
 import type { Alerts, Source } from "../api-schema.ts";
 
 type PrometheusAlerts = Alerts["prometheus"];
@@ -135,7 +135,7 @@ function reasonOf(error: unknown): string {
   if (error instanceof DOMException && error.name === "TimeoutError") {
     return `it has not answered within ${DEADLINE_MS / 1000} s`;
   }
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = codeOf(error);
   return code === "ConnectionRefused" || code === "ECONNREFUSED"
     ? "nothing listens there"
     : errorMessage(error);

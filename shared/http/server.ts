@@ -1,6 +1,6 @@
 // Three questions of operators in (/metrics, /healthz, /readyz), answers out, over HTTP.
 import { Hono } from "hono";
-import { errorMessage, FatalError } from "../runtime/errors.ts";
+import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
 
 /** How long `stop` lets running answers finish. */
 const STOP_GRACE_MS = 1000;
@@ -99,8 +99,7 @@ function listen(
 }
 
 function whyNotListening(error: unknown, port: number, host: string, variable: string): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  switch (code) {
+  switch (codeOf(error) ?? "") {
     case "EADDRINUSE":
       return `port ${port} on ${host} is taken by another program: set ${variable} to a free port`;
     case "EACCES":

@@ -1,6 +1,6 @@
 // The bytes of a file or of standard input in, its lines out as they are, many at a time.
 import { type FileHandle, open } from "node:fs/promises";
-import { errorMessage, FatalError } from "../runtime/errors.ts";
+import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
 
 const NEWLINE = 10;
 const CHUNK_BYTES = 262_144;
@@ -52,7 +52,7 @@ function unreadable(input: string, error: unknown): FatalError {
 }
 
 function reasonOf(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = codeOf(error);
   if (code === "ENOENT") return "there is no such file";
   if (code === "EACCES") return "permission denied";
   return errorMessage(error);

@@ -21,6 +21,12 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The code that an error carries as text (a system error's `ENOENT`, an SQLSTATE), if it carries one. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
 /**
  * Everything else ends in a throw, a closed union in `never`: a forgotten case fails to compile.
  * @throws always

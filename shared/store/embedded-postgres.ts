@@ -2,7 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { FatalError } from "../runtime/errors.ts";
+import { codeOf, FatalError } from "../runtime/errors.ts";
 import { freePorts } from "../runtime/free-port.ts";
 import { type Reaper, reapOnExit, removeOnExit } from "../runtime/child-reaper.ts";
 import {
@@ -150,7 +150,7 @@ export class EmbeddedPostgres {
         process.kill(pid, signal);
       } catch (error) {
         // A backend that has ended meanwhile needs no signal.
-        if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+        if (codeOf(error) !== "ESRCH") throw error;
       }
     }
     if (name === "CONT") process.kill(postmaster, signal);

@@ -2,9 +2,9 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { FatalError } from "../runtime/errors.ts";
+import { codeOf, FatalError } from "../runtime/errors.ts";
 import type { Database, Transaction } from "./session.ts";
-import { codeOf, describeFault } from "./sqlstate.ts";
+import { describeFault } from "./sqlstate.ts";
 
 const SQL_FOLDER = join(import.meta.dir, "../../sql");
 const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;

@@ -1,6 +1,6 @@
 // Anything that a statement can throw in; what to do about it out.
 
-import { assertNever, errorMessage } from "../runtime/errors.ts";
+import { assertNever, codeOf, errorMessage } from "../runtime/errors.ts";
 
 /**
  * - `connection`: the connection is gone or cannot be had; wait and connect again
@@ -64,12 +64,6 @@ export class SchemaFault extends Error {
 }
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
-
-/** The SQLSTATE or system code of anything thrown, if it carries one. */
-export function codeOf(error: unknown): string | undefined {
-  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
-  return typeof error.code === "string" ? error.code : undefined;
-}
 
 /** True where the error itself says that the connection is gone, rather than what the server thinks of a statement. */
 export function isDisconnection(error: unknown): boolean {

@@ -4,13 +4,14 @@ import type { HourDelta } from "../event.ts";
 import { aggregate } from "../pipeline/aggregate.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
 import { RecentIds, KnownUserCache } from "../pipeline/memory.ts";
+import { codeOf } from "../runtime/errors.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { Session, Transaction } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
-import { classify, codeOf } from "./sqlstate.ts";
+import { classify } from "./sqlstate.ts";
 
 /** The client's own limit for a transaction: a stopped server answers nothing, and no timeout of its own runs. */
 export const TRANSACTION_DEADLINE_MS = 30_000;

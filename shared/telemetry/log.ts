@@ -3,6 +3,7 @@ import { isatty } from "node:tty";
 import pino, { type DestinationStream, type Logger } from "pino";
 import pretty from "pino-pretty";
 import type { LogLevel } from "../config/config.ts";
+import { codeOf } from "../runtime/errors.ts";
 
 export type { Logger } from "pino";
 
@@ -48,7 +49,12 @@ function terminalOrPipe(fd: 1 | 2): DestinationStream {
 /** What of an error may be logged: drivers attach rows, parameters and settings, and those stay out. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return String(error);
-  const code = "code" in error && typeof error.code === "string" ? { code: error.code } : {};
-  const cause = error.cause === undefined ? {} : { cause: describeError(error.cause) };
-  return { type: error.name, message: error.message, ...code, stack: error.stack, ...cause };
+  const code = codeOf(error);
+  return {
+    type: error.name,
+    message: error.message,
+    ...(code === undefined ? {} : { code }),
+    stack: error.stack,
+    ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  };
 }

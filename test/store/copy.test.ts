@@ -1,6 +1,7 @@
 // COPY is the fast way into raw_events. What happens when it fails, and when its connection does.
 import { describe, expect, test } from "bun:test";
-import { classify, codeOf } from "../../shared/store/sqlstate.ts";
+import { codeOf } from "../../shared/runtime/errors.ts";
+import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { HourDelta } from "../../shared/event.ts";
 import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import { addToHours, closeHours } from "../../shared/store/hourly.ts";
-import { codeOf } from "../../shared/store/sqlstate.ts";
+import { codeOf } from "../../shared/runtime/errors.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
 import {

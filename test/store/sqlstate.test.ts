@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { codeOf } from "../../shared/runtime/errors.ts";
 import {
   adviceFor,
   classify,
-  codeOf,
   ConnectionLost,
   describeFault,
   type FaultKind,
