@@ -8,7 +8,7 @@ import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
 import type { CheckReport } from "../shared/store/check/report.ts";
 import { Session } from "../shared/store/session.ts";
-import { classify, describeFault } from "../shared/store/sqlstate.ts";
+import { classify, describeFault, describeRefusedLogin } from "../shared/store/sqlstate.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
 const HELP = `Usage: bun run check [--json] [--help]
@@ -65,19 +65,15 @@ async function readReport(config: Config): Promise<CheckReport> {
 }
 
 /** What the database's side can throw as one sentence, where it is not a defect of this program. */
-function explained(error: unknown, { database: { host, port, name, user } }: Config): unknown {
-  const place = `PostgreSQL at ${host}:${port}`;
+function explained(error: unknown, { database }: Config): unknown {
+  const { host, port } = database;
   const kind = classify(error);
-  if (kind === "access") {
-    return new FatalError(
-      `${place} refuses user "${user}" for database "${name}": ${describeFault(error)}; check DB_USER, DB_PASSWORD and DB_NAME`,
-      { cause: error },
-    );
-  }
+  if (kind === "access") return new FatalError(describeRefusedLogin(error, database), { cause: error });
   if (kind !== "connection" && kind !== "blocked" && kind !== "transient") return error;
-  return new FatalError(`${place} cannot be read: ${describeFault(error)}; check DB_HOST and DB_PORT`, {
-    cause: error,
-  });
+  return new FatalError(
+    `PostgreSQL at ${host}:${port} cannot be read: ${describeFault(error)}; check DB_HOST and DB_PORT`,
+    { cause: error },
+  );
 }
 
 /** Waits until all is written, because the program exits right after it. */

@@ -1,17 +1,19 @@
-// The driver's `begin` in; one that leaves a transaction alone once its connection is gone out.
+// Works around faults of postgres.js that end the process when a connection is lost.
 
 import type { Sql, TransactionSql } from "postgres";
 
 type Types = { bigint: number };
 type Body<T> = (tx: TransactionSql<Types>) => T | Promise<T>;
-/** `begin` and `savepoint`: what is to be done, and before it, if anything, options or a name. */
+/** `begin` and `savepoint`: the body, optionally after the transaction's options or the savepoint's name. */
 type Scope = <T>(...given: [Body<T>] | [text: string, Body<T>]) => Promise<T>;
 
 /**
- * The driver ends a transaction with ROLLBACK or COMMIT, a savepoint with ROLLBACK TO, also where the connection
- * has closed meanwhile. That write throws from a timer, where nobody can catch it, and ends the process
- * (porsager/postgres, issues 1066 and 1208). So a body that ends on a lost connection never answers the driver,
- * which has rejected its transaction by then: it does so in the moment in which the connection closes.
+ * The driver ends a transaction with ROLLBACK or COMMIT, and a savepoint with ROLLBACK TO, even when the connection
+ * has closed meanwhile. That write throws from a timer, where it cannot be caught, and ends the process
+ * (porsager/postgres, issues 1066 and 1208). So a body that ends on a lost connection never returns to the driver.
+ * The transaction is settled all the same: the driver rejects it when the connection closes.
+ *
+ * Remove this module when a release of the driver contains its pull requests 1209 and 1215.
  */
 export function suppressRollbackAfterDisconnect(sql: Sql<Types>, isLost: () => boolean): void {
   const guarded = <T>(body: Body<T>): Body<T> => {

@@ -1,4 +1,4 @@
-// Settings of the database in; one session out: one connection that is never renewed silently.
+// Opens one connection to PostgreSQL that is never renewed silently.
 
 import { connect, type Socket } from "node:net";
 import postgres, { type Sql, type TransactionSql } from "postgres";
@@ -13,7 +13,7 @@ const TYPES = {
 export type Transaction = TransactionSql<{ bigint: number }>;
 export type Database = Sql<{ bigint: number }>;
 
-/** Which program and part of it a connection belongs to, as application_name tells. */
+/** The program and part that a connection belongs to; application_name shows it. */
 export type SessionRole = "worker" | "main" | "check" | "console";
 
 export const APPLICATION_PREFIX = "event-pipeline";
@@ -21,7 +21,7 @@ const MAX_APPLICATION_NAME = 63;
 
 /**
  * application_name of a session: role, then consumer group. PostgreSQL cuts it at 63 bytes, so a long group
- * is shortened here, the same way each time.
+ * is replaced by its beginning and a digest.
  */
 export function applicationName(role: SessionRole, consumerGroup: string): string {
   const name = `${APPLICATION_PREFIX} ${role} ${consumerGroup}`;
@@ -33,14 +33,14 @@ export function applicationName(role: SessionRole, consumerGroup: string): strin
     .replace(/[^ -~]/g, "?")}~${digest}`;
 }
 
-/** How a session waits, by role; ms. A stopped peer must not stop the others. */
+/** How long a session waits, ms. A peer that stands still must not stop the others. */
 const WAIT_LIMITS = {
   idle_in_transaction_session_timeout: 10_000,
   lock_timeout: 10_000,
   statement_timeout: 60_000,
 } as const;
 
-/** The console only looks, and would rather show nothing than be in the way. */
+/** The console only reads, and gives up early rather than hold up a worker. */
 const CONSOLE_LIMITS = {
   ...WAIT_LIMITS,
   lock_timeout: 1000,
@@ -57,42 +57,36 @@ const HOUSEKEEPING_DEADLINE_MS = 20_000;
 export interface SessionOptions {
   readonly role: SessionRole;
   readonly consumerGroup: string;
-  /** Called once when an open connection goes, also when it was idle; not where its owner ended it. */
+  /** Called once when an open connection is lost, also while idle; not when its owner closes or destroys it. */
   readonly onLost?: () => void;
 }
 
 /**
- * One connection to PostgreSQL with one backend behind it. When it breaks it is broken for good: whoever
- * holds it opens another one and forgets all that this one made it believe about the database. (The driver
- * alone would connect anew without a word, and a statement meant for a transaction would commit by itself.)
+ * One connection to PostgreSQL with one backend behind it. A broken session stays broken: its owner opens
+ * another one and forgets everything it knows about the database from this one. (The driver alone would
+ * reconnect silently, and a statement meant for a transaction would commit outside of it.)
  */
 export class Session {
   readonly sql: Database;
   readonly #socket: { current: Socket | undefined };
-  readonly #onLost: (() => void) | undefined;
+  /** Set while the session is open: one that never opened, or that its owner ends, is not lost. */
+  #onLost: (() => void) | undefined;
   #isLost = false;
-  #isClosing = false;
   #backendPid = 0;
   /** Database clock minus our monotonic clock, ms. */
   #clockOffsetMs = 0;
 
-  private constructor(
-    sql: Database,
-    socket: { current: Socket | undefined },
-    onLost: (() => void) | undefined,
-  ) {
+  private constructor(sql: Database, socket: { current: Socket | undefined }) {
     this.sql = sql;
     this.#socket = socket;
-    this.#onLost = onLost;
   }
 
   /**
    * Connects and reads the database's clock.
-   * @throws what the driver throws, see `classify`; nothing stays open then
+   * @throws what the driver throws, see `classify`; no connection stays open then
    */
   static async open(config: DatabaseConfig, options: SessionOptions): Promise<Session> {
     const socket: { current: Socket | undefined } = { current: undefined };
-    let session: Session | undefined;
     const driverOptions: postgres.Options<typeof TYPES> & { socket: () => Promise<Socket> } = {
       host: config.host,
       port: config.port,
@@ -105,8 +99,8 @@ export class Session {
       idle_timeout: 0,
       connect_timeout: CONNECT_TIMEOUT_SECONDS,
       fetch_types: false,
-      // A socket of our own, because only destroying it ends a transaction whose server answers nothing. There is
-      // one in a session's life: the driver would connect anew for a statement that waits for its turn.
+      // We open the socket, because only destroying it ends a transaction when the server does not answer. A session
+      // has one socket: the driver would reconnect for a statement that waits in its queue.
       socket: async () => {
         if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is gone");
         socket.current = await openSocket(config);
@@ -116,7 +110,7 @@ export class Session {
       connection: {
         application_name: applicationName(options.role, options.consumerGroup),
         // The workers' offsets and effects commit together, and Kafka keeps the records: a crash of the
-        // server loses the last transactions whole, and they are done again.
+        // server loses the last transactions whole, and they are repeated.
         ...(options.role === "worker" ? { synchronous_commit: "off" } : {}),
         default_transaction_isolation: "read committed",
         TimeZone: "UTC",
@@ -124,18 +118,18 @@ export class Session {
         ...KEEPALIVES,
       },
       onnotice: () => undefined,
-      onclose: () => session?.markLost(),
+      onclose: () => session.#markLost(),
     };
     const sql: Database = postgres(driverOptions);
-    const opened = new Session(sql, socket, options.onLost);
-    suppressRollbackAfterDisconnect(sql, () => opened.isLost);
-    session = opened;
+    const session = new Session(sql, socket);
+    suppressRollbackAfterDisconnect(sql, () => session.isLost);
     try {
-      await session.#greet();
+      await session.#readServerInfo();
     } catch (error) {
       session.destroy();
       throw error;
     }
+    session.#onLost = options.onLost;
     return session;
   }
 
@@ -153,15 +147,15 @@ export class Session {
     return performance.now() + this.#clockOffsetMs;
   }
 
-  /** Corrects `now()` by a reading that a statement brought along. */
+  /** Corrects `now()` by the database's clock as a statement returned it, ms since 1970. */
   observeClock(databaseMs: number): void {
-    // A reading is old by the way back; the newest bound is the best one.
+    // The reading is late by the time that the answer took to arrive; no correction is made for that.
     this.#clockOffsetMs = databaseMs - performance.now();
   }
 
   /**
-   * Runs one transaction. Every statement in `body` must be awaited. When the deadline passes, or the
-   * connection goes, the socket is destroyed: whether the COMMIT happened is then unknown.
+   * Runs one transaction. Every statement in `body` must be awaited. When the deadline passes or the
+   * connection is lost, the socket is destroyed: whether the COMMIT happened is then unknown.
    *
    * @throws ConnectionLost after the deadline; else what the driver throws
    */
@@ -169,36 +163,36 @@ export class Session {
     return await this.#withDeadline(deadlineMs, async () => (await this.sql.begin(body)) as T);
   }
 
-  /** Runs statements outside a transaction, under a deadline of their own. */
+  /** Runs statements outside a transaction. @throws ConnectionLost after 20 s; else what the driver throws */
   async run<T>(body: (sql: Database) => Promise<T>): Promise<T> {
     return await this.#withDeadline(HOUSEKEEPING_DEADLINE_MS, () => body(this.sql));
   }
 
-  /** Ends the connection at once, whatever is in flight. */
+  /** Ends the connection at once, without waiting for statements in flight. */
   destroy(): void {
-    this.#isClosing = true;
+    this.#onLost = undefined;
     this.#break();
   }
 
-  #break(): void {
-    this.markLost();
-    this.#socket.current?.destroy();
-    // Rejects what the driver still holds in its queues.
-    this.sql.end({ timeout: 0 }).catch(() => undefined);
-  }
-
-  /** Says goodbye, for at most 2 s. */
+  /** Closes gracefully: waits at most 2 s for statements in flight. */
   async close(): Promise<void> {
-    this.#isClosing = true;
+    this.#onLost = undefined;
     this.#isLost = true;
     await this.sql.end({ timeout: 2 });
     this.#socket.current?.destroy();
   }
 
-  private markLost(): void {
+  #break(): void {
+    this.#markLost();
+    this.#socket.current?.destroy();
+    // Rejects the statements in the driver's queues.
+    this.sql.end({ timeout: 0 }).catch(() => undefined);
+  }
+
+  #markLost(): void {
     if (this.#isLost) return;
     this.#isLost = true;
-    if (!this.#isClosing && this.#backendPid !== 0) this.#onLost?.();
+    this.#onLost?.();
   }
 
   async #withDeadline<T>(deadlineMs: number, body: () => Promise<T>): Promise<T> {
@@ -206,15 +200,15 @@ export class Session {
     const deadline = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       deadline.reject(new ConnectionLost(`PostgreSQL has not answered within ${deadlineMs / 1000} s`));
-      this.destroy();
+      this.#break();
     }, deadlineMs);
     const work = body();
-    // The loser of the race may still reject; nobody is left to hear it.
+    // The loser of the race may still reject, and must not count as unhandled.
     work.catch(() => undefined);
     try {
       return await Promise.race([work, deadline.promise]);
     } catch (error) {
-      // The driver hears of an end in two steps, and what it is given in between it never answers.
+      // The driver notices a disconnect in two steps; a query issued in between never settles, so break now.
       if (isDisconnection(error)) this.#break();
       throw error;
     } finally {
@@ -222,7 +216,7 @@ export class Session {
     }
   }
 
-  async #greet(): Promise<void> {
+  async #readServerInfo(): Promise<void> {
     await this.#withDeadline(HOUSEKEEPING_DEADLINE_MS, async () => {
       const [row] = await this.sql<[{ pid: number; now_ms: number }]>`
         select pg_backend_pid() as pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms`;
@@ -259,7 +253,7 @@ function sslOption({ sslMode, host }: DatabaseConfig): NonNullable<postgres.Opti
   }
 }
 
-/** Opens the TCP (or, for a host that is a path, Unix) socket; the driver does TLS on top. */
+/** Opens the TCP socket, or the Unix socket for a host that is a path; the driver adds TLS. */
 function openSocket(config: DatabaseConfig): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = config.host.startsWith("/")

@@ -1,5 +1,6 @@
 // Anything that a statement can throw in; what to do about it out.
 
+import type { DatabaseConfig } from "../config/config.ts";
 import { assertNever, codeOf, errorMessage } from "../runtime/errors.ts";
 
 /**
@@ -88,7 +89,15 @@ export function describeFault(error: unknown): string {
   return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }
 
-/** What an operator is told, once, when a fault of this kind stops the flow. */
+/** The sentence for a refused login or a missing database. */
+export function describeRefusedLogin(
+  error: unknown,
+  { host, port, user, name }: Pick<DatabaseConfig, "host" | "port" | "user" | "name">,
+): string {
+  return `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${describeFault(error)}; ${adviceFor("access")}`;
+}
+
+/** What the operator can expect or do when a fault of this kind stops the flow. */
 export function adviceFor(kind: FaultKind): string {
   switch (kind) {
     case "connection":

@@ -13,7 +13,8 @@ import {
   readHours,
   readNewestDeadLetters,
 } from "../../shared/store/read-model.ts";
-import { Session, type Transaction } from "../../shared/store/session.ts";
+import { LazySession } from "../../shared/store/lazy-session.ts";
+import type { Transaction } from "../../shared/store/session.ts";
 import { describeFault } from "../../shared/store/sqlstate.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 
@@ -35,8 +36,7 @@ export interface StoredFiguresOptions {
 /** One read-only connection, the second of the main thread's two, opened when somebody looks. */
 export class StoredFigures {
   readonly #options: StoredFiguresOptions;
-  #session: Session | undefined;
-  #opening: Promise<Session> | undefined;
+  readonly #session: LazySession;
   #source: Source = { state: "waiting", sinceMs: Date.now(), readAtMs: null, reason: null };
   #readAtMs: number | null = null;
   #accounts: readonly PartitionAccount[] = [];
@@ -44,11 +44,17 @@ export class StoredFigures {
   #deadLetters: readonly DeadLetterRow[] = [];
   #dueAtMs = 0;
   #reading: Promise<void> | undefined;
-  #idle: Timer | undefined;
-  #isClosed = false;
 
   constructor(options: StoredFiguresOptions) {
     this.#options = options;
+    const { database, consumerGroup } = options;
+    this.#session = new LazySession({
+      database,
+      role: "console",
+      consumerGroup,
+      idleMs: IDLE_MS,
+      onChange: (connections) => this.#countConnections(connections),
+    });
   }
 
   get source(): Source {
@@ -58,7 +64,7 @@ export class StoredFigures {
   /** Reads the tables where what is known is old, once for all who ask at the same time; never rejects. */
   async refresh(): Promise<void> {
     if (this.#reading === undefined) {
-      if (this.#isClosed || performance.now() < this.#dueAtMs) return;
+      if (performance.now() < this.#dueAtMs) return;
       this.#reading = this.#read().finally(() => {
         this.#reading = undefined;
       });
@@ -132,8 +138,7 @@ export class StoredFigures {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await this.#letGo();
+    await this.#session.close();
   }
 
   async #read(): Promise<void> {
@@ -158,45 +163,11 @@ export class StoredFigures {
 
   /** One snapshot of the tables, so that the figures agree with each other. */
   async #transaction<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
-    const session = await this.#open();
-    try {
-      return await session.transaction(DEADLINE_MS, async (tx) => {
-        await tx`set transaction isolation level repeatable read read only`;
-        return await body(tx);
-      });
-    } catch (error) {
-      // Of a connection that its own deadline has ended nobody else hears.
-      if (session.isLost && session === this.#session) this.#countConnections(0);
-      throw error;
-    }
-  }
-
-  async #open(): Promise<Session> {
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => void this.#letGo(), IDLE_MS);
-    if (this.#session !== undefined && !this.#session.isLost) return this.#session;
-    // One at a time, whoever asks: a second connection would be one that nobody closes.
-    this.#opening ??= this.#connect().finally(() => (this.#opening = undefined));
-    return await this.#opening;
-  }
-
-  async #connect(): Promise<Session> {
-    const { database, consumerGroup } = this.#options;
-    const onLost = (): void => this.#countConnections(0);
-    const session = await Session.open(database, { role: "console", consumerGroup, onLost });
-    this.#session = session;
-    this.#countConnections(1);
-    return session;
-  }
-
-  async #letGo(): Promise<void> {
-    clearTimeout(this.#idle);
-    await this.#opening?.catch(() => undefined);
-    const session = this.#session;
-    this.#session = undefined;
-    if (session === undefined) return;
-    this.#countConnections(0);
-    await session.close();
+    const session = await this.#session.open();
+    return await session.transaction(DEADLINE_MS, async (tx) => {
+      await tx`set transaction isolation level repeatable read read only`;
+      return await body(tx);
+    });
   }
 
   #countConnections(connections: number): void {

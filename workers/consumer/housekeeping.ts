@@ -8,8 +8,8 @@ import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { closeHours } from "../../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
-import { Session } from "../../shared/store/session.ts";
-import { classify, describeFault } from "../../shared/store/sqlstate.ts";
+import { LazySession } from "../../shared/store/lazy-session.ts";
+import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 
@@ -23,8 +23,7 @@ export class Housekeeping {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
-  #session: Session | undefined;
-  #opening: Promise<Session> | undefined;
+  readonly #session: LazySession;
   #isFailing = false;
   #fault: string | undefined;
   #askAgain: Timer | undefined;
@@ -34,6 +33,12 @@ export class Housekeeping {
     this.#config = config;
     this.#log = log;
     this.#metrics = metrics;
+    this.#session = new LazySession({
+      database: config.database,
+      role: "main",
+      consumerGroup: config.kafka.consumerGroup,
+      onChange: (connections) => metrics.set("db_connections_active", connections),
+    });
   }
 
   /** Why the database cannot be had; undefined: it answered when it was last asked. */
@@ -48,7 +53,7 @@ export class Housekeeping {
    * @throws FatalError for a refused login, a missing database, tables made by other hands, another group at work
    */
   async prepare(stop: StopSignal): Promise<boolean> {
-    const { host, port, name, user } = this.#config.database;
+    const { host, port } = this.#config.database;
     const backoff = new Backoff(100, 1000);
     let saidAtMs = Number.NEGATIVE_INFINITY;
     while (!stop.isRequested) {
@@ -61,10 +66,7 @@ export class Housekeeping {
         this.#note(error);
         const kind = classify(error);
         if (kind === "access") {
-          throw new FatalError(
-            `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${describeFault(error)}; check DB_USER, DB_PASSWORD and DB_NAME`,
-            { cause: error },
-          );
+          throw new FatalError(describeRefusedLogin(error, this.#config.database), { cause: error });
         }
         if (kind === "bug" || kind === "schema") throw error;
         if (performance.now() - saidAtMs > SAY_WAITING_EVERY_MS) {
@@ -81,7 +83,7 @@ export class Housekeeping {
   async housekeep(samples: readonly MetricSample[]): Promise<void> {
     const { hourGraceMinutes, savePipelineMetrics } = this.#config.consumer;
     try {
-      const session = await this.#open();
+      const session = await this.#session.open();
       const closed = await session.run((sql) => closeHours(sql, hourGraceMinutes));
       this.#metrics.add("aggregations_flushed_total", closed);
       if (closed > 0) this.#log.info({ rows: closed }, "closed the rows of hours that are over");
@@ -95,7 +97,6 @@ export class Housekeeping {
       this.#note(error);
       this.#askAgain ??= setInterval(() => void this.#ask(), ASK_AGAIN_MS);
       const kind = classify(error);
-      if (this.#session?.isLost) this.#metrics.set("db_connections_active", 0);
       this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
       if (!this.#isFailing)
         this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
@@ -105,7 +106,7 @@ export class Housekeeping {
 
   async close(): Promise<void> {
     clearInterval(this.#askAgain);
-    await this.#session?.close();
+    await this.#session.close();
   }
 
   /** @param error of the last use of the database; undefined: it answered */
@@ -123,7 +124,7 @@ export class Housekeeping {
     if (this.#isAsking) return;
     this.#isAsking = true;
     try {
-      const session = await this.#open();
+      const session = await this.#session.open();
       await session.run((sql) => sql`select 1`);
       this.#note(undefined);
     } catch (error) {
@@ -133,27 +134,9 @@ export class Housekeeping {
     }
   }
 
-  async #open(): Promise<Session> {
-    if (this.#session !== undefined && !this.#session.isLost) return this.#session;
-    // One at a time, whoever asks: a second session would be one that nobody closes.
-    this.#opening ??= this.#connect().finally(() => (this.#opening = undefined));
-    return await this.#opening;
-  }
-
-  async #connect(): Promise<Session> {
-    const session = await Session.open(this.#config.database, {
-      role: "main",
-      consumerGroup: this.#config.kafka.consumerGroup,
-      onLost: () => this.#metrics.set("db_connections_active", 0),
-    });
-    this.#session = session;
-    this.#metrics.set("db_connections_active", 1);
-    return session;
-  }
-
   async #prepareOnce(): Promise<void> {
     const { consumerGroup } = this.#config.kafka;
-    const session = await this.#open();
+    const session = await this.#session.open();
     const applied = await migrate(session.sql, await readMigrations());
     if (applied.length > 0) this.#log.info({ applied }, "brought the tables up to date");
     const { previousGroup } = await claimDatabase(session.sql, consumerGroup);
