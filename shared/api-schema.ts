@@ -1,4 +1,4 @@
-// What /api and the page say of a program, described once: the types come from here, and so does the check of them.
+// Describes what /api and the page show of a program: the one source of the types and of their checks.
 import { type Static, type TSchema, Type } from "typebox";
 
 // Times are milliseconds since 1970 (…AtMs, …SinceMs), durations are seconds, rates are per second.
@@ -25,26 +25,25 @@ export const StatusSchema = Type.Object(
       description: "what it works on: topics, group, source",
     }),
   },
-  { description: "is it well?" },
+  { description: "whether the program is well, and why not" },
 );
 export type Status = Static<typeof StatusSchema>;
 
-export const QuantilesSchema = Type.Object({ p50: rate, p95: rate, p99: rate });
+const seconds = Type.Number({ minimum: 0 });
+export const QuantilesSchema = Type.Object({ p50: seconds, p95: seconds, p99: seconds });
+/** In seconds. */
 export type Quantiles = Static<typeof QuantilesSchema>;
 
 export const FlowPointSchema = Type.Object({
   atMs: Type.Number(),
   consumedPerSecond: rate,
-  storedPerSecond: rate,
-  duplicatesPerSecond: rate,
   deadLettersPerSecond: rate,
-  bytesPerSecond: rate,
-  lagRecords: nullable(count),
+  lagRecords: Type.Union([count, Type.Null()], { description: "null while it is unknown" }),
   processing: Type.Union([QuantilesSchema, Type.Null()], {
-    description: "seconds from the receipt of a record to its COMMIT, over the last 10 s",
+    description: "seconds from a record's receipt to its COMMIT, over the last 10 s",
   }),
   age: Type.Union([QuantilesSchema, Type.Null()], {
-    description: "age of events at their COMMIT in seconds, over the last 10 s",
+    description: "seconds from an event's timestamp to its COMMIT, over the last 10 s",
   }),
 });
 export type FlowPoint = Static<typeof FlowPointSchema>;
@@ -58,21 +57,19 @@ export const FlowSchema = Type.Object(
         stored: count,
         duplicates: count,
         deadLetters: count,
-        late: count,
-        bytes: count,
       },
-      { description: "records of this process since it started, counted when their COMMIT was answered" },
+      {
+        description: "records of this process since its start; a record counts once its COMMIT is confirmed",
+      },
     ),
-    lastCommitAtMs: nullable(Type.Number()),
   },
-  { description: "rates, latencies and lag of this process, now" },
+  { description: "current rates, latencies and lag of this process" },
 );
 export type Flow = Static<typeof FlowSchema>;
 
 export const HistorySchema = Type.Array(FlowPointSchema, {
-  description: "the same for each second of the last five minutes, oldest first",
+  description: "rates, latencies and lag of each second of the last five minutes, oldest first",
 });
-export type History = Static<typeof HistorySchema>;
 
 export const WorkersSchema = Type.Array(
   Type.Object({
@@ -96,22 +93,23 @@ export const WorkersSchema = Type.Array(
       }),
     ),
   }),
-  { description: "the worker threads of this process and the partitions that each reads" },
+  { description: "the worker threads of this process and the partitions of each" },
 );
 export type Workers = Static<typeof WorkersSchema>;
 
 export const SourceSchema = Type.Object({
   state: Type.Union([Type.Literal("waiting"), Type.Literal("current"), Type.Literal("away")]),
-  sinceMs: Type.Number({ description: "since when it is known to be in this state" }),
+  sinceMs: Type.Number({ description: "when this state was first seen" }),
   readAtMs: Type.Union([Type.Number(), Type.Null()], {
-    description: "away: when the figures that are told were read, null where there are none",
+    description:
+      "when the figures of a source that is away were read; null: there are none, or they are current",
   }),
-  reason: nullable(Type.String()),
+  reason: Type.Union([Type.String(), Type.Null()], { description: "why the source is away" }),
 });
-/** Whether figures that come from elsewhere are current. */
+/** Whether figures from another program are current. */
 export type Source = Static<typeof SourceSchema>;
 
-const accountFields = {
+const recordCounts = {
   consumed: count,
   skipped: count,
   stored: count,
@@ -123,9 +121,9 @@ export const LedgerSchema = Type.Object(
     database: SourceSchema,
     balances: Type.Boolean({
       description:
-        "for every partition consumed = stored + duplicates + dead-lettered, and next - first = consumed + skipped",
+        "true if for every partition consumed = stored + duplicates + deadLettered and nextOffset - firstOffset = consumed + skipped",
     }),
-    totals: Type.Object(accountFields),
+    totals: Type.Object(recordCounts),
     partitions: Type.Array(
       Type.Object({
         topic: Type.String(),
@@ -133,13 +131,13 @@ export const LedgerSchema = Type.Object(
         partition: count,
         firstOffset: count,
         nextOffset: count,
-        ...accountFields,
+        ...recordCounts,
         updatedAtMs: Type.Number(),
         balances: Type.Boolean(),
       }),
     ),
   },
-  { description: "the stored offsets of all processes, and the account of every record below them" },
+  { description: "the stored offsets of all processes, and what became of every record below them" },
 );
 export type Ledger = Static<typeof LedgerSchema>;
 
@@ -158,29 +156,29 @@ export const HoursSchema = Type.Object(
             averageSeconds: nullable(Type.Number()),
             lateEvents: count,
           }),
-          { description: "the most frequent ones, those first" },
+          { description: "the ten most frequent types, the most frequent first" },
         ),
-        others: nullable(
-          Type.Object({ types: count, events: count }, { description: "the types beyond those" }),
-        ),
+        others: Type.Union([Type.Object({ types: count, events: count }), Type.Null()], {
+          description: "the rarer types together; null: there are none",
+        }),
       }),
       { description: "the newest 24 hours (UTC) that have events, oldest first" },
     ),
   },
-  { description: "events, distinct users and durations by hour and event type" },
+  { description: "events, distinct users and average durations by hour and event type" },
 );
 export type Hours = Static<typeof HoursSchema>;
 
-export const ContentSchema = Type.Object({
+export const PayloadPreviewSchema = Type.Object({
   form: Type.Union([Type.Literal("text"), Type.Literal("hex")], {
-    description: "text where the bytes are UTF-8, else hexadecimal",
+    description: "text if the bytes are UTF-8, else hexadecimal",
   }),
-  shown: Type.String({ description: "the beginning" }),
-  bytes: Type.Integer({ minimum: 0, description: "the size of the whole" }),
-  isCut: Type.Boolean(),
+  shown: Type.String({ description: "the first bytes, in this form" }),
+  bytes: Type.Integer({ minimum: 0, description: "the full size" }),
+  isCut: Type.Boolean({ description: "true if there are more bytes than shown" }),
 });
-/** Bytes from outside, fit to be shown as text; never as markup. */
-export type Content = Static<typeof ContentSchema>;
+/** The first bytes of a payload as text that is safe to show; never as markup. */
+export type PayloadPreview = Static<typeof PayloadPreviewSchema>;
 
 const deadLetterFields = {
   topic: Type.String(),
@@ -191,30 +189,32 @@ const deadLetterFields = {
   reason: Type.String(),
   error: Type.String(),
   firstSeenAtMs: Type.Number(),
-  value: Type.Union([ContentSchema, Type.Null()], { description: "null: a tombstone" }),
+  value: Type.Union([PayloadPreviewSchema, Type.Null()], { description: "null: the record is a tombstone" }),
 };
 export const DeadLettersSchema = Type.Object(
   {
     database: SourceSchema,
-    total: Type.Integer({ minimum: 0, description: "all that the ledger counts" }),
+    total: Type.Integer({ minimum: 0, description: "of all processes, as in the ledger" }),
     byReason: Type.Array(Type.Object({ reason: Type.String(), count }), {
-      description: "those of this process since it started, the most frequent first",
+      description: "of this process since its start, the most frequent reason first",
     }),
     newest: Type.Array(Type.Object(deadLetterFields)),
   },
-  { description: "records that can never be stored: how many, why, and the newest 20" },
+  { description: "records that cannot be stored: how many, why, and the newest 20" },
 );
 export type DeadLetters = Static<typeof DeadLettersSchema>;
 
 export const DeadLetterSchema = Type.Object(
   {
     ...deadLetterFields,
-    key: nullable(ContentSchema),
-    headers: nullable(ContentSchema),
+    key: nullable(PayloadPreviewSchema),
+    headers: nullable(PayloadPreviewSchema),
   },
   { description: "one dead letter, with the first 8 KiB of its value" },
 );
 export type DeadLetter = Static<typeof DeadLetterSchema>;
+/** The position of a dead letter's record in Kafka. */
+export type DeadLetterKey = Pick<DeadLetter, "topic" | "topicId" | "partition" | "offset">;
 
 export const AlertsSchema = Type.Object(
   {
@@ -226,7 +226,7 @@ export const AlertsSchema = Type.Object(
         startedAtMs: Type.Number(),
         endedAtMs: nullable(Type.Number()),
       }),
-      { description: "raised by this process: those that are on, then the last that ended" },
+      { description: "alerts of this process: the active ones, then those that ended last" },
     ),
     prometheus: Type.Object({
       url: Type.String(),
@@ -237,17 +237,17 @@ export const AlertsSchema = Type.Object(
           state: Type.Union([Type.Literal("pending"), Type.Literal("firing")]),
           severity: Type.String(),
           summary: Type.String(),
-          description: Type.String({ description: "with its value" }),
+          description: Type.String({ description: "the details, with the measured value" }),
           sinceMs: nullable(Type.Number()),
-          runbook: Type.Union([Type.String(), Type.Null()], { description: "where it is told what to do" }),
+          runbook: Type.Union([Type.String(), Type.Null()], { description: "where to read what to do" }),
           runbookUrl: Type.Union([Type.String(), Type.Null()], {
-            description: "the same where it is a link",
+            description: "the runbook if it is an http(s) link",
           }),
         }),
       ),
     }),
   },
-  { description: "what is wrong, as this process sees it and as Prometheus does" },
+  { description: "the alerts of this process and of Prometheus" },
 );
 export type Alerts = Static<typeof AlertsSchema>;
 
@@ -256,7 +256,7 @@ export const ProductionPointSchema = Type.Object({
   producedPerSecond: rate,
   failedPerSecond: rate,
   bytesPerSecond: rate,
-  outstanding: Type.Integer({ minimum: 0, description: "sent and not acknowledged yet" }),
+  outstanding: Type.Integer({ minimum: 0, description: "records sent and not acknowledged yet" }),
 });
 export type ProductionPoint = Static<typeof ProductionPointSchema>;
 
@@ -265,20 +265,19 @@ export const ProductionSchema = Type.Object(
     now: ProductionPointSchema,
     totals: Type.Object({ acknowledged: count, failed: count, bytes: count }),
     types: Type.Array(Type.Object({ eventType: Type.String(), events: count }), {
-      description: "acknowledged records by event type, the most frequent first",
+      description: "acknowledged records by event type, the most frequent 20, those first",
     }),
     lastFailure: nullable(Type.String()),
   },
-  { description: "what this producer has brought into Kafka" },
+  { description: "what this producer has written to Kafka" },
 );
 export type Production = Static<typeof ProductionSchema>;
 
 export const ProductionHistorySchema = Type.Array(ProductionPointSchema, {
-  description: "the same for each second of the last five minutes, oldest first",
+  description: "rates of each second of the last five minutes, oldest first",
 });
-export type ProductionHistory = Static<typeof ProductionHistorySchema>;
 
-/** The sections of the consumer's console: each is GET /api/<name>, and an event of /events. */
+/** The sections of the consumer's console. Each is served as GET /api/<name> and as an event of /events. */
 export const CONSUMER_SECTIONS = {
   status: StatusSchema,
   flow: FlowSchema,
@@ -290,6 +289,7 @@ export const CONSUMER_SECTIONS = {
   alerts: AlertsSchema,
 } as const;
 
+/** The sections of the producer's console, served in the same way. */
 export const PRODUCER_SECTIONS = {
   status: StatusSchema,
   production: ProductionSchema,

@@ -4,6 +4,7 @@ import type { MonitoringConfig } from "../config/config.ts";
 import type { AlertType, Reading } from "./alerts.ts";
 import { METRICS } from "../telemetry/metrics.ts";
 import { quantilesOf } from "../telemetry/quantiles.ts";
+import { SlidingWindow } from "../telemetry/sliding-window.ts";
 
 /** The consumer at one moment. */
 export interface ConsumerFigures {
@@ -34,25 +35,23 @@ const CLEAR_SHARE = 0.8;
 const LATENCY = "event_processing_duration_seconds";
 const LAST_BOUND = METRICS[LATENCY].buckets.at(-1) ?? 0;
 
-type Totals = Pick<ConsumerFigures, "consumed" | "failed" | "processing"> & { readonly atMs: number };
+type Totals = Pick<ConsumerFigures, "consumed" | "failed" | "processing">;
 
 /** Compares what happened in the last minute, rather than since the start, with the thresholds of ALERT_*. */
 export class ConsumerConditions {
   readonly #thresholds: Thresholds;
-  /** Oldest first; the first one is where the window begins. */
-  readonly #window: Totals[] = [{ atMs: 0, consumed: 0, failed: 0, processing: { counts: [], sum: 0 } }];
+  readonly #window = new SlidingWindow<Totals>(WINDOW_MS);
 
   constructor(thresholds: Thresholds) {
     this.#thresholds = thresholds;
+    this.#window.push(0, { consumed: 0, failed: 0, processing: { counts: [], sum: 0 } });
   }
 
   /** @param nowMs monotonic */
   readings(figures: ConsumerFigures, nowMs: number): Reading[] {
     const { consumed, failed, processing, lag, databaseFault, pipelineFault } = figures;
-    const window = this.#window;
-    window.push({ atMs: nowMs, consumed, failed, processing });
-    while (window.length > 1 && nowMs - window[1]!.atMs >= WINDOW_MS) window.shift();
-    const begin = window[0]!;
+    this.#window.push(nowMs, { consumed, failed, processing });
+    const begin = this.#window.baseline();
     return [
       this.#errorRate(consumed - begin.consumed, failed - begin.failed),
       this.#latency(begin.processing, processing),

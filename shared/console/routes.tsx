@@ -10,18 +10,10 @@ import { type ConsoleAccess, isFromAnotherSite, isFromThisMachine, REFUSAL } fro
 import { makeAssets } from "./assets.ts";
 import { Hub, type Section } from "./hub.ts";
 import { Page } from "./page.tsx";
-import { type DeadLetter, DeadLetterSchema } from "../api-schema.ts";
+import { type DeadLetter, type DeadLetterKey, DeadLetterSchema } from "../api-schema.ts";
 
 /** Browsers that may watch at once; each costs a connection and a few kilobytes. */
 export const MOST_WATCHERS = 32;
-
-/** Where a dead letter is. */
-export interface DeadLetterKey {
-  readonly topic: string;
-  readonly topicId: string;
-  readonly partition: number;
-  readonly offset: number;
-}
 
 export interface ConsoleOptions<Schemas extends Readonly<Record<string, TSchema>>> {
   readonly program: "consumer" | "producer";

@@ -1,26 +1,68 @@
-// A short read-only transaction in; what the console shows of the tables out. Every query walks a primary key.
+// Reads what the console and /api show of the tables, in the shapes of api-schema.ts. Every query walks a primary key.
 
+import type { DeadLetter, DeadLetterKey, DeadLetters, Hours, Ledger } from "../api-schema.ts";
+import { previewOf } from "./payload-preview.ts";
 import type { Transaction } from "./session.ts";
 
-export interface PartitionAccount {
-  readonly topic: string;
-  readonly topicId: string;
-  readonly partition: number;
-  readonly firstOffset: number;
-  readonly nextOffset: number;
-  readonly consumed: number;
-  readonly skipped: number;
-  readonly stored: number;
-  readonly duplicates: number;
-  readonly deadLettered: number;
-  readonly updatedAtMs: number;
+type Partition = Ledger["partitions"][number];
+type Hour = Hours["hours"][number];
+
+/** The tables in one snapshot. */
+export interface Tables {
+  readonly ledger: Omit<Ledger, "database">;
+  readonly hours: Hours["hours"];
+  readonly newestDeadLetters: DeadLetters["newest"];
 }
 
-/** One event type of one hour; `rank` counts from 1 by events. What is beyond the last rank stands under it together. */
-export interface HourTypeRow {
+const MOST_PARTITIONS = 1000;
+const NEWEST_HOURS = 24;
+/** Event types that an hour lists one by one: the set is open, and a hostile one may be large. */
+const TYPES_OF_AN_HOUR = 10;
+const NEWEST_DEAD_LETTERS = 20;
+const PREVIEW_BYTES = 240;
+const SHOWN_BYTES = 8192;
+
+/** @param tx at isolation level repeatable read, so that the figures agree with each other */
+export async function readTables(tx: Transaction): Promise<Tables> {
+  const ledger = await readLedger(tx);
+  const hours = await readHours(tx);
+  const newestDeadLetters = await readNewestDeadLetters(tx);
+  return { ledger, hours, newestDeadLetters };
+}
+
+export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
+  const rows = await tx<Omit<Partition, "balances">[]>`
+    select topic, topic_id as "topicId", partition, first_offset as "firstOffset", next_offset as "nextOffset",
+      consumed, skipped, stored, duplicates, dead_lettered as "deadLettered",
+      extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
+    from pipeline_offsets
+    order by topic, topic_id, partition
+    limit ${MOST_PARTITIONS}`;
+  const partitions = rows.map((row) => ({ ...row, balances: balances(row) }));
+  const sum = (name: keyof Ledger["totals"]): number => rows.reduce((total, row) => total + row[name], 0);
+  return {
+    balances: partitions.every((partition) => partition.balances),
+    totals: {
+      consumed: sum("consumed"),
+      skipped: sum("skipped"),
+      stored: sum("stored"),
+      duplicates: sum("duplicates"),
+      deadLettered: sum("deadLettered"),
+    },
+    partitions,
+  };
+}
+
+/** Every consumed record is stored, a duplicate or a dead letter, and every offset is consumed or skipped. */
+function balances(partition: Omit<Partition, "balances">): boolean {
+  const { firstOffset, nextOffset, consumed, skipped, stored, duplicates, deadLettered } = partition;
+  return consumed === stored + duplicates + deadLettered && nextOffset - firstOffset === consumed + skipped;
+}
+
+interface HourRow {
   readonly startMs: number;
   readonly isClosed: boolean;
-  /** Null: several types, counted in `types`. */
+  /** Null: the rarer types together, counted in `types`. */
   readonly eventType: string | null;
   readonly types: number;
   readonly events: number;
@@ -29,49 +71,9 @@ export interface HourTypeRow {
   readonly lateEvents: number;
 }
 
-export interface DeadLetterRow {
-  readonly topic: string;
-  readonly topicId: string;
-  readonly partition: number;
-  readonly offset: number;
-  readonly stage: string;
-  readonly reason: string;
-  readonly error: string;
-  readonly firstSeenAtMs: number;
-  /** The beginning of the value; null for a tombstone. */
-  readonly value: Uint8Array | null;
-  readonly valueBytes: number | null;
-}
-
-export interface WholeDeadLetterRow extends DeadLetterRow {
-  readonly key: Uint8Array | null;
-  readonly keyBytes: number | null;
-  readonly headers: Uint8Array | null;
-  readonly headersBytes: number | null;
-}
-
-const MOST_PARTITIONS = 1000;
-const NEWEST_HOURS = 24;
-/** Event types that are told apart in an hour: it is an open set, and a hostile one may be large. */
-const TYPES_OF_AN_HOUR = 10;
-const NEWEST_DEAD_LETTERS = 20;
-const PREVIEW_BYTES = 240;
-const SHOWN_BYTES = 8192;
-
-export async function readAccounts(tx: Transaction): Promise<PartitionAccount[]> {
-  const rows = await tx<PartitionAccount[]>`
-    select topic, topic_id as "topicId", partition, first_offset as "firstOffset", next_offset as "nextOffset",
-      consumed, skipped, stored, duplicates, dead_lettered as "deadLettered",
-      extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
-    from pipeline_offsets
-    order by topic, topic_id, partition
-    limit ${MOST_PARTITIONS}`;
-  return [...rows];
-}
-
-/** The newest hours that have events, oldest first, in each the most frequent types first. */
-export async function readHours(tx: Transaction): Promise<HourTypeRow[]> {
-  const rows = await tx<HourTypeRow[]>`
+/** The newest hours that have events, oldest first; in each hour the most frequent types first. */
+export async function readHours(tx: Transaction): Promise<Hours["hours"]> {
+  const rows = await tx<HourRow[]>`
     with recursive hours (hour, n) as (
       (select aggregation_hour, 1 from hourly_aggregations order by aggregation_hour desc limit 1)
       union all
@@ -90,12 +92,31 @@ export async function readHours(tx: Transaction): Promise<HourTypeRow[]> {
     from ranked
     group by aggregation_hour, rank
     order by aggregation_hour, rank`;
-  return [...rows];
+  return [...Map.groupBy(rows, ({ startMs }) => startMs).values()].map(hourOf);
 }
 
-/** The newest of each partition by its key, of those the newest of all; a large value is not read beyond its beginning. */
-export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetterRow[]> {
-  const rows = await tx<DeadLetterRow[]>`
+/** @param rows of one hour */
+function hourOf(rows: readonly HourRow[]): Hour {
+  const others = rows.find(({ eventType }) => eventType === null);
+  return {
+    startMs: rows[0]!.startMs,
+    isClosed: rows.every(({ isClosed }) => isClosed),
+    types: rows.flatMap(({ eventType, events, uniqueUsers, averageSeconds, lateEvents }) =>
+      eventType === null ? [] : [{ eventType, events, uniqueUsers, averageSeconds, lateEvents }],
+    ),
+    others: others === undefined ? null : { types: others.types, events: others.events },
+  };
+}
+
+type Payload = "value" | "key" | "headers";
+/** A dead letter as it is read: of each payload the first bytes and the full size. */
+type DeadLetterRow<Payloads extends Payload> = Omit<DeadLetter, Payload> &
+  Record<Payloads, Uint8Array | null> &
+  Record<`${Payloads}Bytes`, number | null>;
+
+/** The newest of all partitions, found by the key of each; of a large value only the first bytes are read. */
+export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetters["newest"]> {
+  const rows = await tx<DeadLetterRow<"value">[]>`
     with newest as (
       select n.* from pipeline_offsets o cross join lateral (
         select topic, topic_id, partition, "offset", first_seen_at from dead_letter_events d
@@ -111,15 +132,15 @@ export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetter
       substring(d.value from 1 for ${PREVIEW_BYTES}) as value, octet_length(d.value) as "valueBytes"
     from newest join dead_letter_events d using (topic, topic_id, partition, "offset")
     order by d.first_seen_at desc, d.topic, d.partition, d."offset" desc`;
-  return [...rows];
+  return rows.map(({ value, valueBytes, ...row }) => ({ ...row, value: previewOf(value, valueBytes) }));
 }
 
-/** One dead letter with the first 8 KiB of what it holds. */
+/** One dead letter with the first 8 KiB of its value, key and headers. */
 export async function readDeadLetter(
   tx: Transaction,
-  { topic, topicId, partition, offset }: Pick<DeadLetterRow, "topic" | "topicId" | "partition" | "offset">,
-): Promise<WholeDeadLetterRow | undefined> {
-  const [row] = await tx<WholeDeadLetterRow[]>`
+  { topic, topicId, partition, offset }: DeadLetterKey,
+): Promise<DeadLetter | undefined> {
+  const [found] = await tx<DeadLetterRow<Payload>[]>`
     select topic, topic_id as "topicId", partition, "offset", stage, reason, left(error, 500) as error,
       extract(epoch from first_seen_at)::float8 * 1000 as "firstSeenAtMs",
       substring(value from 1 for ${SHOWN_BYTES}) as value, octet_length(value) as "valueBytes",
@@ -127,5 +148,12 @@ export async function readDeadLetter(
       substring(headers from 1 for ${SHOWN_BYTES}) as headers, octet_length(headers) as "headersBytes"
     from dead_letter_events
     where topic = ${topic} and topic_id = ${topicId} and partition = ${partition} and "offset" = ${offset}`;
-  return row;
+  if (found === undefined) return undefined;
+  const { value, valueBytes, key, keyBytes, headers, headersBytes, ...row } = found;
+  return {
+    ...row,
+    value: previewOf(value, valueBytes),
+    key: previewOf(key, keyBytes),
+    headers: previewOf(headers, headersBytes),
+  };
 }

@@ -1,13 +1,7 @@
 // Observations per bucket of a histogram in; what share of them lies below which value out.
 
+import type { Quantiles } from "../api-schema.ts";
 import { type HistogramName, METRICS } from "./metrics.ts";
-
-export interface Quantiles {
-  /** Half of the observations were below. */
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-}
 
 /**
  * As Prometheus's histogram_quantile: straight lines between the bounds, the last finite bound at most.

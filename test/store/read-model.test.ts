@@ -1,13 +1,20 @@
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Compile } from "typebox/compile";
+import { DeadLettersSchema, HoursSchema, LedgerSchema } from "../../shared/api-schema.ts";
 import {
-  readAccounts,
   readDeadLetter,
   readHours,
+  readLedger,
   readNewestDeadLetters,
+  readTables,
 } from "../../shared/store/read-model.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { enter, openSession, partitionKey, pipelineDatabase } from "./pipeline-database.ts";
+
+/** Every partition balances. */
+const RESET = `update pipeline_offsets set first_offset = 0, next_offset = 100, consumed = 100, skipped = 0,
+  dead_lettered = 33 + (partition = 0)::int, stored = 67 - (partition = 0)::int, duplicates = 0`;
 
 let database: TestDatabase;
 let session: Session;
@@ -34,7 +41,7 @@ beforeAll(async () => {
     from generate_series(0, 99) o`;
   await sql`
     update dead_letter_events set value = convert_to(repeat(md5('x'), 32768), 'UTF8') where "offset" = 98`;
-  await sql`update pipeline_offsets set dead_lettered = 33 + (partition = 0)::int, next_offset = 100`;
+  await sql.unsafe(RESET);
 });
 
 afterAll(async () => {
@@ -46,67 +53,87 @@ function read<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
   return session.transaction(5000, body);
 }
 
-test("every partition's account, in its order", async () => {
-  const accounts = await read(readAccounts);
-  expect(
-    accounts.map(({ partition, nextOffset, deadLettered }) => [partition, nextOffset, deadLettered]),
-  ).toEqual([
-    [0, 100, 34],
-    [1, 100, 33],
-    [2, 100, 33],
-  ]);
-  expect(accounts[0]?.updatedAtMs).toBeGreaterThan(Date.now() - 600_000);
-});
+describe("the read model", () => {
+  test("lists every partition in the order of its key, and adds up their records", async () => {
+    const { partitions, totals } = await read(readLedger);
+    expect(
+      partitions.map(({ partition, nextOffset, deadLettered }) => [partition, nextOffset, deadLettered]),
+    ).toEqual([
+      [0, 100, 34],
+      [1, 100, 33],
+      [2, 100, 33],
+    ]);
+    expect(totals).toEqual({ consumed: 300, skipped: 0, stored: 200, duplicates: 0, deadLettered: 100 });
+    expect(partitions[0]?.updatedAtMs).toBeGreaterThan(Date.now() - 600_000);
+  });
 
-test("the newest 24 hours that have events, with gaps between them, the most frequent types apart", async () => {
-  const rows = await read(readHours);
-  const hours = [...new Set(rows.map(({ startMs }) => startMs))];
-  const first = Date.UTC(2026, 2, 14, 12);
-  expect(hours).toEqual(Array.from({ length: 24 }, (_, index) => first + index * 7_200_000));
-  const newest = rows.filter(({ startMs }) => startMs === hours.at(-1));
-  expect(
-    newest.map(({ eventType, types, events, uniqueUsers }) => [eventType, types, events, uniqueUsers]),
-  ).toEqual([
-    ...Array.from({ length: 10 }, (_, index) => [
-      `type_${15 - index}`,
-      1,
-      100 * (15 - index) + 29,
-      15 - index,
-    ]),
-    [null, 5, 100 * 15 + 29 * 5, 15],
-  ]);
-  expect(newest.every(({ isClosed }) => !isClosed)).toBe(true);
-  expect(rows.find(({ startMs }) => startMs === hours[0])).toMatchObject({
-    isClosed: true,
-    averageSeconds: 1.5,
-    lateEvents: 6,
+  test.each([
+    [
+      "a record that is neither stored nor a duplicate nor a dead letter",
+      "consumed = consumed + 1, skipped = -1",
+    ],
+    ["an offset that is neither consumed nor skipped", "next_offset = next_offset + 1"],
+  ])("reports %s, and in which partition", async (_, change) => {
+    expect((await read(readLedger)).balances).toBe(true);
+    await database.sql.unsafe(`update pipeline_offsets set ${change} where partition = 1`);
+    const { balances, partitions } = await read(readLedger);
+    await database.sql.unsafe(RESET);
+    expect(balances).toBe(false);
+    expect(partitions.map((partition) => partition.balances)).toEqual([true, false, true]);
+  });
+
+  test("lists the newest 24 hours with events, their frequent types one by one and the rarer ones together", async () => {
+    const hours = await read(readHours);
+    const first = Date.UTC(2026, 2, 14, 12);
+    expect(hours.map(({ startMs }) => startMs)).toEqual(
+      Array.from({ length: 24 }, (_, index) => first + index * 7_200_000),
+    );
+    const newest = hours.at(-1)!;
+    expect(newest.isClosed).toBe(false);
+    expect(
+      newest.types.map(({ eventType, events, uniqueUsers }) => [eventType, events, uniqueUsers]),
+    ).toEqual(
+      Array.from({ length: 10 }, (_, index) => [`type_${15 - index}`, 100 * (15 - index) + 29, 15 - index]),
+    );
+    expect(newest.others).toEqual({ types: 5, events: 100 * 15 + 29 * 5 });
+    expect(hours[0]?.isClosed).toBe(true);
+    expect(hours[0]?.types[0]).toMatchObject({ averageSeconds: 1.5, lateEvents: 6 });
+  });
+
+  test("lists the newest dead letters of all partitions, each with the first bytes of its value", async () => {
+    const letters = await read(readNewestDeadLetters);
+    expect(letters.map(({ offset }) => offset)).toEqual(Array.from({ length: 20 }, (_, index) => 99 - index));
+    expect(letters[0]).toMatchObject({
+      value: { bytes: 1000, isCut: true, shown: "x".repeat(240) },
+      reason: "not_json",
+      firstSeenAtMs: Date.UTC(2026, 2, 14, 0, 1, 39),
+    });
+    expect(letters[0]?.error).toHaveLength(500);
+    expect(letters[1]).toMatchObject({ offset: 98, value: { bytes: 1_048_576, isCut: true } });
+    expect(letters[1]?.value?.shown).toHaveLength(240);
+    expect(letters.find(({ offset }) => offset === 90)?.value).toBeNull();
+  });
+
+  test("reads one dead letter by its position, with more of its value", async () => {
+    const key = { ...partitionKey(98 % 3), offset: 98 };
+    const letter = await read((tx) => readDeadLetter(tx, key));
+    expect(letter).toMatchObject({ key: { shown: "key", bytes: 3, isCut: false }, headers: null });
+    expect(letter?.value).toMatchObject({ bytes: 1_048_576, isCut: true });
+    expect(letter?.value?.shown).toHaveLength(8192);
+    expect(await read((tx) => readDeadLetter(tx, { ...key, offset: 97 }))).toBeUndefined();
+  });
+
+  test("has only the fields that /api describes", async () => {
+    const source = { state: "current", sinceMs: 0, readAtMs: null, reason: null };
+    const { ledger, hours, newestDeadLetters } = await read(readTables);
+    expect(Compile(LedgerSchema).Errors({ database: source, ...ledger })).toEqual([]);
+    expect(Compile(HoursSchema).Errors({ database: source, hours })).toEqual([]);
+    const letters = { database: source, total: 1, byReason: [], newest: newestDeadLetters };
+    expect(Compile(DeadLettersSchema).Errors(letters)).toEqual([]);
   });
 });
 
-test("the newest dead letters of all partitions, each with its beginning only", async () => {
-  const letters = await read(readNewestDeadLetters);
-  expect(letters.map(({ offset }) => offset)).toEqual(Array.from({ length: 20 }, (_, index) => 99 - index));
-  expect(letters[0]).toMatchObject({
-    valueBytes: 1000,
-    reason: "not_json",
-    firstSeenAtMs: Date.UTC(2026, 2, 14, 0, 1, 39),
-  });
-  expect(letters[0]?.value).toHaveLength(240);
-  expect(letters[0]?.error).toHaveLength(500);
-  expect(letters[1]).toMatchObject({ offset: 98, valueBytes: 1_048_576 });
-  expect(letters[1]?.value).toHaveLength(240);
-  expect(letters.find(({ offset }) => offset === 90)).toMatchObject({ value: null, valueBytes: null });
-});
-
-test("one dead letter, with more of it, or none", async () => {
-  const key = { ...partitionKey(98 % 3), offset: 98 };
-  const letter = await read((tx) => readDeadLetter(tx, key));
-  expect(letter).toMatchObject({ valueBytes: 1_048_576, keyBytes: 3, headers: null, headersBytes: null });
-  expect(letter?.value).toHaveLength(8192);
-  expect(await read((tx) => readDeadLetter(tx, { ...key, offset: 97 }))).toBeUndefined();
-});
-
-test("nothing can be written through such a session", async () => {
+test("a console session cannot write", async () => {
   const failure = await session
     .run((sql) => sql`delete from dead_letter_events`)
     .catch((error: unknown) => error);

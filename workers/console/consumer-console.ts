@@ -1,4 +1,4 @@
-// The running consumer in; its console out.
+// Builds the consumer's console from its workers, its metrics and the tables.
 
 import { type Console, makeConsole } from "../../shared/console/routes.tsx";
 import { PrometheusWatch } from "../../shared/console/prometheus.ts";
@@ -10,7 +10,7 @@ import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { databaseFault, type WatchedWorker } from "../consumer/health.ts";
 import type { Supervisor } from "../consumer/supervisor.ts";
 import { FlowHistory } from "./flow-history.ts";
-import { StoredFigures } from "./table-reader.ts";
+import { TableReader } from "./table-reader.ts";
 import { alertsShown, statusOf } from "./status.ts";
 
 const SAMPLE_MS = 1000;
@@ -34,7 +34,7 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
   const flow = new FlowHistory(metrics, () => lagOf(supervisor()));
   const sampling = setInterval(() => flow.sample(Date.now(), performance.now()), SAMPLE_MS);
   const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
-  const stored = new StoredFigures({
+  const tables = new TableReader({
     database: config.database,
     consumerGroup: config.kafka.consumerGroup,
     metrics,
@@ -60,8 +60,8 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
       },
     ],
   });
-  const refresh = (): Promise<void> => stored.refresh();
-  const console = makeConsole({
+  const refresh = (): Promise<void> => tables.refresh();
+  const webConsole = makeConsole({
     program: "consumer",
     access: config.monitoring.consoleAccess,
     schemas: CONSUMER_SECTIONS,
@@ -70,19 +70,19 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
       flow: { read: () => flow.now() },
       history: { read: () => flow.points(), isOnce: true },
       workers: { read: () => workers() ?? [] },
-      ledger: { read: () => stored.ledger(), refresh },
-      hours: { read: () => stored.hours(), refresh },
-      "dead-letters": { read: () => stored.deadLetters(), refresh },
+      ledger: { read: () => tables.ledger(), refresh },
+      hours: { read: () => tables.hours(), refresh },
+      "dead-letters": { read: () => tables.deadLetters(), refresh },
       alerts: { read: alerts, refresh: () => prometheus.refresh() },
     },
-    deadLetter: (key) => stored.deadLetter(key),
+    deadLetter: (key) => tables.deadLetter(key),
   });
   return {
-    mount: console.mount,
+    mount: webConsole.mount,
     async close() {
       clearInterval(sampling);
-      console.close();
-      await stored.close();
+      webConsole.close();
+      await tables.close();
     },
   };
 }

@@ -1,4 +1,4 @@
-// The running producer in; its console out.
+// Builds the producer's console from its deliveries and its metrics.
 
 import { type Console, makeConsole } from "../../shared/console/routes.tsx";
 import { PrometheusWatch } from "../../shared/console/prometheus.ts";
@@ -15,10 +15,11 @@ import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
 import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { History } from "./history.ts";
+import { SlidingWindow } from "../../shared/telemetry/sliding-window.ts";
 import { alertsOn, alertsShown, type Verdict } from "./status.ts";
 
 const SAMPLE_MS = 1000;
+const HISTORY_MS = 300_000;
 /** Trouble with deliveries counts as such this long after the last of it. */
 const TROUBLE_MS = 30_000;
 const UNANSWERED_MS = 5000;
@@ -40,7 +41,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   const startedAtMs = Date.now();
   const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
   const alerts = (): Alerts => alertsShown(options.alerts(), prometheus);
-  const points = new History<ProductionPoint>();
+  const points = new SlidingWindow<ProductionPoint>(HISTORY_MS);
   let failedAtMs = Number.NEGATIVE_INFINITY;
   /** Since when records wait for an acknowledgement and none comes. */
   let unansweredSinceMs: number | undefined;
@@ -51,7 +52,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
     if (now.failed > before.failed) failedAtMs = now.atMs;
     const isAnswered = deliveries.outstanding === 0 || now.acknowledged > before.acknowledged;
     unansweredSinceMs = isAnswered ? undefined : (unansweredSinceMs ?? now.atMs);
-    points.push({
+    points.push(now.atMs, {
       atMs: Date.now(),
       producedPerSecond: (now.acknowledged - before.acknowledged) / seconds,
       failedPerSecond: (now.failed - before.failed) / seconds,
@@ -94,7 +95,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
     };
   };
   const production = (): Production => ({
-    now: points.last(),
+    now: points.newest,
     totals: { ...totalsOf(deliveries), bytes: metrics.total("bytes_total") },
     types: metrics
       .values("events_produced_total")
@@ -114,7 +115,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
       { name: "source", value: sourceOf(config) },
     ],
   });
-  const console = makeConsole({
+  const webConsole = makeConsole({
     program: "producer",
     access: config.monitoring.consoleAccess,
     schemas: PRODUCER_SECTIONS,
@@ -122,14 +123,14 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
       status: { read: status },
       production: { read: production },
       alerts: { read: alerts, refresh: () => prometheus.refresh() },
-      history: { read: () => points.all(), isOnce: true },
+      history: { read: () => points.samples(), isOnce: true },
     },
   });
   return {
-    mount: console.mount,
+    mount: webConsole.mount,
     close() {
       clearInterval(sampling);
-      console.close();
+      webConsole.close();
     },
   };
 }

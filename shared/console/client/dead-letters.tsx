@@ -1,6 +1,6 @@
 // Dead letters in; why there are any, and each of the newest with what it holds, as text whatever that is, out.
 import { useState } from "hono/jsx";
-import type { Content, DeadLetter, DeadLetters } from "../../api-schema.ts";
+import type { DeadLetter, DeadLetters, PayloadPreview } from "../../api-schema.ts";
 import { bytes, count, plural, time } from "../../text/format.ts";
 import { Section, SourceNote, wasRead } from "./layout.tsx";
 
@@ -85,7 +85,7 @@ function Letter({ letter }: { letter: Summary }) {
   );
 }
 
-function Bytes({ name, content }: { name: string; content: Content | null }) {
+function Bytes({ name, content }: { name: string; content: PayloadPreview | null }) {
   if (content === null) {
     return (
       <p>

@@ -1,14 +1,14 @@
-// Bytes from outside in; text that can be shown out: their own where they are UTF-8, else hexadecimal.
-import type { Content } from "../api-schema.ts";
+// Turns the first bytes of a payload into text that is safe to show: UTF-8 as it is, other bytes as hexadecimal.
+import type { PayloadPreview } from "../api-schema.ts";
 import { printable } from "../text/format.ts";
 
 const MOST_HEX_BYTES = 2048;
 
 /**
- * @param beginning the first bytes of it
- * @param bytes the size of the whole
+ * @param beginning the first bytes; null for an absent payload
+ * @param bytes the full size
  */
-export function previewOf(beginning: Uint8Array | null, bytes: number | null): Content | null {
+export function previewOf(beginning: Uint8Array | null, bytes: number | null): PayloadPreview | null {
   if (beginning === null || bytes === null) return null;
   const isCut = beginning.length < bytes;
   const text = asText(beginning, isCut);
@@ -19,7 +19,7 @@ export function previewOf(beginning: Uint8Array | null, bytes: number | null): C
 
 function asText(bytes: Uint8Array, isCut: boolean): string | undefined {
   try {
-    // `stream`: what is cut may end within a character, which is left out then.
+    // `stream` drops a character that the cut has split.
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream: isCut });
     return printable(text, "\n\t");
   } catch {
