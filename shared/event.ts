@@ -9,15 +9,15 @@ export interface TopicPartition {
   readonly partition: number;
 }
 
-/** A partition and an offset in it: the next one to read, unless said otherwise. */
+/** A partition and an offset in it; by default the next offset to read. */
 export interface TopicPartitionOffset extends TopicPartition {
   readonly offset: number;
 }
 
-/** The stage of the flow that refused a record. */
+/** The stage of the flow that rejected a record. */
 export type RejectionStage = "decode" | "validate" | "store";
 
-/** Why a record can never be stored; a closed list, and the `reason` label of `dead_letter_events_total`. */
+/** Why a record can never be stored; a closed list, also the `reason` label of `dead_letter_events_total`. */
 export type RejectionReason =
   | "tombstone"
   | "too_large"
@@ -40,12 +40,12 @@ export interface Rejection {
   readonly error: string;
 }
 
-/** A decoded record: valid JSON in strict UTF-8, with nothing in it that PostgreSQL cannot hold. */
+/** A decoded record: valid JSON in strict UTF-8, without anything that PostgreSQL cannot hold. */
 export interface Decoded {
   readonly value: unknown;
-  /** The text of the outermost object's event_data as the record holds it, so that numbers keep their digits. */
+  /** The text of the outermost object's event_data as it stands in the record, so that numbers keep their digits. */
   readonly eventDataText: string | undefined;
-  /** False where no backslash occurs: then no string of the record needs quoting anywhere. */
+  /** False where no backslash occurs: then no string of the record needs quoting in SQL. */
   readonly hasEscapes: boolean;
 }
 
@@ -56,7 +56,7 @@ export interface PipelineEvent {
   readonly eventType: string;
   /** Milliseconds since 1970, UTC; the fraction below a millisecond is in `timestampMicros`. */
   readonly timestampMs: number;
-  /** 0 to 999, the microseconds within the millisecond; what is finer is cut off. */
+  /** 0 to 999, the microseconds within the millisecond; finer digits are cut. */
   readonly timestampMicros: number;
   /** JSON text of event_data. */
   readonly eventDataText: string;
@@ -66,7 +66,7 @@ export interface PipelineEvent {
   readonly durationMs: number | undefined;
 }
 
-/** A record that was rejected, with all that a later replay needs. */
+/** A rejected record, with everything that a later replay needs. */
 export interface DeadLetter {
   readonly topic: string;
   readonly topicId: string;
@@ -89,6 +89,6 @@ export interface HourDelta {
   readonly lateEvents: number;
   /** Events counted without a raw row (SAVE_RAW_EVENTS=false). */
   readonly unsavedEvents: number;
-  /** Distinct users of this delta that the worker does not know to be stored for this hour and type. */
+  /** Distinct users of this delta that the worker does not know to be stored for this hour and type yet. */
   readonly newUserCandidates: readonly string[];
 }

@@ -1,6 +1,7 @@
-// New events in; what they add to each hour and event type out.
+// Sums new events into what they add to each hour and event type.
 
 import type { HourDelta, PipelineEvent } from "../event.ts";
+import type { KnownUsers } from "./known-users.ts";
 
 export const HOUR_MS = 3_600_000;
 
@@ -14,12 +15,6 @@ export interface AggregationOptions {
   readonly unsaved: boolean;
 }
 
-/** Which users a worker knows to be stored for an hour and type, so that they need not be sent again. */
-export interface KnownUsers {
-  /** The known users of one hour and event type; undefined where none is known. */
-  of(hour: number, eventType: string): ReadonlySet<string> | undefined;
-}
-
 interface Accumulator {
   readonly hour: number;
   readonly eventType: string;
@@ -27,22 +22,25 @@ interface Accumulator {
   readonly candidates: Set<string>;
   totalEvents: number;
   totalDurationMs: number;
-  /** What `totalDurationMs` no longer held exactly: above 2^53 numbers lose their last digits. */
+  /** The part of the sum moved out of `totalDurationMs`: above 2^53 numbers lose their last digits. */
   carriedDurationMs: bigint;
   durationCount: number;
 }
 
-/** A sum above this is carried into a bigint; one more duration (at most 1e12 ms) still fits below 2^53. */
+/** A sum above this moves into a bigint; one more duration (at most 1e12 ms) still fits below 2^53. */
 const CARRY_ABOVE_MS = 2 ** 52;
 
-/** Sums events by hour and type. The order of the events cannot matter: durations are whole milliseconds. */
+/**
+ * Sums events by hour and type. The order of the events does not matter: durations are whole milliseconds.
+ * @param known the users that need not be sent again
+ */
 export function aggregate(
   events: readonly { readonly event: PipelineEvent }[],
-  known: KnownUsers,
+  known: Pick<KnownUsers, "of">,
   { processedAtMs, hourGraceMs, unsaved }: AggregationOptions,
 ): HourDelta[] {
   const byHour = new Map<number, Map<string, Accumulator>>();
-  // Most events are of the hour of the one before.
+  // Most events belong to the hour of the event before.
   let hour = Number.NaN;
   let sums = new Map<string, Accumulator>();
   for (const { event } of events) {
@@ -87,7 +85,7 @@ export function aggregate(
   return deltas;
 }
 
-function makeAccumulator(hour: number, eventType: string, known: KnownUsers): Accumulator {
+function makeAccumulator(hour: number, eventType: string, known: Pick<KnownUsers, "of">): Accumulator {
   return {
     hour,
     eventType,

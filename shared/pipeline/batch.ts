@@ -1,4 +1,4 @@
-// A worker's records for one transaction: record blocks in; events, dead letters and spans of offsets out.
+// Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
 import type { DeadLetter, PipelineEvent, Rejection, RejectionReason, TopicPartition } from "../event.ts";
 import { decode } from "./decode.ts";
@@ -8,17 +8,17 @@ import { RecordBlock } from "./record-block.ts";
 import { isRejection, makeRejection } from "./rejection.ts";
 import { validate } from "./validate.ts";
 
-/** A partition of one incarnation of a topic; a topic created anew under the same name has another id. */
+/** A partition of one incarnation of a topic; a topic that is deleted and created again gets another id. */
 export interface PartitionKey extends TopicPartition {
   readonly topicId: string;
 }
 
-/** What a batch does to one partition: it moves the stored offset from `from` to `to`, and accounts for all between. */
+/** What a batch does to one partition: it moves the stored offset from `from` to `to` and accounts for the offsets between. */
 export interface Span extends PartitionKey {
   readonly from: number;
   /** The offset after the last record. */
   to: number;
-  /** Records read; the rest of [from, to) are offsets that hold none (transaction markers, compaction). */
+  /** Records read; the other offsets of [from, to) hold no record (transaction markers, compaction). */
   consumed: number;
   /** Of the consumed: events whose event_id was seen before. */
   duplicates: number;
@@ -28,12 +28,12 @@ export interface Span extends PartitionKey {
   bytes: number;
 }
 
-/** Kafka delivered a record that this worker is already past; to be read again from the stored offset. */
+/** Kafka delivered an offset below one already read; the partition is read again from the stored offset. */
 export class OffsetRegression extends Error {
   override readonly name = "OffsetRegression";
 }
 
-/** Events stored by a span, the remainder of its account. */
+/** Events stored by a span: the consumed records that are neither duplicates nor dead letters. */
 export function storedBy(span: Span): number {
   return span.consumed - span.duplicates - span.deadLettered;
 }
@@ -45,7 +45,7 @@ export interface BatchEvent {
   readonly offset: number;
   /** Index of its record in the block. */
   readonly record: number;
-  /** Why PostgreSQL cannot hold it, where that was found out. */
+  /** Why PostgreSQL refuses the event, once the store has found out. */
   refusal: Rejection | undefined;
 }
 
@@ -56,7 +56,7 @@ interface RejectedRecord {
   readonly rejection: Rejection;
 }
 
-/** The settings that records are judged by. */
+/** The clock and the limit that a batch validates its records by. */
 export interface BatchClock {
   /** The database's clock, ms since 1970, when the batch was opened: processed_at of its events. */
   readonly processedAtMs: number;
@@ -64,8 +64,8 @@ export interface BatchClock {
 }
 
 /**
- * The batch under construction. It keeps the bytes of all of its records until it is committed or thrown
- * away, because any of them may have to become a dead letter. Its [from, to) are fixed when it is built.
+ * A batch under construction. It keeps the bytes of all of its records until it is committed or thrown away,
+ * because any record may have to become a dead letter. Each span's [from, to) is fixed when the batch is built.
  */
 export class Batch {
   readonly block: RecordBlock;
@@ -79,15 +79,15 @@ export class Batch {
   readonly #fastReader = new FastReader();
   #events: BatchEvent[] = [];
   #rejected: RejectedRecord[] = [];
-  #read = 0;
-  #judgement: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
+  #recordsRead = 0;
+  #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
   constructor(maxRecords: number) {
     this.block = new RecordBlock(maxRecords);
   }
 
   get isEmpty(): boolean {
-    return this.#read === 0;
+    return this.#recordsRead === 0;
   }
 
   get events(): readonly BatchEvent[] {
@@ -96,31 +96,32 @@ export class Batch {
 
   /** Records read. */
   get records(): number {
-    return this.#read;
+    return this.#recordsRead;
   }
 
-  get judgement(): BatchClock {
-    return this.#judgement;
+  get clock(): BatchClock {
+    return this.#clock;
   }
 
-  /** Gives an empty batch its clock. */
-  open(judgement: BatchClock, nowMs: number): void {
-    this.#judgement = { ...judgement, processedAtMs: Math.floor(judgement.processedAtMs) };
+  /** Sets the clock of an empty batch. @param nowMs the monotonic clock, ms */
+  open(clock: BatchClock, nowMs: number): void {
+    this.#clock = { ...clock, processedAtMs: Math.floor(clock.processedAtMs) };
     this.openedAtMs = nowMs;
   }
 
   /**
-   * Reads the records that were added to the block since the last call: to events in the fast way or the plain one
-   * (decode, validate), then enriched.
+   * Reads the records that were added to the block since the last call into events: by the fast reader, else by
+   * `decode` and `validate`; then enriches them.
    *
-   * @param spanStart the partition of a slot and the offset that a batch of it begins at; undefined for a
-   *   partition that this worker no longer reads, whose records are passed over
+   * @param spanStart the partition of a slot and the offset that its span begins at; undefined for a partition that
+   *   this worker no longer reads, whose records are skipped
+   * @throws OffsetRegression
    */
   read(spanStart: (slot: number) => (PartitionKey & { readonly from: number }) | undefined): void {
     const { block } = this;
-    const { processedAtMs, maxFutureSkewMs } = this.#judgement;
+    const { processedAtMs, maxFutureSkewMs } = this.#clock;
     const startedAt = performance.now();
-    for (let record = this.#read; record < block.count; record++) {
+    for (let record = this.#recordsRead; record < block.count; record++) {
       const slot = block.slot[record]!;
       const offset = block.offset[record]!;
       let span = this.spans.get(slot);
@@ -145,7 +146,7 @@ export class Batch {
           block.valueEnd[record]!,
           processedAtMs,
           maxFutureSkewMs,
-        ) ?? this.#readPlainly(record);
+        ) ?? this.#decodeAndValidate(record);
       if (isRejection(event)) {
         span.deadLettered++;
         this.#rejected.push({ span, offset, record, rejection: event });
@@ -153,14 +154,14 @@ export class Batch {
         this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
       }
     }
-    this.#read = block.count;
+    this.#recordsRead = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
   }
 
-  /** Reads what the fast reader hands over, which is every record with a backslash and every one that is no event. */
-  #readPlainly(record: number): PipelineEvent | Rejection {
+  /** Reads what the fast reader leaves: every record with a backslash and every record that is not an event. */
+  #decodeAndValidate(record: number): PipelineEvent | Rejection {
     const { block } = this;
-    const { processedAtMs, maxFutureSkewMs } = this.#judgement;
+    const { processedAtMs, maxFutureSkewMs } = this.#clock;
     const decoded = decode(block.bytes, block.valueStart[record]!, block.valueEnd[record]!);
     if (isRejection(decoded)) return decoded;
     const event = validate(decoded, processedAtMs, maxFutureSkewMs);
@@ -168,7 +169,7 @@ export class Batch {
     return event;
   }
 
-  /** Takes partitions out that belong to another worker now; what was read of them is for that one to read. */
+  /** Removes partitions that belong to another worker now, which reads their records again. */
   drop(slots: Iterable<number>): void {
     const dropped = new Set<Span>();
     for (const slot of slots) {
@@ -181,7 +182,7 @@ export class Batch {
     this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
   }
 
-  /** Marks events that PostgreSQL refuses for their content; they become dead letters. */
+  /** Turns events that PostgreSQL refuses for their content into dead letters. */
   refuse(events: readonly BatchEvent[], errorOf: (event: BatchEvent) => string): void {
     for (const event of events) {
       event.refusal = makeRejection("store", "refused_by_database", errorOf(event));
@@ -190,8 +191,8 @@ export class Batch {
   }
 
   /**
-   * The events to store: of each event_id the one of the lowest (topic, partition, offset). The others are
-   * duplicates, charged to their own partitions.
+   * The events to store: of each event_id the one with the lowest (topic, partition, offset). The others are
+   * counted as duplicates of their own partitions.
    */
   distinct(): readonly BatchEvent[] {
     for (const span of this.spans.values()) span.duplicates = 0;
@@ -258,7 +259,7 @@ export class Batch {
     return refused.length === 0 ? this.#rejected : [...this.#rejected, ...refused];
   }
 
-  /** Makes the batch new, keeping its memory. */
+  /** Empties the batch for reuse; its memory stays allocated. */
   clear(): void {
     this.block.clear();
     this.spans.clear();
@@ -266,7 +267,7 @@ export class Batch {
     this.hasEscapes = false;
     this.transformationSeconds = 0;
     this.#rejected = [];
-    this.#read = 0;
+    this.#recordsRead = 0;
   }
 }
 

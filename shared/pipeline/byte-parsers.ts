@@ -1,4 +1,4 @@
-// Bytes of ASCII text in a larger buffer in; whether they are a word, and the number or the instant they spell out.
+// Parses numbers and timestamps directly from the bytes of a larger buffer.
 
 import { type Instant, instantOf, parseTimestamp } from "./timestamp.ts";
 
@@ -12,11 +12,11 @@ const CAPITAL_Z = 90;
 const SMALL_E = 101;
 const ZERO_OFFSET = Buffer.from("+00:00");
 
-/** Up to here the digits of a number are exact in a double, and so is the power of ten that divides them. */
+/** Up to this many digits both the digits and the power of ten that divides them are exact in a double. */
 const MAX_EXACT_DIGITS = 15;
 const POWERS_OF_TEN = Array.from({ length: MAX_EXACT_DIGITS + 1 }, (_, power) => 10 ** power);
 
-/** True where the bytes from `at` on are those of `word`. */
+/** True where `word` stands at `at`. */
 export function isAt(bytes: Buffer, at: number, word: Buffer): boolean {
   for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word[i]) return false;
   return true;
@@ -33,8 +33,8 @@ export function isExponent(byte: number): boolean {
 }
 
 /**
- * The JSON number at `at`, as JSON.parse has it: the digits over a power of ten, both exact, so that the division
- * rounds once, and to the nearest double.
+ * The JSON number at `at`, equal to the result of JSON.parse: the digits over a power of ten, both exact, so that
+ * the division rounds once, to the nearest double.
  *
  * @returns NaN where there is no number, or it has an exponent or more than 15 digits
  */
@@ -62,9 +62,10 @@ export function decimalAt(bytes: Buffer, at: number): number {
 
 /**
  * The instant of a timestamp. The usual forms, `YYYY-MM-DDTHH:MM:SS[.fraction]` and `Z` or `+00:00`, are read from
- * the bytes, all others by `parseTimestamp`.
+ * the bytes; all others go through `parseTimestamp`.
  *
- * @param end after the last byte, where there is one that is no digit
+ * @param end the position after the last byte; the byte there is not a digit
+ * @returns undefined where the text is not a timestamp
  */
 export function instantAt(bytes: Buffer, start: number, end: number): Instant | undefined {
   const century = twoDigitsAt(bytes, start);
@@ -83,7 +84,7 @@ export function instantAt(bytes: Buffer, start: number, end: number): Instant | 
     let scale = 100_000;
     for (at++; isDigit(bytes[at]!); at++) {
       fractionMicros += (bytes[at]! - DIGIT_0) * scale;
-      // What is finer than a microsecond is cut: the scale has fallen to nothing.
+      // Digits below a microsecond are cut: the scale is 0 by then.
       scale = Math.floor(scale / 10);
     }
   }

@@ -1,18 +1,18 @@
-// A record's bytes in; the JSON value they hold out, or the reason why they hold none.
+// Decodes a record's bytes into a JSON value, or rejects them with a reason.
 
 import { isUtf8 } from "node:buffer";
 import type { Decoded, Rejection } from "../event.ts";
 import { findUnstorableEscape, scanJson } from "./json-scan.ts";
 import { makeRejection } from "./rejection.ts";
 
-/** The largest value that is taken for an event, bytes; about Kafka's own default limit for a record. */
+/** The largest accepted value, bytes; about Kafka's default limit for a record. */
 export const MAX_VALUE_BYTES = 1_048_576;
-/** How deep arrays and objects may nest, the record itself being 1; far below what PostgreSQL's parser takes. */
+/** How deep arrays and objects may nest, counting the record itself; far below the limit of PostgreSQL's parser. */
 export const MAX_DEPTH = 100;
 
 /**
- * The plain way to read a record: strict UTF-8, then JSON.parse, then a refusal of what JSON.parse takes
- * and PostgreSQL does not. It decides what is an event; a faster reader may only agree with it.
+ * Reads a record the plain way: strict UTF-8, then JSON.parse, then rejects what JSON.parse accepts and PostgreSQL
+ * does not. This function and `validate` define what an event is; the fast reader may only agree with them.
  *
  * @param bytes the buffer that holds the value
  * @param start where the value starts, or -1 for a tombstone
@@ -25,7 +25,7 @@ export function decode(bytes: Buffer, start: number, end: number): Decoded | Rej
     return makeRejection(
       "decode",
       "too_large",
-      `the value has ${length} bytes; at most ${MAX_VALUE_BYTES} are taken`,
+      `the value has ${length} bytes; at most ${MAX_VALUE_BYTES} are accepted`,
     );
   }
   if (!isUtf8(bytes.subarray(start, end))) {
@@ -36,7 +36,7 @@ export function decode(bytes: Buffer, start: number, end: number): Decoded | Rej
   try {
     value = JSON.parse(text);
   } catch {
-    // The parser's own message quotes the payload, which has no place in an error.
+    // The parser's message quotes the payload, which must not appear in an error.
     return makeRejection("decode", "not_json", `the value (${length} bytes) is not JSON`);
   }
   const { depth, member } = scanJson(text, "event_data");
@@ -44,7 +44,7 @@ export function decode(bytes: Buffer, start: number, end: number): Decoded | Rej
     return makeRejection(
       "decode",
       "too_deep",
-      `the value nests ${depth} levels deep; at most ${MAX_DEPTH} are taken`,
+      `the value nests ${depth} levels deep; at most ${MAX_DEPTH} are accepted`,
     );
   }
   const hasEscapes = text.includes("\\");

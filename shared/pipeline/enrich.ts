@@ -1,17 +1,17 @@
-// A validated event in; the same event with what the pipeline knows about it out.
+// Adds what the pipeline knows about an event to its data.
 
 import type { PipelineEvent } from "../event.ts";
 
-/** A purchase above this amount is of high value. */
+/** A purchase above this amount is a high-value purchase. */
 export const HIGH_VALUE_AMOUNT = 100;
 
 /**
- * Adds `is_high_value` to the event_data of a purchase with a numeric amount. It goes last into the text,
- * because in jsonb the last of a repeated key counts: a value that the producer sent is overruled.
+ * Adds `is_high_value` to the event_data of a purchase with a numeric amount. The member is appended, because jsonb
+ * keeps the last of a repeated key: it replaces a value that the producer sent.
  */
 export function enrich(event: PipelineEvent): PipelineEvent {
   if (event.purchaseAmount === undefined) return event;
-  // The text ends in the object's closing brace, and the amount is in it: it is not empty.
+  // The text ends with the object's closing brace, and the object is not empty: it contains the amount.
   const members = event.eventDataText.slice(0, -1);
   const isHighValue = event.purchaseAmount > HIGH_VALUE_AMOUNT;
   return { ...event, eventDataText: `${members},"is_high_value":${isHighValue}}` };

@@ -1,4 +1,4 @@
-// A record's bytes in; the event they hold out, or undefined where the plain way has to decide.
+// Reads most records into events in one pass over their bytes; leaves the rest to decode and validate.
 
 import { isUtf8 } from "node:buffer";
 import type { PipelineEvent } from "../event.ts";
@@ -36,7 +36,7 @@ const KEYS = ["event_id", "user_id", "event_type", "timestamp", "event_data", "d
   (name) => Buffer.from(`"${name}"`),
 );
 const [EVENT_ID, USER_ID, EVENT_TYPE, TIMESTAMP, EVENT_DATA, DURATION_SECONDS] = [0, 1, 2, 3, 4, 5] as const;
-/** The schema's limits, which count characters, taken for bytes: there are never fewer bytes than characters. */
+/** The schema's limits count characters; as byte limits they are stricter: a text has at least as many bytes. */
 const MAX_ID_BYTES = 100;
 const MAX_TYPE_BYTES = 50;
 const MAX_DURATION_SECONDS = 1e9;
@@ -44,27 +44,27 @@ const REMEMBERED_TYPES = 64;
 const REMEMBERED_USERS = 8192;
 
 /**
- * The fast way to read a record: one pass over its bytes that checks the JSON and notes where the fields lie.
- * It knows most of what producers send and hands over the rest: escapes, repeated fields, numbers with an
- * exponent or of many digits where their value is needed, and all that is no event. Whatever it accepts,
- * `decode` and `validate` accept with the same result.
+ * Reads a record in one pass over its bytes that checks the JSON and notes where the fields lie. It handles most of
+ * what producers send and leaves the rest to `decode` and `validate`: escapes, repeated fields, numbers with an
+ * exponent or many digits where their value is needed, and everything that is not an event. Every record that it
+ * accepts, `decode` and `validate` accept with the same result.
  *
- * The scanning methods take the position of a token's first byte and return the position after its last one.
- * Where one of them meets what it does not know, it returns the end of the record instead: the newline that
- * is there is part of no token, so that every other one gives up as well.
+ * The scanning methods take the position of a token's first byte and return the position after its last one. A
+ * method that meets something unknown returns the end of the record instead: the newline there belongs to no
+ * token, so every other method gives up as well.
  */
 export class FastReader {
   #bytes: Buffer = Buffer.alloc(0);
   #end = 0;
   #isKnown = true;
-  /** The bytes of all strings, or-ed. */
+  /** The bytes of all strings, combined with OR: above 127 some string is not ASCII. */
   #stringBytes = 0;
-  /** Where the value of each field starts and ends; the end of the record where it has no such field. */
+  /** Where the value of each field starts and ends; the end of the record for a missing field. */
   readonly #starts = new Int32Array(KEYS.length);
   readonly #ends = new Int32Array(KEYS.length);
   /** Where the value of the last `amount` starts, in the latest object of depth 2; or the end of the record. */
   #amountStart = 0;
-  /** The same in event_data. */
+  /** The same for event_data. */
   #eventAmountStart = 0;
   readonly #types = new StringInterner(REMEMBERED_TYPES);
   readonly #users = new StringInterner(REMEMBERED_USERS);
@@ -75,6 +75,7 @@ export class FastReader {
    * @param end where it ends (exclusive)
    * @param nowMs the database's clock, milliseconds since 1970
    * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
+   * @returns undefined for a record that `decode` and `validate` have to read
    */
   read(
     bytes: Buffer,
@@ -98,7 +99,7 @@ export class FastReader {
     return this.#event(nowMs, maxFutureSkewMs);
   }
 
-  /** The event of a record that is JSON and UTF-8, if its fields make one. */
+  /** Builds the event of a record that is valid JSON and UTF-8, if its fields are valid. */
   #event(nowMs: number, maxFutureSkewMs: number): PipelineEvent | undefined {
     const bytes = this.#bytes;
     if (!this.#isText(EVENT_ID, MAX_ID_BYTES) || !this.#isText(USER_ID, MAX_ID_BYTES)) return undefined;
@@ -113,7 +114,7 @@ export class FastReader {
     const durationStart = this.#starts[DURATION_SECONDS]!;
     if (durationStart !== this.#end && bytes[durationStart] !== SMALL_N) {
       const seconds = decimalAt(bytes, durationStart);
-      // NaN is neither.
+      // NaN fails both comparisons.
       if (!(seconds >= 0 && seconds <= MAX_DURATION_SECONDS)) return undefined;
       durationMs = Math.round(seconds * 1000) + 0;
     }
@@ -143,7 +144,7 @@ export class FastReader {
     return this.#bytes[start] === QUOTE && length > 0 && length <= maxBytes;
   }
 
-  /** A string of its own, which does not keep the block's bytes alive. */
+  /** A copy, which does not keep the block's bytes alive. */
   #text(start: number, end: number): string {
     const isAscii = this.#stringBytes <= LAST_ASCII;
     return isAscii ? this.#bytes.toString("latin1", start, end) : this.#bytes.toString("utf8", start, end);
@@ -182,7 +183,7 @@ export class FastReader {
       if (bytes[at] !== COLON) return this.#unknown();
       const valueStart = this.#space(at + 1);
       const valueEnd = this.#value(valueStart, depth + 1);
-      if (depth === 1) this.#note(keyStart, keyEnd, valueStart, valueEnd);
+      if (depth === 1) this.#recordField(keyStart, keyEnd, valueStart, valueEnd);
       else if (depth === 2 && isAt(bytes, keyStart, AMOUNT)) this.#amountStart = valueStart;
       at = this.#space(valueEnd);
       if (bytes[at] === CLOSE_BRACE) return at + 1;
@@ -191,8 +192,8 @@ export class FastReader {
     }
   }
 
-  /** Notes where a member of the outermost object lies, if its key is a field's. */
-  #note(keyStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
+  /** Notes where a member of the outermost object lies, if its key is one of the fields. */
+  #recordField(keyStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
     for (let field = 0; field < KEYS.length; field++) {
       const key = KEYS[field]!;
       if (key.length !== keyEnd - keyStart || !isAt(this.#bytes, keyStart, key)) continue;
@@ -261,7 +262,7 @@ export class FastReader {
     return isAt(this.#bytes, at, word) ? at + word.length : this.#unknown();
   }
 
-  /** White space is a newline too, so that this one has to look where the record ends. */
+  /** A newline is white space, so this method must check for the end of the record. */
   #space(start: number): number {
     const bytes = this.#bytes;
     let at = start;

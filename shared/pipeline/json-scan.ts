@@ -1,4 +1,4 @@
-// Valid JSON text in; where things lie in it out: what JSON.parse alone does not tell.
+// Scans valid JSON text for what JSON.parse does not report: depth, the text of a member, unstorable escapes.
 
 const QUOTE = 34;
 const COMMA = 44;
@@ -14,15 +14,15 @@ export interface JsonScan {
   /** How deep arrays and objects nest; 0 for a bare string, number or literal. */
   readonly depth: number;
   /**
-   * The text of the named member of the outermost object, digits and all; undefined where there is none.
-   * Of a repeated key the last counts, as in JSON.parse and in jsonb.
+   * The text of the named member of the outermost object, with all digits of its numbers; undefined where there is
+   * none. The last of a repeated key counts, as in JSON.parse and in jsonb.
    */
   readonly member: string | undefined;
 }
 
 /**
  * Walks valid JSON text once.
- * @param text JSON that JSON.parse accepts; anything else gives nonsense
+ * @param text JSON that JSON.parse accepts; any other text gives a meaningless result
  * @param key the member of the outermost object to find
  */
 export function scanJson(text: string, key: string): JsonScan {
@@ -71,7 +71,7 @@ export function scanJson(text: string, key: string): JsonScan {
   return { depth: deepest, member: memberStart < 0 ? undefined : text.slice(memberStart, memberEnd).trim() };
 }
 
-/** The key between two quotes; escapes are rare and left to the parser. */
+/** The key between two quotes; a key with escapes, which is rare, goes through JSON.parse. */
 function keyAt(text: string, open: number, close: number): string {
   const raw = text.slice(open + 1, close);
   return raw.includes("\\") ? (JSON.parse(text.slice(open, close + 1)) as string) : raw;
@@ -80,7 +80,7 @@ function keyAt(text: string, open: number, close: number): string {
 /** The closing quote of the string that opens at `open`. */
 function endOfString(text: string, open: number): number {
   let close = text.indexOf('"', open + 1);
-  // A quote after an odd number of backslashes belongs to the string.
+  // A quote after an odd number of backslashes is part of the string.
   while (text.charCodeAt(close - 1) === BACKSLASH) {
     let backslashes = 1;
     while (text.charCodeAt(close - 1 - backslashes) === BACKSLASH) backslashes++;
@@ -91,11 +91,11 @@ function endOfString(text: string, open: number): number {
 }
 
 /**
- * The first escape that stands for something no PostgreSQL text can hold: NUL, or half of a surrogate
- * pair. It reads the text and not the parsed value, because a repetition that JSON.parse dropped still
- * reaches jsonb. In valid UTF-8 an escape is the only way to write either.
+ * Finds the first escape of a character that PostgreSQL text cannot hold: NUL, or half of a surrogate pair. It reads
+ * the text and not the parsed value, because a repeated key that JSON.parse dropped still reaches jsonb. In valid
+ * UTF-8 an escape is the only way to write either.
  *
- * @returns what was found and at which character, or undefined
+ * @returns the character and its position, or undefined
  */
 export function findUnstorableEscape(text: string): string | undefined {
   let at = text.indexOf("\\");

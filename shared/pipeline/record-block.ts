@@ -1,16 +1,16 @@
-// Records in, in the order Kafka delivered them; their bytes out, packed in one reused buffer.
+// Packs the bytes of raw records, in the order of their delivery, into one reused buffer.
 
 const NEWLINE = 10;
 
-/** A block counts as full once it holds this much, however few its records are. */
+/** A block that holds this many bytes counts as full, even with few records. */
 export const MAX_BLOCK_BYTES = 16 * 1024 * 1024;
 
 /**
  * A reusable block of raw records: one contiguous buffer for values and keys, and parallel arrays that
- * say where each record's bytes lie. The Kafka client fills it, decode reads it, `clear` makes it new.
+ * say where each record's bytes lie. The Kafka client fills it, the batch reads it, `clear` empties it.
  *
- * A newline follows every value, so that a reader that runs past a value's end always meets a byte that
- * no JSON token may contain.
+ * A newline follows every value, so that a reader that runs past a value's end meets a byte that no JSON token may
+ * contain.
  */
 export class RecordBlock {
   bytes: Buffer;
@@ -99,7 +99,7 @@ export interface RecordHeader {
 }
 
 /**
- * Headers as bytes that can be stored and read back without loss: UTF-8 JSON, an array of
+ * Encodes headers as bytes that can be stored and read back without loss: UTF-8 JSON, an array of
  * `[name, base64 of the value, or null]` in the record's order.
  */
 export function encodeHeaders(headers: readonly RecordHeader[]): Buffer {

@@ -1,4 +1,5 @@
-// Makes the rejections of every stage; the messages name fields, sizes and positions, never the payload itself.
+// Makes rejections and recognizes them.
+// Their messages name fields, sizes and positions, never the payload itself.
 
 import type { Rejection, RejectionReason, RejectionStage } from "../event.ts";
 

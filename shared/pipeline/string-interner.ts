@@ -1,24 +1,25 @@
-// The bytes of a string in; the string out, the same one as before where it came before.
+// Interns short ASCII strings so that repeated values share one instance.
 
 const LAST_ASCII = 127;
 const FNV_OFFSET = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
 
 /**
- * Strings of UTF-8 that are likely to come again, each where the hash of its bytes points to; two of one place take
- * turns in it. One that comes again takes no memory, and whatever looks it up finds its own hash computed.
+ * A cache of strings that are likely to repeat. The hash of a string's bytes is its place; of two strings with the
+ * same place the later one replaces the other. A repeated string takes no memory, and a Map that looks it up finds
+ * its hash already computed. A string that is not ASCII is not kept.
  */
 export class StringInterner {
   readonly #strings: string[];
   readonly #mask: number;
 
-  /** @param size the most strings remembered; a power of two */
+  /** @param size the most strings kept; a power of two */
   constructor(size: number) {
     this.#strings = Array.from({ length: size }, () => "");
     this.#mask = size - 1;
   }
 
-  /** The string that these bytes, which are valid UTF-8, spell out. */
+  /** The string of these bytes, which are valid UTF-8. */
   get(bytes: Buffer, start: number, end: number): string {
     let hash = FNV_OFFSET;
     let all = 0;
@@ -29,15 +30,15 @@ export class StringInterner {
     }
     if (all > LAST_ASCII) return bytes.toString("utf8", start, end);
     const place = (hash ^ (hash >>> 15)) & this.#mask;
-    const remembered = this.#strings[place]!;
-    if (spells(remembered, bytes, start, end)) return remembered;
+    const kept = this.#strings[place]!;
+    if (spells(kept, bytes, start, end)) return kept;
     const text = bytes.toString("latin1", start, end);
     this.#strings[place] = text;
     return text;
   }
 }
 
-/** True where the bytes are those of a text of ASCII. */
+/** True where the bytes spell `text`, which is ASCII. */
 function spells(text: string, bytes: Buffer, start: number, end: number): boolean {
   const { length } = text;
   if (length !== end - start) return false;

@@ -1,4 +1,4 @@
-// ISO 8601 text with a zone in; milliseconds since 1970 and the microseconds beyond them out.
+// Parses ISO 8601 timestamps with a zone, and formats them for PostgreSQL, to the microsecond.
 
 /** An instant, cut (not rounded) to microseconds. */
 export interface Instant {
@@ -21,7 +21,7 @@ const COLON = 58;
 function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - 48;
   const ones = text.charCodeAt(at + 1) - 48;
-  // charCodeAt past the end is NaN, and every comparison with it is false
+  // charCodeAt past the end is NaN, and every comparison with NaN is false.
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1;
 }
 
@@ -42,11 +42,11 @@ function daysFromCivil(year: number, month: number, day: number): number {
 
 /**
  * Reads `YYYY-MM-DDTHH:MM[:SS[.fraction]]` with `Z`, `±HH`, `±HHMM` or `±HH:MM`; `t`, `z` and a space for
- * the T are taken as RFC 3339 allows them. The calendar is checked (no 30 February, no 24:00, no leap
- * second), and the instant must lie in the years 1970 to 9999, UTC. `Date.parse` is no help here: it takes
- * 2026-02-30 for 2 March, and text without a zone for local time.
+ * the T are accepted as RFC 3339 allows. The calendar is checked (no 30 February, no 24:00, no leap
+ * second), and the instant must lie in the years 1970 to 9999, UTC. `Date.parse` would read 2026-02-30 as
+ * 2 March, and text without a zone as local time.
  *
- * @returns the instant, or undefined where the text is not one
+ * @returns undefined where the text is not such a timestamp
  */
 export function parseTimestamp(text: string): Instant | undefined {
   const century = twoDigits(text, 0);
@@ -71,7 +71,7 @@ export function parseTimestamp(text: string): Instant | undefined {
         const digit = text.charCodeAt(at) - 48;
         if (!(digit >= 0 && digit <= 9)) break;
         fractionMicros += digit * scale;
-        // What is finer than a microsecond is cut: the scale has fallen to nothing.
+        // Digits below a microsecond are cut: the scale is 0 by then.
         scale = Math.floor(scale / 10);
       }
       if (at === start) return undefined;
@@ -93,7 +93,7 @@ export function parseTimestamp(text: string): Instant | undefined {
 }
 
 /**
- * The instant of a date and a time of day, `zoneMinutes` east of UTC; -1 stands for a part that is no number.
+ * The instant of a date and a time of day, `zoneMinutes` east of UTC; -1 stands for a part that is not a number.
  * @returns undefined where the calendar or the clock has no such moment, or it is outside 1970 to 9999, UTC
  */
 export function instantOf(
@@ -134,7 +134,7 @@ function parseZone(text: string, at: number): number | undefined {
   return sign === PLUS ? offset : -offset;
 }
 
-/** The instant as PostgreSQL reads it: ISO 8601 in UTC with as many digits as it has. */
+/** Formats an instant for PostgreSQL: ISO 8601 in UTC, with 3 or 6 fractional digits. */
 export function formatTimestamp(ms: number, micros: number): string {
   const text = new Date(ms).toISOString();
   return micros === 0 ? text : `${text.slice(0, -1)}${String(micros).padStart(3, "0")}Z`;

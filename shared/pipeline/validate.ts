@@ -1,4 +1,4 @@
-// A decoded record in; an event out, or the field that makes it none.
+// Validates a decoded record into an event, or names the field that is wrong.
 
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
@@ -6,7 +6,7 @@ import type { Decoded, PipelineEvent, Rejection, RejectionReason } from "../even
 import { isRejection, makeRejection } from "./rejection.ts";
 import { type Instant, parseTimestamp } from "./timestamp.ts";
 
-/** Lengths count code points, as PostgreSQL does. Fields not named here are allowed, and not stored. */
+/** Lengths count code points, as PostgreSQL does. Fields not named here are allowed and not stored. */
 export const EventSchema = Type.Object({
   event_id: Type.String({ minLength: 1, maxLength: 100 }),
   user_id: Type.String({ minLength: 1, maxLength: 100 }),
@@ -20,7 +20,7 @@ type RawEvent = Static<typeof EventSchema>;
 const compiled = Compile(EventSchema);
 
 /**
- * Judges a decoded record by `EventSchema` and its timestamp by the calendar and the clock.
+ * Checks a decoded record against `EventSchema`, and its timestamp against the calendar and the clock.
  *
  * @param decoded what `decode` returned
  * @param nowMs the database's clock, milliseconds since 1970
@@ -46,7 +46,7 @@ export function validate(
     return makeRejection(
       "validate",
       "future_timestamp",
-      `timestamp: ${aheadSeconds} s ahead of the database's clock; at most ${maxFutureSkewMs / 1000} s are taken`,
+      `timestamp: ${aheadSeconds} s ahead of the database's clock; at most ${maxFutureSkewMs / 1000} s are accepted`,
     );
   }
   return toEvent(value, timestamp, decoded.eventDataText ?? "{}");
@@ -63,7 +63,7 @@ function toEvent(raw: RawEvent, timestamp: Instant, eventDataText: string): Pipe
     timestampMicros: timestamp.micros,
     eventDataText,
     purchaseAmount: typeof amount === "number" ? amount : undefined,
-    // + 0 turns -0 into 0, which is how PostgreSQL would print it otherwise
+    // + 0 turns -0 into 0: PostgreSQL would store and print -0.
     durationMs: duration === null || duration === undefined ? undefined : Math.round(duration * 1000) + 0,
   };
 }
@@ -78,7 +78,7 @@ const REASON_BY_KEYWORD: Readonly<Record<string, RejectionReason>> = {
   maximum: "out_of_range",
 };
 
-/** Names the first thing that the schema holds against a value. */
+/** Names the first violation of the schema. */
 function explain(value: unknown): Rejection {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return makeRejection("validate", "not_an_object", "the value is JSON, but not an object");
@@ -86,14 +86,14 @@ function explain(value: unknown): Rejection {
   const errors = compiled.Errors(value);
   // A union reports each of its branches; a number out of range says more than "must be null".
   const first = errors.find(({ keyword }) => keyword === "minimum" || keyword === "maximum") ?? errors[0];
-  if (first === undefined) throw new Error("the schema refuses a value and has no error for it");
+  if (first === undefined) throw new Error("the schema rejects a value without an error");
   if (first.keyword === "required") {
     const names = first.params.requiredProperties.join(", ");
     return makeRejection("validate", "missing_field", `${names}: missing`);
   }
   const field = first.instancePath.slice(1);
   const given = (value as Record<string, unknown>)[field];
-  // JSON has no infinity: it is what JSON.parse makes of a number beyond every double, such as 1e400.
+  // JSON has no infinity: JSON.parse returns it for a number beyond the range of a double, such as 1e400.
   if (given === Infinity || given === -Infinity) {
     return makeRejection("validate", "out_of_range", `${field}: beyond the range of a double`);
   }
@@ -105,8 +105,8 @@ function explain(value: unknown): Rejection {
 }
 
 /**
- * Why a record's bytes are rejected, judged as of a moment; undefined where they are an event. This is the
- * judgement of the flow in one call, for whoever has to repeat it later.
+ * Why a decoded record is rejected as of a moment; undefined where it is an event. The check repeats the pipeline's
+ * validation of a dead letter with it.
  */
 export function rejectionOf(
   decoded: Decoded | Rejection,

@@ -3,7 +3,8 @@
 import type { HourDelta } from "../event.ts";
 import { aggregate } from "../pipeline/aggregate.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
-import { RecentIds, KnownUserCache } from "../pipeline/memory.ts";
+import { KnownUsers } from "../pipeline/known-users.ts";
+import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
@@ -51,7 +52,7 @@ export class Store {
   readonly #session: Session;
   readonly #options: StoreOptions;
   readonly #rawEvents: RawEvents;
-  readonly #users = new KnownUserCache();
+  readonly #users = new KnownUsers();
   readonly #recentIds = new RecentIds();
   #previous: readonly StoredOffset[] = [];
 
@@ -80,7 +81,7 @@ export class Store {
         }
         if (!(error instanceof RawInsertFailed)) throw error;
         if (classify(error.cause) !== "content") throw error.cause;
-        const refused = await findPoisonEvents(this.#session, error.events, batch.judgement.processedAtMs);
+        const refused = await findPoisonEvents(this.#session, error.events, batch.clock.processedAtMs);
         // Not a single one alone: the statement as a whole was refused, and no record is to blame.
         if (refused.size === 0) throw error.cause;
         batch.refuse([...refused.keys()], (event) => refused.get(event)!);
@@ -90,7 +91,7 @@ export class Store {
 
   async #tryCommit(batch: Batch): Promise<Omit<CommitReport, "copyFailed">> {
     const { saveRawEvents, hourGraceMs } = this.#options;
-    const { processedAtMs } = batch.judgement;
+    const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
     const spans = [...batch.spans.values()];
     const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch.distinct());
@@ -115,7 +116,7 @@ export class Store {
         unsaved: !saveRawEvents,
       });
       aggregationSeconds = secondsSince(aggregationStartedAt);
-      await insertDeadLetters(tx, batch.deadLetters(), batch.judgement);
+      await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
       const hourlyStartedAt = performance.now();
       added = await addToHours(tx, deltas);
       hourlySeconds = secondsSince(hourlyStartedAt);

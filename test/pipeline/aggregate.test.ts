@@ -5,11 +5,10 @@ import {
   aggregate as aggregateBatch,
   type AggregationOptions,
   HOUR_MS,
-  type KnownUsers,
 } from "../../shared/pipeline/aggregate.ts";
-import { KnownUserCache } from "../../shared/pipeline/memory.ts";
+import { KnownUsers } from "../../shared/pipeline/known-users.ts";
 
-const NOBODY: KnownUsers = { of: () => undefined };
+const NOBODY = new KnownUsers();
 /** 2026-03-14T09:00:00Z */
 const HOUR = 492_633;
 const OPTIONS = { processedAtMs: HOUR * HOUR_MS, hourGraceMs: 300_000, unsaved: false };
@@ -133,15 +132,15 @@ describe("users", () => {
   });
 
   test("those known for the same hour and type are not sent again", () => {
-    const memory = new KnownUserCache();
+    const known = new KnownUsers();
     const events = [event({ userId: "a" }), event({ userId: "b" })];
-    memory.committed(aggregate(events.slice(0, 1), memory, OPTIONS));
-    expect(only(aggregate(events, memory, OPTIONS)).newUserCandidates).toEqual(["b"]);
+    known.committed(aggregate(events.slice(0, 1), known, OPTIONS));
+    expect(only(aggregate(events, known, OPTIONS)).newUserCandidates).toEqual(["b"]);
     const elsewhere = events.flatMap(({ userId }) => [
       event({ userId, eventType: "login" }),
       event({ userId, timestampMs: (HOUR + 1) * HOUR_MS }),
     ]);
-    expect(aggregate(elsewhere, memory, OPTIONS).map(({ newUserCandidates }) => newUserCandidates)).toEqual([
+    expect(aggregate(elsewhere, known, OPTIONS).map(({ newUserCandidates }) => newUserCandidates)).toEqual([
       ["a", "b"],
       ["a", "b"],
     ]);
@@ -182,14 +181,14 @@ test("however the events are ordered and cut into batches, the sums are those of
       fc.integer({ min: 1, max: 9 }),
       (changes, batchSize) => {
         const events = changes.map((change) => event(change));
-        const memory = new KnownUserCache();
+        const known = new KnownUsers();
         const sums = new Map<
           string,
           { events: number; durationMs: bigint; durations: number; users: number }
         >();
         for (let at = 0; at < events.length; at += batchSize) {
-          const deltas = aggregate(events.slice(at, at + batchSize), memory, OPTIONS);
-          memory.committed(deltas);
+          const deltas = aggregate(events.slice(at, at + batchSize), known, OPTIONS);
+          known.committed(deltas);
           for (const delta of deltas) {
             const key = `${delta.hour} ${delta.eventType}`;
             const sum = sums.get(key) ?? { events: 0, durationMs: 0n, durations: 0, users: 0 };

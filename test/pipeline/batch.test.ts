@@ -7,7 +7,7 @@ import {
   type PartitionKey,
   storedBy,
 } from "../../shared/pipeline/batch.ts";
-import { addRecord, batchOf, eventText, JUDGEMENT, type TestRecord } from "./record.ts";
+import { addRecord, batchOf, eventText, CLOCK, type TestRecord } from "./record.ts";
 
 const start = (partition: number, from = 0, topic = "user-events"): PartitionKey & { from: number } => ({
   topic,
@@ -63,7 +63,7 @@ describe("spans", () => {
 
   test("grow while the block is filled, and each record is read once", () => {
     const batch = new Batch(10);
-    batch.open(JUDGEMENT, 17);
+    batch.open(CLOCK, 17);
     expect([batch.isEmpty, batch.openedAtMs]).toEqual([true, 17]);
     const asked: number[] = [];
     const read = () =>
@@ -358,7 +358,7 @@ describe("partitions that are taken out", () => {
 
   test("may be given back, and are read from their stored offset again", () => {
     const batch = new Batch(20);
-    batch.open(JUDGEMENT, 0);
+    batch.open(CLOCK, 0);
     for (const record of records) addRecord(batch.block, record);
     batch.read((slot) => start(slot));
     batch.drop([1]);
@@ -390,7 +390,7 @@ test("escapes are seen in the events, where ids may need quoting; not in what is
 });
 
 test("the clock that it is judged by is whole milliseconds", () => {
-  expect(batchOf([], [], { processedAtMs: 1_773_480_413_589.7, maxFutureSkewMs: 5 }).judgement).toEqual({
+  expect(batchOf([], [], { processedAtMs: 1_773_480_413_589.7, maxFutureSkewMs: 5 }).clock).toEqual({
     processedAtMs: 1_773_480_413_589,
     maxFutureSkewMs: 5,
   });

@@ -33,7 +33,7 @@ describe("too large", () => {
     expect(rejectionOf(sized(MAX_VALUE_BYTES + 1))).toEqual({
       stage: "decode",
       reason: "too_large",
-      error: `the value has ${MAX_VALUE_BYTES + 1} bytes; at most ${MAX_VALUE_BYTES} are taken`,
+      error: `the value has ${MAX_VALUE_BYTES + 1} bytes; at most ${MAX_VALUE_BYTES} are accepted`,
     });
   });
 
@@ -125,7 +125,7 @@ describe("too deep", () => {
     expect(rejectionOf(nested(depth))).toMatchObject({
       stage: "decode",
       reason: "too_deep",
-      error: `the value nests ${depth} levels deep; at most ${MAX_DEPTH} are taken`,
+      error: `the value nests ${depth} levels deep; at most ${MAX_DEPTH} are accepted`,
     });
   });
 

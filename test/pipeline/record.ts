@@ -9,7 +9,7 @@ import { validate } from "../../shared/pipeline/validate.ts";
 export const NOW_MS = 1_773_480_413_589;
 /** A day, the default of MAX_FUTURE_SKEW_SECONDS. */
 export const SKEW_MS = 86_400_000;
-export const JUDGEMENT: BatchClock = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
+export const CLOCK: BatchClock = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
 
 /** A record as a test writes it. */
 export interface TestRecord {
@@ -74,10 +74,10 @@ function put(block: RecordBlock, content: string | Uint8Array | undefined): [sta
 export function batchOf(
   records: readonly TestRecord[],
   starts: readonly (PartitionKey & { readonly from: number })[],
-  judgement: BatchClock = JUDGEMENT,
+  clock: BatchClock = CLOCK,
 ): Batch {
   const batch = new Batch(Math.max(1, records.length));
-  batch.open(judgement, 0);
+  batch.open(clock, 0);
   for (const record of records) addRecord(batch.block, record);
   batch.read((slot) => starts[slot]);
   return batch;

@@ -179,7 +179,7 @@ describe("the timestamp", () => {
       });
     }
     expect(rejectionOf(at(NOW_MS + 3_600_000), NOW_MS, 90_000)?.error).toBe(
-      "timestamp: 3600 s ahead of the database's clock; at most 90 s are taken",
+      "timestamp: 3600 s ahead of the database's clock; at most 90 s are accepted",
     );
   });
 

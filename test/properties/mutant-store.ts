@@ -31,7 +31,7 @@ export class MutantStore implements Committer {
   }
 
   async commit(batch: Batch): Promise<void> {
-    const { processedAtMs } = batch.judgement;
+    const { processedAtMs } = batch.clock;
     if (batch.events.length > 0) {
       const refused = await findPoisonEvents(this.#session, batch.events, processedAtMs);
       batch.refuse([...refused.keys()], (event) => refused.get(event)!);
@@ -54,7 +54,7 @@ export class MutantStore implements Committer {
       // Their key alone would stop most batches that come twice; here it is the fence that is on trial.
       if (this.#breach === "no fence") await forgetDeadLetters(tx, spans);
       if (this.#breach !== "dead letters are dropped")
-        await insertDeadLetters(tx, batch.deadLetters(), batch.judgement);
+        await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
       await addToHours(tx, deltas);
       if (this.#breach === "users count again")
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;

@@ -8,7 +8,7 @@ import {
   batchOf,
   decodeText,
   eventText,
-  JUDGEMENT,
+  CLOCK,
   NOW_MS,
   SKEW_MS,
   type TestRecord,
@@ -143,7 +143,7 @@ test("errors that quote what they like are text like any other", async () => {
       error,
     } as const,
   };
-  await worker.session.transaction(5000, (tx) => insertDeadLetters(tx, [letter], JUDGEMENT));
+  await worker.session.transaction(5000, (tx) => insertDeadLetters(tx, [letter], CLOCK));
   expect(await database.sql`select error from dead_letter_events where partition = 7`).toMatchObject([
     { error },
   ]);
@@ -163,6 +163,6 @@ test("the same place twice is refused by the key, for the fence alone keeps it f
       error: "",
     } as const,
   };
-  const twice = worker.session.transaction(5000, (tx) => insertDeadLetters(tx, [letter, letter], JUDGEMENT));
+  const twice = worker.session.transaction(5000, (tx) => insertDeadLetters(tx, [letter, letter], CLOCK));
   await expect(twice).rejects.toMatchObject({ code: "23505" });
 });

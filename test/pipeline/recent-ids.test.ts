@@ -1,0 +1,35 @@
+import { describe, expect, test } from "bun:test";
+import { RecentIds } from "../../shared/pipeline/recent-ids.ts";
+
+describe("recent ids", () => {
+  test("the last ones are known, at least as many as the size says, and at most twice as many", () => {
+    const size = 100;
+    const recent = new RecentIds(size);
+    for (let n = 0; n < 1000; n++) {
+      expect(recent.has(`id_${n}`)).toBe(false);
+      recent.committed([`id_${n}`]);
+      let known = 0;
+      for (let m = 0; m <= n; m++) if (recent.has(`id_${m}`)) known++;
+      expect(known).toBeGreaterThanOrEqual(Math.min(n + 1, size));
+      expect(known).toBeLessThanOrEqual(2 * size);
+      // What is known is the newest, without a gap.
+      expect(recent.has(`id_${n + 1 - known}`)).toBe(true);
+      expect(recent.has(`id_${n - known}`)).toBe(false);
+    }
+  });
+
+  test("ids that come again do not push others out", () => {
+    const recent = new RecentIds(3);
+    recent.committed(["a", "b"]);
+    for (let n = 0; n < 10; n++) recent.committed(["b"]);
+    expect(recent.has("a")).toBe(true);
+  });
+
+  test("cleared, it knows none", () => {
+    const recent = new RecentIds(2);
+    recent.committed(["a", "b"]);
+    recent.committed(["c"]);
+    recent.clear();
+    expect(["a", "b", "c"].map((id) => recent.has(id))).toEqual([false, false, false]);
+  });
+});
