@@ -127,6 +127,7 @@ export const VARIABLES = {
   ALERT_WEBHOOK_URL: "",
   ALERT_WEBHOOK_URL_FILE: "",
   LOG_LEVEL: "info",
+  AUTO_SETUP: "true",
 } as const;
 
 type Reader = EnvironmentReader<keyof typeof VARIABLES>;
@@ -160,6 +161,7 @@ export function loadConfig(
     logLevel: read.oneOf("LOG_LEVEL", ["info", "debug", "warn", "error"]),
     warnings: misspelledVariables(environment, Object.keys(VARIABLES)),
   };
+  read.boolean("AUTO_SETUP"); // used before the configuration is read (runtime/ensure-packages.ts)
   if (read.problems.length > 0) throw new ConfigurationError(read.problems);
   return config;
 }

@@ -1,13 +1,9 @@
-// Preloaded by bunfig.toml before anything else: bun.lock in, an up-to-date node_modules out, so that every
-// command works on a fresh clone. It imports nothing but what Bun itself brings.
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+// Installs the packages of bun.lock where node_modules does not hold them. Imports only what Bun itself brings.
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { withFileLock } from "./cache.ts";
 
-/** How long a lock may stand before its holder counts as dead, however slow the network is. */
-const STALE_LOCK_MS = 10 * 60_000;
-const LOCK_POLL_MS = 100;
-
-/** What `ensurePackages` needs from outside; a test gives its own. */
+/** What `installPackages` needs from outside; a test gives its own. */
 export interface PackageSetup {
   /** The folder of package.json and bun.lock. */
   readonly root: string;
@@ -16,43 +12,87 @@ export interface PackageSetup {
   readonly say: (line: string) => void;
 }
 
+/** Whether a start may install packages and build librdkafka; AUTO_SETUP=false forbids both. */
+export function isSetupAllowed(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): boolean {
+  return !/^(false|0|no)$/i.test((environment["AUTO_SETUP"] ?? "").trim());
+}
+
 /**
- * Installs the packages of bun.lock once: a stamp in node_modules holds the hash of the bun.lock it was
- * installed from. Two processes that start at once install once, one after the other looks again.
+ * Makes the packages available to the program that calls it. Call it before the first import of a package, which
+ * then has to be a dynamic import: Bun resolves static imports before it runs anything.
+ * After an installation it runs the program again and ends with its exit code, because Bun has already looked for
+ * node_modules. Where packages are missing and cannot be installed it ends the process with 1 and a message.
+ */
+export async function ensurePackages(): Promise<void> {
+  if (!isSetupAllowed()) return;
+  try {
+    const done = await installPackages({
+      root: resolve(import.meta.dir, "../.."),
+      install(root) {
+        // Install scripts download binaries or build them; our own set-up does what is needed of that.
+        const run = Bun.spawnSync([process.execPath, "install", "--frozen-lockfile", "--ignore-scripts"], {
+          cwd: root,
+          stdin: "ignore",
+        });
+        return { success: run.success, output: `${run.stdout.toString()}${run.stderr.toString()}` };
+      },
+      say: (line) => process.stderr.write(`packages: ${line}\n`),
+    });
+    if (done === "installed" && !import.meta.main) await runAgain();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  }
+}
+
+/**
+ * Installs the packages of bun.lock once: a stamp in node_modules holds the hash of the bun.lock that was installed.
+ * Of two processes that start at once, one installs and the other waits.
  * @returns what was done; `kept` = the installation failed, and the packages that were there stay in use
  * @throws Error when the packages are missing and cannot be installed
  */
-export function ensurePackages({ root, install, say }: PackageSetup): "present" | "installed" | "kept" {
-  const modules = join(root, "node_modules");
-  const wanted = lockfileHash(root);
+export async function installPackages(setup: PackageSetup): Promise<"present" | "installed" | "kept"> {
+  const modules = join(setup.root, "node_modules");
+  const wanted = Bun.hash(readFileSync(join(setup.root, "bun.lock"))).toString(16);
   if (stampOf(modules) === wanted) return "present";
-
-  return withLock(modules, say, () => {
+  // Without a lock on a read-only image: no other process can be writing there either.
+  if (!isWritable(modules)) return installInto(modules, wanted, setup);
+  return await withFileLock(join(modules, ".install.lock"), async () =>
     // Another process may have installed while this one waited for the lock.
-    if (stampOf(modules) === wanted) return "present";
-    const hadPackages = holdsPackages(modules);
-    say(hadPackages ? "checking the installed packages (once)" : "installing packages (once)");
-    const { success, output } = install(root);
-    if (success) {
-      tryWrite(join(modules, ".installed-from"), wanted);
-      return "installed";
-    }
-    // Packages that someone put there (an image, an offline machine) may well be the right ones.
-    if (hadPackages) {
-      say(`could not compare node_modules with bun.lock; going on with what is there. ${lastLine(output)}`);
-      return "kept";
-    }
-    throw new Error(`bun install failed, so there are no packages to run with:\n${output.trim()}`);
-  });
+    stampOf(modules) === wanted ? "present" : installInto(modules, wanted, setup),
+  );
 }
 
-function lockfileHash(root: string): string {
-  return Bun.hash(readFileSync(join(root, "bun.lock"))).toString(16);
+function installInto(
+  modules: string,
+  wanted: string,
+  { root, install, say }: PackageSetup,
+): "installed" | "kept" {
+  const hadPackages = holdsPackages(modules);
+  say(hadPackages ? "checking the installed packages (once)" : "installing packages (once)");
+  const { success, output } = install(root);
+  if (success) {
+    writeFileSync(stampPath(modules), wanted);
+    return "installed";
+  }
+  // Packages that someone put there (an image, an offline machine) may well be the right ones.
+  if (!hadPackages) {
+    throw new Error(`bun install failed, so there are no packages to run with:\n${output.trim()}`);
+  }
+  const reason = output.trim().split("\n").at(-1) ?? "";
+  say(`could not compare node_modules with bun.lock; continuing with the packages that are there. ${reason}`);
+  return "kept";
+}
+
+function stampPath(modules: string): string {
+  return join(modules, ".installed-from");
 }
 
 function stampOf(modules: string): string | undefined {
   try {
-    return readFileSync(join(modules, ".installed-from"), "utf8");
+    return readFileSync(stampPath(modules), "utf8");
   } catch {
     return undefined;
   }
@@ -66,72 +106,18 @@ function holdsPackages(modules: string): boolean {
   }
 }
 
-/** Runs `work` while this process holds the lock directory; `mkdir` is atomic on every file system. */
-function withLock<T>(modules: string, say: (line: string) => void, work: () => T): T {
-  const lock = join(modules, ".install-lock");
+/** Creates the directory where it can. */
+function isWritable(directory: string): boolean {
   try {
-    mkdirSync(modules, { recursive: true });
-  } catch {
-    return work(); // a read-only image: nobody else can be writing either
-  }
-  for (let tries = 0; !tryTake(lock); tries++) {
-    if (tries === 10) say(`waiting for another process that installs (it holds ${lock})`);
-    Bun.sleepSync(LOCK_POLL_MS);
-  }
-  try {
-    return work();
-  } finally {
-    rmSync(lock, { recursive: true, force: true });
-  }
-}
-
-function tryTake(lock: string): boolean {
-  try {
-    mkdirSync(lock);
-    tryWrite(join(lock, "pid"), String(process.pid));
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
     return true;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "EACCES" || code === "EROFS" || code === "EPERM") return true;
-    if (code !== "EEXIST") throw error;
-  }
-  if (holderIsGone(lock)) rmSync(lock, { recursive: true, force: true });
-  return false;
-}
-
-function holderIsGone(lock: string): boolean {
-  const made = statSync(lock, { throwIfNoEntry: false })?.mtimeMs;
-  if (made === undefined) return false;
-  if (Date.now() - made > STALE_LOCK_MS) return true;
-  try {
-    process.kill(Number(readFileSync(join(lock, "pid"), "utf8") || "NaN"), 0);
-    return false;
-  } catch (error) {
-    return codeOf(error) === "ESRCH";
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
-}
-
-function tryWrite(path: string, text: string): void {
-  try {
-    writeFileSync(path, text);
   } catch {
-    // Not writable: the next start looks again.
+    return false;
   }
 }
 
-function lastLine(output: string): string {
-  return output.trim().split("\n").at(-1) ?? "";
-}
-
-/**
- * Runs this program again and ends with its exit code. Bun looked for node_modules before there was one: this process
- * would take its packages from Bun's own cache, and its threads would not find any.
- */
-async function startAnew(): Promise<never> {
+async function runAgain(): Promise<never> {
   const again = Bun.spawn([process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
     stdio: ["inherit", "inherit", "inherit"],
   });
@@ -139,25 +125,4 @@ async function startAnew(): Promise<never> {
   process.exit(await again.exited);
 }
 
-// Worker threads share the packages of the process that started them.
-if (Bun.isMainThread) {
-  try {
-    const done = ensurePackages({
-      root: resolve(import.meta.dir, "../.."),
-      install(root) {
-        const run = Bun.spawnSync([process.execPath, "install", "--frozen-lockfile"], {
-          cwd: root,
-          stdin: "ignore",
-        });
-        return { success: run.success, output: `${run.stdout.toString()}${run.stderr.toString()}` };
-      },
-      say: (line) => process.stderr.write(`packages: ${line}\n`),
-    });
-    // Not under `bun test`, whose files are not run by their names alone.
-    if (done === "installed" && process.argv[1] === Bun.main && !Bun.main.endsWith(".test.ts"))
-      await startAnew();
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exit(1);
-  }
-}
+if (import.meta.main) await ensurePackages();

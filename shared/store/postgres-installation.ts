@@ -94,17 +94,18 @@ export async function findInstallation(): Promise<Installation> {
   };
 }
 
-/** Links cannot be packed in a package; its install script makes them, where scripts may run. */
+/** A package cannot hold symbolic links. The install script of this one would create them, and no install script runs. */
 async function restoreLinks(packageDirectory: string): Promise<void> {
   const list = join(packageDirectory, "native", "pg-symlinks.json");
   const links: { source: string; target: string }[] = await Bun.file(list).json();
   for (const { source, target } of links) {
     const path = join(packageDirectory, target);
-    const there = await lstat(path).then(
-      () => true,
-      () => false,
-    );
-    if (!there) await symlink(relative(dirname(target), source), path);
+    try {
+      await symlink(relative(dirname(target), source), path);
+    } catch (error) {
+      // Also when another process has just created it.
+      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    }
   }
 }
 

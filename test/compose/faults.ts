@@ -12,7 +12,7 @@ const BROKERS = ["kafka1", "kafka2", "kafka3"] as const;
 const PROGRAMS = ["producer", "consumer"] as const;
 /** What a container is not to take from .env: the compose file fixes what these say, or they are paths of the host. */
 const FIXED =
-  /^(?:KAFKA_(?:TOPIC.*|CONSUMER_GROUP)|DB_(?:PORT|NAME|USER|PASSWORD|SSLMODE)|METRICS_PORT_\w+|PRODUCER_INPUT|\w+_FILE)$/;
+  /^(?:KAFKA_(?:TOPIC.*|CONSUMER_GROUP)|DB_(?:PORT|NAME|USER|PASSWORD|SSLMODE)|METRICS_PORT_\w+|AUTO_SETUP|PRODUCER_INPUT|\w+_FILE)$/;
 /** How long each program takes at most to end. */
 const ENDING_MS = { producer: FLUSH_DEADLINE_MS, consumer: DRAIN_DEADLINE_MS };
 const defaults = loadConfig({}, "consumer");

@@ -130,6 +130,7 @@ describe("every variable arrives", () => {
     ALERT_PROCESSING_LATENCY_THRESHOLD: "0.1",
     ALERT_WEBHOOK_URL: "https://hooks.example/T0/x",
     LOG_LEVEL: "DEBUG",
+    AUTO_SETUP: "no",
   };
 
   test("with its own value", () => {
@@ -265,6 +266,7 @@ describe("wrong values", () => {
     ["ALERT_PROCESSING_LATENCY_THRESHOLD", "x"],
     ["ALERT_WEBHOOK_URL", "hooks.example/T0/x"],
     ["LOG_LEVEL", "loud"],
+    ["AUTO_SETUP", "maybe"],
   ])("%s=%s is one problem that names it", (name, value) => {
     const problems = problemsOf({ [name]: value });
     expect(problems).toHaveLength(1);

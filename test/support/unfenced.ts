@@ -15,7 +15,7 @@ const WITHOUT_FENCE = [
 /** A folder with workers/consumer.ts whose transactions lock and compare no offsets. Disposing removes it. */
 export async function withoutFence(): Promise<{ readonly root: string } & AsyncDisposable> {
   const root = await mkdtemp(join(tmpdir(), "event-pipeline-unfenced-"));
-  for (const name of ["workers", "shared", "sql", "package.json", "tsconfig.json"]) {
+  for (const name of ["workers", "shared", "sql", "package.json", "bun.lock", "tsconfig.json"]) {
     await cp(join(ROOT, name), join(root, name), { recursive: true });
   }
   await symlink(join(ROOT, "node_modules"), join(root, "node_modules"));

@@ -9,7 +9,7 @@ import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 const ROOT = resolve(import.meta.dir, "../..");
 const HOST = "127.0.0.1";
 /** Of this process's environment; the rest, and what a .env file adds to it, is not the demo's. */
-const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "TZ"];
+const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "TZ", "AUTO_SETUP"];
 const READY_POLL_MS = 20;
 const READY_DEADLINE_MS = 60_000;
 const TAIL_LINES = 12;

@@ -1,0 +1,143 @@
+// The consumer program: moves records from Kafka into raw events, hours and dead letters in PostgreSQL.
+
+import { startHttpServer } from "../../shared/http/server.ts";
+import { ensureTopics } from "../../shared/kafka/admin.ts";
+import { Client } from "../../shared/kafka/client.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import { adminSettings, consumerSettings } from "../../shared/kafka/settings.ts";
+import { type Config, describeConfig, loadConfig } from "../../shared/config/config.ts";
+import { FatalError } from "../../shared/runtime/errors.ts";
+import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
+import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
+import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { Alerting, consumerProbe } from "../alerting.ts";
+import { Housekeeping } from "./housekeeping.ts";
+import { makeConsumerConsole } from "../console/consumer-console.ts";
+import { Progress, sampleMetrics, setConstantMetrics, totals } from "./pipeline-metrics.ts";
+import { Supervisor } from "./supervisor.ts";
+
+const HELP = `Usage: bun run workers/consumer.ts [--help]
+
+Reads events from Kafka and stores them in PostgreSQL, each exactly once: raw events, hourly aggregations,
+dead letters. Configured by environment variables (see config.example.env); serves a page to watch it, /metrics,
+/healthz and /readyz on METRICS_PORT_CONSUMER. The first SIGINT or SIGTERM drains, the second stops at once.
+
+Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
+`;
+
+/** Between two lines that say how far it is, where there is anything to say. */
+const PROGRESS_MS = 60_000;
+
+async function main(stop: StopSignal): Promise<number> {
+  const args = process.argv.slice(2);
+  if (args.length > 0) {
+    const isHelp = args.length === 1 && (args[0] === "--help" || args[0] === "-h");
+    (isHelp ? process.stdout : process.stderr).write(
+      isHelp ? HELP : `unknown argument: ${args.join(" ")}\n\n${HELP}`,
+    );
+    return isHelp ? 0 : 2;
+  }
+  const config = loadConfig(process.env, "consumer");
+  const log = makeLogger("consumer", config.logLevel);
+  log.info(describeConfig(config, "consumer"), "starting");
+  for (const warning of config.warnings) log.warn(warning);
+  const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
+  initializeSeries(metrics, config.kafka.topics);
+  const alerting = new Alerting("consumer", config.monitoring, log, metrics);
+  return await alerting.during(stop, () => consume(config, log, stop, metrics, alerting));
+}
+
+async function consume(
+  config: Config,
+  log: Logger,
+  stop: StopSignal,
+  metrics: MetricsRegistry,
+  alerting: Alerting,
+): Promise<number> {
+  await using resources = new Resources((problem) => log.warn(problem));
+  const database = new Housekeeping(config, log, metrics);
+  let supervisor: Supervisor | undefined;
+  alerting.watch(
+    consumerProbe({
+      monitoring: config.monitoring,
+      metrics,
+      workers: () => supervisor?.workers() ?? [],
+      databaseFault: () => database.fault,
+    }),
+  );
+  const console = makeConsumerConsole({
+    config,
+    metrics,
+    supervisor: () => supervisor,
+    isStopping: () => stop.isRequested,
+    alerts: () => alerting.history(),
+  });
+  const server = await startHttpServer({
+    port: config.monitoring.consumerPort,
+    host: config.monitoring.httpHost,
+    portVariable: "METRICS_PORT_CONSUMER",
+    metrics: async () => ({ body: await metrics.text(), contentType: metrics.contentType }),
+    ready: () => {
+      const reasons = supervisor?.problems() ?? ["waiting for PostgreSQL or Kafka"];
+      return { ready: reasons.length === 0, reasons };
+    },
+    app: console.mount,
+  });
+  resources.defer("the HTTP server", 3000, () => server.stop());
+  resources.defer("the console", 3000, () => console.close());
+  log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
+
+  const libraryPath = await prepareNativeLibrary((line) => log.info(line));
+  setConstantMetrics(metrics, config.monitoring, loadLibrary(libraryPath).version);
+  // Properties that the workers' clients would refuse are told now, once, and before anything is waited for.
+  Client.create(libraryPath, "consumer", consumerSettings(config.kafka), 0).destroy();
+
+  resources.defer("the connection to PostgreSQL", 3000, () => database.close());
+  // Also a server that takes the connection and answers nothing shall not hold up the end.
+  if (!(await stop.orStopped(database.prepare(stop)))) return 0;
+  const topics = await stop.orStopped(
+    ensureTopics({
+      libraryPath,
+      settings: adminSettings(config.kafka),
+      topics: config.kafka.topics,
+      partitions: config.kafka.partitions,
+      replicationFactor: config.kafka.replicationFactor,
+      deadlineMs: 20_000,
+    }),
+  );
+  if (topics === undefined) return 0;
+  log.info(
+    { topics: topics.map(({ topic, partitions }) => `${topic} (${partitions.length} partitions)`) },
+    "reading from Kafka",
+  );
+
+  supervisor = new Supervisor(config, libraryPath, log, metrics);
+  const housekeeping = setInterval(
+    () => void database.housekeep(sampleMetrics(metrics)),
+    config.consumer.flushIntervalSeconds * 1000,
+  );
+  const progress = new Progress(metrics, log);
+  const saying = setInterval(() => progress.say(), PROGRESS_MS);
+  const failure = await Promise.race([
+    supervisor.failed,
+    stop.requested.then((signal) => {
+      log.info({ signal }, "draining: committing what was read");
+      return undefined;
+    }),
+  ]);
+  clearInterval(housekeeping);
+  clearInterval(saying);
+  if (failure !== undefined) alerting.failed(failure);
+  const problems = await supervisor.drain();
+  for (const problem of problems) log.error(problem);
+  // A database that answers nothing would hold up the end.
+  if (problems.length === 0) await database.housekeep(sampleMetrics(metrics));
+  log.info(totals(metrics), "stopped");
+  if (failure !== undefined) throw new FatalError(failure);
+  if (problems.length > 0) throw new FatalError(problems.join("; "));
+  return 0;
+}
+
+await runProgram(main);

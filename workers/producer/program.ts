@@ -1,0 +1,187 @@
+// The producer program: publishes simulated events or lines of JSON to the first topic of KAFKA_TOPIC.
+import { parseArgs } from "node:util";
+import { startHttpServer } from "../../shared/http/server.ts";
+import { ensureTopics } from "../../shared/kafka/admin.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import { adminSettings } from "../../shared/kafka/settings.ts";
+import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../../shared/config/config.ts";
+import { ConfigurationError, errorMessage } from "../../shared/runtime/errors.ts";
+import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
+import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
+import { openInput } from "../../shared/producer/json-lines.ts";
+import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import { LineRecords, type RecordSource, simulatedRecords } from "../../shared/producer/record-source.ts";
+import { EventSimulator } from "../../shared/producer/simulator.ts";
+import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
+import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { Alerting, producerProbe } from "../alerting.ts";
+import { makeProducerConsole } from "../console/producer-console.ts";
+import { runProducer } from "./run.ts";
+
+const USAGE = `Usage: bun run workers/producer.ts
+
+Publishes simulated user events to Kafka, or with PRODUCER_INPUT the lines of a file as they are.
+Everything is set by environment variables or .env; config.example.env lists them. The most useful ones:
+
+  KAFKA_BOOTSTRAP_SERVERS  brokers, host:port, separated by commas
+  KAFKA_TOPIC              the topic; of several the first. Created when it is missing
+  PRODUCER_RATE            events per second, or unlimited, instead of the spacing by PRODUCER_MIN_INTERVAL
+                           and PRODUCER_MAX_INTERVAL
+  PRODUCER_INPUT           a file of JSON lines, or - for standard input
+  METRICS_PORT_PRODUCER    a page to watch it, /metrics, /healthz, /readyz (8001)
+
+Ctrl-C ends it: what is under way is flushed first. A second Ctrl-C ends it at once.
+Exit code: 0 all delivered, 1 something was not or it failed, 2 wrong configuration.
+`;
+
+const CONNECT_DEADLINE_MS = 20_000;
+const HTTP_DEADLINE_MS = 3000;
+const FIGURES_MS = 250;
+const PROGRESS_MS = 10_000;
+
+await runProgram(async (stop) => {
+  if (wantsHelp()) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const config = loadConfig(process.env, "producer");
+  const log = makeLogger("producer", config.logLevel);
+  const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
+  const alerting = new Alerting("producer", config.monitoring, log, metrics);
+  return await alerting.during(stop, () => run(config, log, stop, metrics, alerting));
+});
+
+function wantsHelp(): boolean {
+  try {
+    return parseArgs({ options: { help: { type: "boolean", short: "h" } } }).values.help ?? false;
+  } catch (error) {
+    throw new ConfigurationError([`${errorMessage(error)} (see --help)`]);
+  }
+}
+
+async function run(
+  config: Config,
+  log: Logger,
+  stop: StopSignal,
+  metrics: MetricsRegistry,
+  alerting: Alerting,
+): Promise<number> {
+  await using resources = new Resources((problem) => log.warn(problem));
+  const { kafka, monitoring } = config;
+  const topic = kafka.topics[0]!;
+  for (const warning of config.warnings) log.warn(warning);
+  log.info(describeConfig(config, "producer"), "starting");
+
+  const deliveries = new DeliveryLedger();
+  alerting.watch(producerProbe(deliveries));
+  let waitingFor: string | undefined = "the Kafka client";
+  const console = makeProducerConsole({
+    config,
+    topic,
+    metrics,
+    deliveries,
+    waitingFor: () => waitingFor,
+    isStopping: () => stop.isRequested,
+    alerts: () => alerting.history(),
+  });
+  const http = await startHttpServer({
+    port: monitoring.producerPort,
+    host: monitoring.httpHost,
+    portVariable: "METRICS_PORT_PRODUCER",
+    metrics: async () => {
+      recordDeliveries(deliveries, topic, metrics);
+      return { body: await metrics.text(), contentType: metrics.contentType };
+    },
+    ready: () => ({ ready: waitingFor === undefined, reasons: waitingFor === undefined ? [] : [waitingFor] }),
+    app: console.mount,
+  });
+  resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
+  resources.defer("the console", HTTP_DEADLINE_MS, () => console.close());
+  log.info({ port: http.port }, "serving the console, /metrics, /healthz and /readyz");
+
+  const source = await stop.orStopped(openSource(config.producer));
+  if (source === undefined) return 0;
+  const libraryPath = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
+  if (libraryPath === undefined) return 0;
+  metrics.set("pipeline_build_info", 1, PROGRAM_VERSION, loadLibrary(libraryPath).version);
+  waitingFor = `topic ${topic}`;
+  log.info({ bootstrapServers: kafka.bootstrapServers, topics: kafka.topics.join() }, "connecting");
+  const found = await stop.orStopped(
+    ensureTopics({ ...kafka, libraryPath, settings: adminSettings(kafka), deadlineMs: CONNECT_DEADLINE_MS }),
+  );
+  if (found === undefined) return 0;
+  waitingFor = undefined;
+
+  const figures = setInterval(() => recordDeliveries(deliveries, topic, metrics), FIGURES_MS);
+  const progress = setInterval(() => log.info(summary(deliveries), "progress"), PROGRESS_MS);
+  log.info({ topic }, "producing");
+  try {
+    const ended = await runProducer({
+      kafka,
+      topic,
+      libraryPath,
+      source: source.records,
+      pace: source.pace,
+      deliveries,
+      stop,
+      log,
+    });
+    return exitCode(deliveries, source.records, ended, log, alerting);
+  } finally {
+    clearInterval(figures);
+    clearInterval(progress);
+    log.info({ ...summary(deliveries), ...skippedLines(source.records) }, "finished");
+  }
+}
+
+async function openSource(producer: ProducerConfig): Promise<{ records: RecordSource; pace: Pace }> {
+  const { ratePerSecond, input } = producer;
+  const steady = ratePerSecond === undefined ? undefined : steadyPace(ratePerSecond);
+  if (input !== undefined) {
+    return { records: new LineRecords(await openInput(input)), pace: steady ?? unlimitedPace };
+  }
+  const simulator = new EventSimulator(producer);
+  const spaced = new SpacedPace(() => simulator.nextIntervalSeconds());
+  return { records: simulatedRecords(simulator), pace: steady ?? spaced };
+}
+
+function steadyPace(ratePerSecond: number): Pace {
+  return Number.isFinite(ratePerSecond) ? new SteadyPace(ratePerSecond) : unlimitedPace;
+}
+
+function recordDeliveries(deliveries: DeliveryLedger, topic: string, metrics: MetricsRegistry): void {
+  const { acknowledged, sizes, failed } = deliveries.take();
+  for (const [eventType, count] of acknowledged) metrics.add("events_produced_total", count, eventType);
+  for (const [bytes, count] of sizes) {
+    metrics.observe("event_size_bytes", bytes, count);
+    metrics.add("bytes_total", bytes * count, "out", "producer", topic);
+  }
+  metrics.add("kafka_produce_errors_total", failed);
+}
+
+function summary({ sent, acknowledged, failed, outstanding }: DeliveryLedger): Record<string, number> {
+  return { sent, acknowledged, failed, outstanding };
+}
+
+function skippedLines(records: RecordSource): Record<string, number> {
+  return records instanceof LineRecords ? { blankLines: records.blankLines } : {};
+}
+
+function exitCode(
+  { failed, outstanding }: DeliveryLedger,
+  records: RecordSource,
+  ended: "source_ended" | "stopped",
+  log: Logger,
+  alerting: Alerting,
+): 0 | 1 {
+  if (records instanceof LineRecords && ended === "stopped") {
+    log.error("stopped before the end of PRODUCER_INPUT");
+    return 1;
+  }
+  if (failed + outstanding === 0) return 0;
+  log.error({ failed, outstanding }, "not everything was delivered");
+  alerting.failed(`${failed + outstanding} records were not delivered`);
+  return 1;
+}
