@@ -1,22 +1,22 @@
-// A program's figures in, once a second; its alerts in the log, the metrics, the console and the webhook out.
+// Evaluates the alert conditions of a program once a second and reports its alerts.
 
 import { hostname } from "node:os";
 import type { MonitoringConfig } from "../shared/config/config.ts";
 import type { StopSignal } from "../shared/runtime/lifecycle.ts";
-import type { DeliveryLedger } from "../shared/producer/delivery-ledger.ts";
-import { ConsumerConditions } from "../shared/alerts/alert-conditions.ts";
-import { type Alert, Alerts, type Reading } from "../shared/alerts/alerts.ts";
+import { ConsumerConditions, faultState } from "../shared/alerts/alert-conditions.ts";
+import { type Alert, Alerts, type AlertType, type ConditionState } from "../shared/alerts/alerts.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../shared/telemetry/registry.ts";
 import { AlertWebhook } from "../shared/alerts/webhook.ts";
-import { databaseFault, type WatchedWorker, Watchdog } from "./consumer/health.ts";
+import type { ConsumerProblem } from "./consumer/health.ts";
+import type { ProducerProblem } from "./producer/health.ts";
 
 const POLL_INTERVAL_MS = 1000;
 
-/** What Alerts reads once a second. @param nowMs monotonic */
-type Look = (nowMs: number) => readonly Reading[];
+/** Evaluates all conditions of a program. @param nowMs monotonic */
+type Probe = (nowMs: number) => readonly ConditionState[];
 
-/** The alerts of one program at work. */
+/** The alerts of one program: evaluates them, logs and counts them, and posts them to the webhook. */
 export class Alerting {
   readonly #alerts: Alerts;
   readonly #webhook: AlertWebhook | undefined;
@@ -35,8 +35,8 @@ export class Alerting {
     this.#alerts = new Alerts({ log, metrics, onEdge: (alert) => this.#webhook?.post(alert) });
   }
 
-  /** Runs the program. When it fails, that is an alert; what is to be posted is, within three seconds. */
-  async during(stop: StopSignal, program: () => Promise<number>): Promise<number> {
+  /** Runs a program. Its failure is an alert. What is still to be posted at the end gets three seconds. */
+  async runWithAlerts(stop: StopSignal, program: () => Promise<number>): Promise<number> {
     stop.onCrash = async (error) => {
       this.failed(error);
       await this.#close();
@@ -53,12 +53,12 @@ export class Alerting {
     }
   }
 
-  /** Begins to look, once a second. */
-  watch(look: Look): void {
-    this.#timer = setInterval(() => this.#alerts.observe(look(performance.now())), POLL_INTERVAL_MS);
+  /** Starts evaluating the conditions, once a second. */
+  poll(probe: Probe): void {
+    this.#timer = setInterval(() => this.#alerts.observe(probe(performance.now())), POLL_INTERVAL_MS);
   }
 
-  /** The program is about to end because of this. */
+  /** Reports the error that is about to end the program. */
   failed(error: unknown): void {
     this.#alerts.failed(error);
   }
@@ -68,59 +68,62 @@ export class Alerting {
     await this.#webhook?.close();
   }
 
-  /** For the console; see `Alerts.history`. */
-  history(): readonly Alert[] {
-    return this.#alerts.history();
+  /** For the console; see `Alerts.recent`. */
+  recent(): readonly Alert[] {
+    return this.#alerts.recent();
   }
 }
 
-/** What the conditions of the consumer are read from. */
+/** The problem kinds behind the alerts of the consumer. */
+const PROBLEM_ALERTS: Readonly<Record<ConsumerProblem["kind"], AlertType | undefined>> = {
+  no_database: "db_connection_failure",
+  starting: "pipeline_failure",
+  not_joined: "pipeline_failure",
+  kafka_unreachable: "pipeline_failure",
+  partition_not_read: "pipeline_failure",
+  no_progress: "pipeline_failure",
+  // A pause that keeps records waiting becomes `no_progress` after a minute; without records it harms nothing.
+  paused: undefined,
+  stopping: undefined,
+};
+
+/** What the alert conditions of the consumer are read from. */
 export interface ConsumerSources {
   readonly monitoring: MonitoringConfig;
   readonly metrics: MetricsRegistry;
-  /** None before they are started. */
-  readonly workers: () => readonly WatchedWorker[];
-  /** What the main thread says of the database. */
-  readonly databaseFault: () => string | undefined;
+  /** @param nowMs monotonic */
+  readonly problems: (nowMs: number) => readonly ConsumerProblem[];
 }
 
-/** What the consumer looks at. */
-export function consumerProbe(sources: ConsumerSources): Look {
-  const { monitoring, metrics } = sources;
+/** The alert conditions of the consumer. */
+export function consumerProbe({ monitoring, metrics, problems }: ConsumerSources): Probe {
   const conditions = new ConsumerConditions(monitoring);
-  let watchdog = new Watchdog();
   return (nowMs) => {
-    const workers = sources.workers();
-    const database = databaseFault(workers) ?? sources.databaseFault();
-    // Without a database nothing moves: that is one fault, and not two.
-    if (database !== undefined) watchdog = new Watchdog();
+    const critical = problems(nowMs).filter(({ severity }) => severity === "critical");
+    const faultOf = (type: AlertType): string | undefined => {
+      const messages = critical
+        .filter(({ kind }) => PROBLEM_ALERTS[kind] === type)
+        .map(({ message }) => message);
+      return messages.length === 0 ? undefined : messages.join("; ");
+    };
     const figures = {
       consumed: metrics.total("events_consumed_total"),
       failed: metrics.total("dead_letter_events_total"),
       processing: metrics.histogram("event_processing_duration_seconds"),
       lag: metrics.total("kafka_consumer_lag"),
-      databaseFault: database,
-      pipelineFault: database === undefined ? watchdog.look(workers, nowMs) : undefined,
+      databaseFault: faultOf("db_connection_failure"),
+      pipelineFault: faultOf("pipeline_failure"),
     };
-    return conditions.readings(figures, nowMs);
+    return conditions.evaluate(figures, nowMs);
   };
 }
 
-/** How long acknowledgements may stay away while records wait for them. */
-const UNACKNOWLEDGED_MS = 30_000;
-
-/** What the producer looks at: of the five alerts only `pipeline_failure` has a meaning there. */
-export function producerProbe(deliveries: DeliveryLedger): Look {
-  let acknowledged = 0;
-  let waitingSinceMs: number | undefined;
+/** The alert conditions of the producer: of the five alerts only `pipeline_failure` applies to it. */
+export function producerProbe(problems: (nowMs: number) => readonly ProducerProblem[]): Probe {
   return (nowMs) => {
-    const isMoving = deliveries.acknowledged > acknowledged;
-    acknowledged = deliveries.acknowledged;
-    if (isMoving || deliveries.outstanding === 0) waitingSinceMs = undefined;
-    else waitingSinceMs ??= nowMs;
-    const seconds = Math.floor((nowMs - (waitingSinceMs ?? nowMs)) / 1000);
-    const state = seconds * 1000 >= UNACKNOWLEDGED_MS ? "breached" : "clear";
-    const summary = `Kafka has acknowledged nothing for ${seconds} s, and ${deliveries.outstanding} records wait`;
-    return [{ type: "pipeline_failure", state, summary }];
+    const fault = problems(nowMs).find(
+      ({ kind, severity }) => kind === "unacknowledged" && severity === "critical",
+    );
+    return [faultState("pipeline_failure", fault?.message)];
   };
 }

@@ -1,7 +1,7 @@
 // The consumer's figures in, once a second; what they say about each alert's condition out.
 
 import type { MonitoringConfig } from "../config/config.ts";
-import type { AlertType, Reading } from "./alerts.ts";
+import type { AlertType, ConditionState } from "./alerts.ts";
 import { METRICS } from "../telemetry/metrics.ts";
 import { quantilesOf } from "../telemetry/quantiles.ts";
 import { SlidingWindow } from "../telemetry/sliding-window.ts";
@@ -48,7 +48,7 @@ export class ConsumerConditions {
   }
 
   /** @param nowMs monotonic */
-  readings(figures: ConsumerFigures, nowMs: number): Reading[] {
+  evaluate(figures: ConsumerFigures, nowMs: number): ConditionState[] {
     const { consumed, failed, processing, lag, databaseFault, pipelineFault } = figures;
     this.#window.push(nowMs, { consumed, failed, processing });
     const begin = this.#window.baseline();
@@ -56,12 +56,12 @@ export class ConsumerConditions {
       this.#errorRate(consumed - begin.consumed, failed - begin.failed),
       this.#latency(begin.processing, processing),
       this.#lag(lag),
-      faultReading("db_connection_failure", databaseFault),
-      faultReading("pipeline_failure", pipelineFault),
+      faultState("db_connection_failure", databaseFault),
+      faultState("pipeline_failure", pipelineFault),
     ];
   }
 
-  #errorRate(consumed: number, failed: number): Reading {
+  #errorRate(consumed: number, failed: number): ConditionState {
     const threshold = this.#thresholds.errorRateThreshold;
     const rate = failed < MIN_RECORDS ? 0 : failed / consumed;
     const summary =
@@ -70,7 +70,7 @@ export class ConsumerConditions {
     return { type: "high_error_rate", state: compare(rate, threshold), summary };
   }
 
-  #latency(begin: ConsumerFigures["processing"], now: ConsumerFigures["processing"]): Reading {
+  #latency(begin: ConsumerFigures["processing"], now: ConsumerFigures["processing"]): ConditionState {
     const threshold = this.#thresholds.processingLatencyThresholdSeconds;
     const counts = Array.from(now.counts, (count, index) => count - (begin.counts[index] ?? 0));
     const records = counts.reduce((total, count) => total + count, 0);
@@ -81,18 +81,19 @@ export class ConsumerConditions {
     return { type: "high_processing_latency", state: compare(seconds, threshold), summary };
   }
 
-  #lag(lag: number): Reading {
+  #lag(lag: number): ConditionState {
     const threshold = this.#thresholds.consumerLagThreshold;
     const summary = `this consumer is ${lag} records behind, more than ${threshold}`;
     return { type: "high_consumer_lag", state: compare(lag, threshold), summary };
   }
 }
 
-function faultReading(type: AlertType, fault: string | undefined): Reading {
+/** @param fault one sentence; undefined when there is none */
+export function faultState(type: AlertType, fault: string | undefined): ConditionState {
   return { type, state: fault === undefined ? "clear" : "breached", summary: fault ?? "" };
 }
 
-function compare(value: number, threshold: number): Reading["state"] {
+function compare(value: number, threshold: number): ConditionState["state"] {
   if (value > threshold) return "breached";
   return value <= threshold * CLEAR_SHARE ? "clear" : "between";
 }

@@ -20,7 +20,7 @@ export interface Alert {
 }
 
 /** What a condition says at one moment. */
-export interface Reading {
+export interface ConditionState {
   readonly type: AlertType;
   /** `between`: not breached any more, though not by enough to call it over; what was, stays. */
   readonly state: "breached" | "between" | "clear";
@@ -70,9 +70,9 @@ export class Alerts {
   }
 
   /** Takes what the conditions say now; a condition without a reading stays as it is. */
-  observe(readings: readonly Reading[]): void {
+  observe(states: readonly ConditionState[]): void {
     if (this.#hasEnded) return;
-    for (const reading of readings) this.#observe(reading);
+    for (const state of states) this.#observe(state);
   }
 
   /** The program is about to end because of this: `pipeline_failure` begins at once, anew if it is on, and stays. */
@@ -92,12 +92,12 @@ export class Alerts {
   }
 
   /** Those that are on, newest first, then the last twenty that ended, newest first. */
-  history(): readonly Alert[] {
+  recent(): readonly Alert[] {
     const on = [...this.#conditions.values()].flatMap(({ alert }) => alert ?? []);
     return [...on.toSorted((a, b) => b.startedAtMs - a.startedAtMs), ...this.#ended];
   }
 
-  #observe({ type, state, summary }: Reading): void {
+  #observe({ type, state, summary }: ConditionState): void {
     const condition = this.#condition(type);
     const isOn = condition.alert !== undefined;
     if (state !== (isOn ? "clear" : "breached")) {

@@ -44,6 +44,10 @@ export class DeliveryLedger {
   #byType = new Map<number, number>();
   #sizes = new Map<number, number>();
   #newlyFailed = 0;
+  /** The state of `unacknowledgedForMs` at its last call. */
+  #acknowledgedBefore = 0;
+  #failedBefore = 0;
+  #unacknowledgedSinceMs: number | undefined;
 
   /** @param onFailure hears of every failure, for the log */
   constructor(
@@ -55,6 +59,24 @@ export class DeliveryLedger {
   /** Sent, and neither acknowledged nor failed yet. */
   get outstanding(): number {
     return this.sent - this.acknowledged - this.failedAfterSending;
+  }
+
+  /**
+   * How long nothing has been acknowledged although records were sent; 0 while nothing waits for an answer. It is
+   * measured between calls, so ask at least once a second. Only an acknowledgement ends it: failed deliveries do not.
+   *
+   * @param nowMs monotonic
+   */
+  unacknowledgedForMs(nowMs: number): number {
+    if (this.acknowledged > this.#acknowledgedBefore) {
+      this.#acknowledgedBefore = this.acknowledged;
+      this.#failedBefore = this.failedAfterSending;
+      this.#unacknowledgedSinceMs = undefined;
+    }
+    const isAnswered = this.outstanding === 0 && this.failedAfterSending === this.#failedBefore;
+    if (isAnswered) this.#unacknowledgedSinceMs = undefined;
+    else this.#unacknowledgedSinceMs ??= nowMs;
+    return nowMs - (this.#unacknowledgedSinceMs ?? nowMs);
   }
 
   /** The opaque number for a record. @param bytes size of its value */

@@ -52,7 +52,7 @@ class Trial {
       this.consumed += consumed;
       this.failed += failed;
       this.processing.observe(tookSeconds, consumed);
-      this.alerts.observe(this.#conditions.readings(this.#figures(), this.nowMs));
+      this.alerts.observe(this.#conditions.evaluate(this.#figures(), this.nowMs));
     }
   }
 
@@ -90,7 +90,7 @@ describe("an alert", () => {
     const trial = new Trial();
     trial.lag = 1500;
     trial.pass(120);
-    expect(trial.alerts.history()).toEqual([
+    expect(trial.alerts.recent()).toEqual([
       {
         type: "high_consumer_lag",
         severity: "warning",
@@ -103,7 +103,7 @@ describe("an alert", () => {
     trial.pass(120);
     expect(trial.timeline).toEqual(["high_consumer_lag +16", "high_consumer_lag -131"]);
     expect(trial.fired("high_consumer_lag")).toBe(1);
-    expect(trial.alerts.history()).toEqual([trial.edges[1]!]);
+    expect(trial.alerts.recent()).toEqual([trial.edges[1]!]);
     expect(trial.lines.map(({ level, msg, alert }) => [level, msg, alert])).toEqual([
       ["warn", "alert: this consumer is 1500 records behind, more than 1000", "high_consumer_lag"],
       ["info", "alert over: this consumer is 1500 records behind, more than 1000", "high_consumer_lag"],
@@ -111,7 +111,7 @@ describe("an alert", () => {
     trial.lag = 5000;
     trial.pass(30);
     expect(trial.fired("high_consumer_lag")).toBe(2);
-    expect(trial.alerts.history().map(({ endedAtMs }) => endedAtMs === undefined)).toEqual([true, false]);
+    expect(trial.alerts.recent().map(({ endedAtMs }) => endedAtMs === undefined)).toEqual([true, false]);
   });
 
   test("is not begun by what passes before its time, nor ended by a short relief", () => {
@@ -165,7 +165,7 @@ describe("an alert", () => {
     trial.pass(20);
     trial.pipelineFault = "stuck";
     trial.pass(1);
-    const history = trial.alerts.history();
+    const history = trial.alerts.recent();
     expect(history).toHaveLength(22);
     expect(history.slice(0, 4).map(({ summary }) => summary)).toEqual([
       "stuck",
@@ -183,7 +183,7 @@ describe("high_error_rate", () => {
     // 10 % of what came last, and next to nothing of the 3.6 million.
     trial.pass(70, { consumed: 10, failed: 1 });
     expect(trial.timeline).toHaveLength(1);
-    expect(trial.alerts.history()[0]?.summary).toMatch(
+    expect(trial.alerts.recent()[0]?.summary).toMatch(
       /^\d+(\.\d)? % of the records of the last minute became dead letters \(\d+ of \d+\), more than 5 %$/,
     );
     trial.pass(80, { consumed: 10 });
@@ -226,7 +226,7 @@ describe("high_error_rate", () => {
     const next = new Trial();
     next.pass(30, { consumed: 10 });
     expect(next.timeline).toEqual([]);
-    expect(next.alerts.history()).toEqual([]);
+    expect(next.alerts.recent()).toEqual([]);
   });
 });
 
@@ -245,7 +245,7 @@ describe("high_processing_latency", () => {
     }
     expect(trial.timeline).toHaveLength(1);
     // In the bucket from 5 to 10 s, half of whose records are slower.
-    expect(trial.alerts.history()[0]?.summary).toMatch(
+    expect(trial.alerts.recent()[0]?.summary).toMatch(
       /^5 % of the records of the last minute took [5-9]\.\d\d s or more from receipt to COMMIT, the threshold is 5 s$/,
     );
     trial.pass(80, { consumed: 100, tookSeconds: 0.02 });

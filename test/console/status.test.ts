@@ -1,8 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import type { Alerts, Workers } from "../../shared/api-schema.ts";
+import type { Alerts } from "../../shared/api-schema.ts";
 import { statusOf } from "../../workers/console/status.ts";
-
-type Worker = Workers[number];
+import type { Problem } from "../../workers/problem.ts";
 
 const NO_ALERTS: Alerts = {
   own: [],
@@ -13,114 +12,114 @@ const NO_ALERTS: Alerts = {
   },
 };
 
-function worker(number: number, changes: Partial<Worker> = {}): Worker {
-  const partitions = [0, 1].map((partition) => ({
-    topic: "user-events",
-    partition: number * 2 + partition,
-    state: "fetching",
-    storedOffset: 1,
-    endOffset: 1,
-    lag: 0,
-  }));
-  return { worker: number, state: "reading", pausedBecause: null, hasDatabase: true, partitions, ...changes };
+function status(problems: readonly Problem[], alerts: Alerts = NO_ALERTS) {
+  return statusOf({ problems, alerts, whenWell: "2 workers read 4 partitions" });
 }
 
-function verdictOf(findings: Partial<Parameters<typeof statusOf>[0]>) {
-  return statusOf({
-    workers: [worker(0), worker(1)],
-    databaseFault: undefined,
-    alerts: NO_ALERTS,
-    isStopping: false,
-    ...findings,
-  });
+function problem(kind: string, severity: Problem["severity"], message: string = kind): Problem {
+  return { kind, severity, message };
 }
 
-const own = (severity: "warning" | "critical", endedAtMs: number | null = null): Alerts => ({
-  ...NO_ALERTS,
-  own: [{ type: "high_error_rate", severity, summary: "much is wrong", startedAtMs: 1, endedAtMs }],
-});
-const ofPrometheus = (state: "pending" | "firing", severity: string): Alerts => ({
-  ...NO_ALERTS,
-  prometheus: {
-    ...NO_ALERTS.prometheus,
-    alerts: [1, 2].map(() => ({
-      name: "Late",
-      state,
-      severity,
-      summary: "all is late",
-      description: "",
-      sinceMs: 1,
-      runbook: null,
-      runbookUrl: null,
-    })),
-  },
-});
+function own(severity: "warning" | "critical", changes: Partial<Alerts["own"][number]> = {}): Alerts {
+  const alert = {
+    type: "high_error_rate",
+    severity,
+    summary: "much is wrong",
+    startedAtMs: 1,
+    endedAtMs: null,
+  };
+  return { ...NO_ALERTS, own: [{ ...alert, ...changes }] };
+}
 
-describe("the verdict", () => {
-  test("well, with what flows", () => {
-    expect(verdictOf({})).toEqual({
+function ofPrometheus(state: "pending" | "firing", severity: string): Alerts {
+  return {
+    ...NO_ALERTS,
+    prometheus: {
+      ...NO_ALERTS.prometheus,
+      alerts: [1, 2].map(() => ({
+        name: "Late",
+        state,
+        severity,
+        summary: "all is late",
+        description: "",
+        sinceMs: 1,
+        runbook: null,
+        runbookUrl: null,
+      })),
+    },
+  };
+}
+
+describe("the status", () => {
+  test("is well without problems and alerts, with a sentence about the flow", () => {
+    expect(status([])).toEqual({
       state: "well",
       headline: "All is well",
-      reasons: ["2 workers read 4 partitions, and PostgreSQL takes what they read"],
-    });
-    expect(verdictOf({ workers: [worker(0, { partitions: [] })] })).toMatchObject({
-      state: "well",
-      reasons: ["1 worker ready; the other consumers of the group have all partitions"],
+      reasons: ["2 workers read 4 partitions"],
     });
   });
 
-  test("starting, until one has joined", () => {
-    expect(verdictOf({ workers: undefined }).state).toBe("starting");
-    expect(
-      verdictOf({ workers: [worker(0, { state: "starting" }), worker(1, { state: "joining" })] }).state,
-    ).toBe("starting");
-    expect(verdictOf({ workers: [worker(0), worker(1, { state: "joining" })] })).toMatchObject({
-      state: "attention",
-      reasons: ["1 of 2 workers is not in the consumer group yet"],
+  test("is starting while a worker starts or has not joined, until an alert is active", () => {
+    const problems = [problem("not_joined", "warning"), problem("partition_not_read", "warning")];
+    expect(status([problem("starting", "warning")])).toMatchObject({
+      state: "starting",
+      reasons: ["starting"],
     });
-    expect(verdictOf({ isStopping: true }).state).toBe("stopping");
+    expect(status(problems).state).toBe("starting");
+    expect(status(problems, own("warning")).state).toBe("attention");
   });
 
-  test("trouble when nothing is stored, said once for all workers", () => {
-    const paused = { state: "paused", pausedBecause: "PostgreSQL is gone" } as const;
-    expect(
-      verdictOf({ workers: [worker(0, paused), worker(1, paused)], databaseFault: "no connection" }),
-    ).toEqual({
+  test("is stopping when the program stops, for that reason alone", () => {
+    const problems = [problem("stopping", "warning", "committing"), problem("no_database", "critical")];
+    expect(status(problems, own("critical"))).toEqual({
+      state: "stopping",
+      headline: "Stopping",
+      reasons: ["committing"],
+    });
+  });
+
+  test("is trouble with a critical problem, and shows the critical ones alone", () => {
+    const problems = [
+      problem("paused", "critical", "worker 1 is paused"),
+      problem("partition_not_read", "warning", "not read: t[1]"),
+    ];
+    expect(status(problems)).toEqual({
       state: "trouble",
       headline: "Something is wrong",
-      reasons: ["all workers are paused: PostgreSQL is gone"],
-    });
-    expect(verdictOf({ workers: [worker(0), worker(1, paused)] }).reasons).toEqual([
-      "1 of 2 workers is paused: PostgreSQL is gone",
-    ]);
-    // A frozen database: nobody is paused yet.
-    expect(verdictOf({ databaseFault: "PostgreSQL has not answered" })).toMatchObject({
-      state: "trouble",
-      reasons: ["PostgreSQL has not answered"],
+      reasons: ["worker 1 is paused"],
     });
   });
 
-  test("a look at partitions that are not read", () => {
-    const [first, second] = worker(0).partitions;
-    const workers = [worker(0, { partitions: [first!, { ...second!, state: "beyond_end" }] })];
-    expect(verdictOf({ workers })).toMatchObject({
+  test("is attention with a warning", () => {
+    expect(status([problem("partition_not_read", "warning", "not read: t[1]")])).toEqual({
       state: "attention",
-      reasons: ["not read: user-events[1] (beyond end)"],
+      headline: "Needs attention",
+      reasons: ["not read: t[1]"],
     });
   });
 
-  test("as bad as the alerts that are on, those of Prometheus once a rule", () => {
-    expect(verdictOf({ alerts: own("warning") })).toMatchObject({
-      state: "attention",
-      reasons: ["alert: much is wrong"],
-    });
-    expect(verdictOf({ alerts: own("critical") }).state).toBe("trouble");
-    expect(verdictOf({ alerts: own("critical", 2) }).state).toBe("well");
-    expect(verdictOf({ alerts: ofPrometheus("pending", "critical") }).state).toBe("well");
-    expect(verdictOf({ alerts: ofPrometheus("firing", "warning") })).toMatchObject({
+  test("names an unreachable database once, by its problem and not by its alert", () => {
+    const alert = { type: "db_connection_failure", summary: "PostgreSQL is unreachable from worker 1" };
+    const unreachable = problem("no_database", "critical", "PostgreSQL is unreachable from all 2 workers");
+    expect(status([unreachable], own("critical", alert)).reasons).toEqual([unreachable.message]);
+    expect(status([], own("critical", alert)).reasons).toEqual([alert.summary]);
+  });
+
+  test("names a problem once that is an alert as well", () => {
+    const stuck = problem("no_progress", "critical", "no record of t[0] was stored for a minute");
+    const alert = { type: "pipeline_failure", summary: stuck.message };
+    expect(status([stuck], own("critical", alert)).reasons).toEqual([stuck.message]);
+  });
+
+  test("is as bad as the worst active alert, and names an alert of Prometheus once", () => {
+    expect(status([], own("warning"))).toMatchObject({ state: "attention", reasons: ["much is wrong"] });
+    expect(status([], own("critical")).state).toBe("trouble");
+    expect(status([], own("critical", { endedAtMs: 2 })).state).toBe("well");
+    expect(status([], ofPrometheus("pending", "critical")).state).toBe("well");
+    expect(status([], ofPrometheus("firing", "warning"))).toMatchObject({
       state: "attention",
       reasons: ["Prometheus: all is late"],
     });
-    expect(verdictOf({ alerts: ofPrometheus("firing", "critical") }).state).toBe("trouble");
+    expect(status([], ofPrometheus("firing", "critical")).state).toBe("trouble");
   });
 });

@@ -1,10 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { producerProbe } from "../../workers/alerting.ts";
+import { loadConfig } from "../../shared/config/config.ts";
+import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { consumerProbe } from "../../workers/alerting.ts";
+import {
+  ConsumerHealth,
+  type ConsumerSnapshot,
+  describeFlow,
+  type WorkerSnapshot,
+} from "../../workers/consumer/health.ts";
 import type { PartitionStatus, WorkerStatus } from "../../workers/consumer/thread-messages.ts";
-import { databaseFault, Watchdog } from "../../workers/consumer/health.ts";
 
-const SOUND: WorkerStatus = {
+const HEALTHY: WorkerStatus = {
   hasJoined: true,
   hasDatabase: true,
   databaseUnansweredSeconds: 0,
@@ -25,111 +31,205 @@ function partition(number: number, changes: Partial<PartitionStatus> = {}): Part
   };
 }
 
-function worker(status: Partial<WorkerStatus>, number = 0) {
-  return { worker: number, status: { ...SOUND, ...status } };
+function worker(status: Partial<WorkerStatus> = {}, number = 0): WorkerSnapshot {
+  return { worker: number, status: { ...HEALTHY, ...status } };
 }
 
-describe("the database counts as away", () => {
-  test("where a worker has no connection, or has waited long for an answer", () => {
-    expect(databaseFault([worker({}), { worker: 1, status: undefined }])).toBeUndefined();
-    expect(databaseFault([worker({ databaseUnansweredSeconds: 9 })])).toBeUndefined();
-    expect(databaseFault([worker({ databaseUnansweredSeconds: 12 })])).toBe(
-      "PostgreSQL has not answered worker 0 for 12 s",
-    );
-    expect(databaseFault([worker({}), worker({ hasDatabase: false }, 1)])).toBe(
-      "worker 1 has no connection to PostgreSQL",
-    );
-    expect(databaseFault([worker({ hasDatabase: false }), worker({ hasDatabase: false }, 1)])).toBe(
-      "worker 0 has no connection to PostgreSQL; and 1 more like it",
-    );
-  });
-});
+/** A health whose snapshot the test changes. */
+class Trial {
+  snapshot: ConsumerSnapshot = { workers: [], databaseFault: undefined, isStopping: false };
+  readonly health = new ConsumerHealth(() => this.snapshot);
 
-describe("the watchdog", () => {
-  test("speaks of a partition of which nothing is stored for a minute though records wait", () => {
-    const watchdog = new Watchdog();
-    const stuck = worker({ partitions: [partition(3, { lag: 7 }), partition(4)] });
-    expect(watchdog.look([stuck], 0)).toBeUndefined();
-    expect(watchdog.look([stuck], 59_000)).toBeUndefined();
-    expect(watchdog.look([stuck], 60_000)).toBe(
-      "7 records of t[3] wait, and nothing of it was stored for a minute",
-    );
-    // More records make it no better; one that is stored does.
-    const worse = worker({ partitions: [partition(3, { lag: 9 })], pausedBecause: "column missing" });
-    expect(watchdog.look([worse], 61_000)).toContain("9 records of t[3] wait");
-    expect(watchdog.look([worse], 61_000)).toEndWith("(column missing)");
-    const better = worker({ partitions: [partition(3, { lag: 8, storedOffset: 101 })] });
-    expect(watchdog.look([better], 62_000)).toBeUndefined();
-    expect(watchdog.look([better], 121_000)).toBeUndefined();
-    expect(watchdog.look([better], 122_000)).toContain("8 records of t[3]");
-  });
+  /** @returns `kind (severity): message` of each problem */
+  at(second: number, workers: readonly WorkerSnapshot[] | undefined = this.snapshot.workers): string[] {
+    this.snapshot = { ...this.snapshot, workers };
+    return this.health
+      .problems(second * 1000)
+      .map(({ kind, severity, message }) => `${kind} (${severity}): ${message}`);
+  }
+}
 
-  test("is silent while each partition gets on, however slowly, and while there is nothing to do", () => {
-    const watchdog = new Watchdog();
+describe("the consumer's health", () => {
+  test("is without problems while every partition is read and stored", () => {
+    const trial = new Trial();
     for (let second = 0; second < 600; second++) {
       const partitions = [partition(0, { lag: 1e6, storedOffset: Math.floor(second / 50) }), partition(1)];
-      expect(watchdog.look([worker({ partitions })], second * 1000)).toBeUndefined();
+      expect(trial.at(second, [worker({ partitions })])).toEqual([]);
     }
   });
 
-  test("begins anew with a partition that went away and came back", () => {
-    const watchdog = new Watchdog();
+  test("reports what a start waits for", () => {
+    const trial = new Trial();
+    trial.snapshot = { workers: undefined, databaseFault: undefined, isStopping: false };
+    expect(trial.at(0)).toEqual(["starting (warning): waiting for PostgreSQL or Kafka"]);
+    trial.snapshot = { ...trial.snapshot, databaseFault: "refused (db:5432)" };
+    expect(trial.at(1)).toEqual(["no_database (critical): PostgreSQL is unreachable: refused (db:5432)"]);
+    const starting = { worker: 0, status: undefined };
+    trial.snapshot = { ...trial.snapshot, databaseFault: undefined };
+    expect(trial.at(2, [starting, worker({ hasDatabase: false, hasJoined: false }, 1)])).toEqual([
+      "starting (warning): all 2 workers are starting",
+    ]);
+    expect(trial.at(3, [worker({ hasJoined: false }), worker({}, 1)])).toEqual([
+      "not_joined (warning): worker 0 has not joined the consumer group",
+    ]);
+  });
+
+  test("reports that the consumer is stopping, along with what is wrong", () => {
+    const trial = new Trial();
+    trial.snapshot = { workers: undefined, databaseFault: undefined, isStopping: true };
+    expect(trial.at(0)).toEqual(["stopping (warning): what was read is being committed"]);
+    expect(trial.at(1, [worker({ pausedBecause: "no such table" })])).toEqual([
+      "stopping (warning): what was read is being committed",
+      "paused (critical): the worker is paused: no such table",
+    ]);
+  });
+
+  test("reports a worker that lost its database, or has waited 10 s for an answer", () => {
+    const trial = new Trial();
+    expect(trial.at(0, [worker({ databaseUnansweredSeconds: 9 })])).toEqual([]);
+    expect(trial.at(1, [worker({ databaseUnansweredSeconds: 12 }), worker({}, 1)])).toEqual([
+      "no_database (critical): PostgreSQL is unreachable from worker 0: no answer within 10 s",
+    ]);
+    const away = { hasDatabase: false, pausedBecause: "refused" };
+    expect(trial.at(2, [worker(), worker(away, 1), worker(away, 2)])).toEqual([
+      "no_database (critical): PostgreSQL is unreachable from workers 1, 2: refused",
+    ]);
+    expect(trial.at(3, [worker(away), worker(away, 1)])).toEqual([
+      "no_database (critical): PostgreSQL is unreachable from all 2 workers: refused",
+    ]);
+  });
+
+  test("reports what the main thread misses only where no worker misses it", () => {
+    const trial = new Trial();
+    trial.snapshot = { workers: [worker()], databaseFault: "refused", isStopping: false };
+    expect(trial.at(0)).toEqual(["no_database (critical): PostgreSQL is unreachable: refused"]);
+    expect(trial.at(1, [worker({ hasDatabase: false, pausedBecause: "closed" })])).toEqual([
+      "no_database (critical): PostgreSQL is unreachable from the worker: closed",
+    ]);
+  });
+
+  test("reports workers that are paused for one reason as one problem", () => {
+    const trial = new Trial();
+    const paused = { pausedBecause: "no such table" };
+    expect(trial.at(0, [worker(paused), worker(paused, 1), worker({ pausedBecause: "locked" }, 2)])).toEqual([
+      "paused (critical): workers 0, 1 are paused: no such table",
+      "paused (critical): worker 2 is paused: locked",
+    ]);
+  });
+
+  test("reports partitions that are not read with their state", () => {
+    const partitions = [partition(0), partition(2, { state: "beyond_end" })];
+    const other = worker({ partitions: [partition(1, { state: "awaiting_offset" })] }, 1);
+    expect(new Trial().at(0, [worker({ partitions }), other])).toEqual([
+      "partition_not_read (warning): not read: t[2] (beyond_end), t[1] (awaiting_offset)",
+    ]);
+  });
+
+  test("is critical about a partition of which nothing is stored for a minute while records wait", () => {
+    const trial = new Trial();
+    const stuck = worker({ partitions: [partition(3, { lag: 7 }), partition(4)] });
+    expect(trial.at(0, [stuck])).toEqual([]);
+    expect(trial.at(59, [stuck])).toEqual([]);
+    expect(trial.at(60, [stuck])).toEqual([
+      "no_progress (critical): no record of t[3] was stored for a minute",
+    ]);
+    // More waiting records change nothing; a stored one does.
+    const worse = worker({ partitions: [partition(3, { lag: 9 })], pausedBecause: "column missing" });
+    expect(trial.at(61, [worse])).toContain(
+      "no_progress (critical): no record of t[3] was stored for a minute: column missing",
+    );
+    const better = worker({ partitions: [partition(3, { lag: 8, storedOffset: 101 })] });
+    expect(trial.at(62, [better])).toEqual([]);
+    expect(trial.at(121, [better])).toEqual([]);
+    expect(trial.at(122, [better])).toHaveLength(1);
+  });
+
+  test("starts the minute again for a partition that went away and came back", () => {
+    const trial = new Trial();
     const waiting = worker({ partitions: [partition(0, { lag: 5 })] });
-    watchdog.look([waiting], 0);
-    watchdog.look([worker({})], 30_000);
-    watchdog.look([waiting], 31_000);
-    expect(watchdog.look([waiting], 90_000)).toBeUndefined();
-    expect(watchdog.look([waiting], 91_000)).toBeDefined();
+    trial.at(0, [waiting]);
+    trial.at(30, [worker()]);
+    trial.at(31, [waiting]);
+    expect(trial.at(90, [waiting])).toEqual([]);
+    expect(trial.at(91, [waiting])).toHaveLength(1);
   });
 
-  test("does not mind whose a partition is: one that is handed round is stuck all the same", () => {
-    const watchdog = new Watchdog();
+  test("follows a partition that workers hand round without storing any of it", () => {
+    const trial = new Trial();
     const partitions = [partition(0, { lag: 5 })];
-    watchdog.look([worker({ partitions }), worker({}, 1)], 0);
-    watchdog.look([worker({}), worker({ partitions }, 1)], 30_000);
-    expect(watchdog.look([worker({ partitions }), worker({}, 1)], 60_000)).toBeDefined();
+    trial.at(0, [worker({ partitions }), worker({}, 1)]);
+    trial.at(30, [worker(), worker({ partitions }, 1)]);
+    expect(trial.at(60, [worker({ partitions }), worker({}, 1)])).toHaveLength(1);
   });
 
-  test("speaks of partitions that are not read, of a group and of brokers that do not answer", () => {
-    for (const [status, said] of [
-      [{ partitions: [partition(2, { state: "beyond_end" })] }, "t[2] is not read: beyond_end, and nothing"],
-      [{ hasJoined: false }, "worker 0 has not joined the consumer group for a minute"],
-      [{ kafkaFault: "timed out" }, "Kafka has not answered worker 0 for a minute (timed out)"],
+  test("turns a warning that stands for a minute critical", () => {
+    for (const [stuck, message] of [
+      [{ worker: 0, status: undefined }, "the worker is starting"],
+      [worker({ hasJoined: false }), "the worker has not joined the consumer group"],
+      [worker({ kafkaFault: "timed out" }), "Kafka does not answer the worker: timed out"],
     ] as const) {
-      const watchdog = new Watchdog();
-      expect(watchdog.look([worker(status)], 1000)).toBeUndefined();
-      expect(watchdog.look([worker(status)], 61_000)).toStartWith(said);
-      expect(watchdog.look([worker({})], 62_000)).toBeUndefined();
+      const trial = new Trial();
+      expect(trial.at(1, [stuck])).toEqual([expect.stringContaining(`(warning): ${message}`)]);
+      expect(trial.at(60, [stuck])).toEqual([expect.stringContaining("(warning)")]);
+      expect(trial.at(61, [stuck])).toEqual([expect.stringContaining(`(critical): ${message}`)]);
+      expect(trial.at(62, [worker()])).toEqual([]);
+      expect(trial.at(63, [stuck])).toEqual([expect.stringContaining("(warning)")]);
     }
-    const watchdog = new Watchdog();
-    watchdog.look([{ worker: 1, status: undefined }], 0);
-    expect(watchdog.look([{ worker: 1, status: undefined }], 60_000)).toBe("worker 1 does not start");
+    const trial = new Trial();
+    const beyond = worker({ partitions: [partition(2, { state: "beyond_end" })] });
+    trial.at(0, [beyond]);
+    expect(trial.at(60, [beyond])).toEqual([
+      "no_progress (critical): no record of t[2] (beyond_end) was stored for a minute",
+    ]);
+  });
+
+  test("starts every minute again when the database is back", () => {
+    const trial = new Trial();
+    const stuck = { partitions: [partition(0, { lag: 5 })] };
+    trial.at(0, [worker(stuck)]);
+    trial.at(59, [worker({ ...stuck, hasDatabase: false, pausedBecause: "refused" })]);
+    expect(trial.at(118, [worker(stuck)])).toEqual([]);
+    expect(trial.at(119, [worker(stuck)])).toHaveLength(1);
   });
 });
 
-test("the producer has failed when nothing is acknowledged for half a minute, and only then", () => {
-  const deliveries = new DeliveryLedger();
-  const look = producerProbe(deliveries);
-  const stateAt = (second: number) => look(second * 1000)[0]?.state;
-  expect(stateAt(0)).toBe("clear");
-  expect(stateAt(100)).toBe("clear");
-  const opaque = deliveries.opaque("click", 100);
-  deliveries.sent = 10;
-  expect(stateAt(101)).toBe("clear");
-  expect(stateAt(130)).toBe("clear");
-  expect(look(131_000)).toEqual([
-    {
-      type: "pipeline_failure",
-      state: "breached",
-      summary: "Kafka has acknowledged nothing for 30 s, and 10 records wait",
-    },
-  ]);
-  deliveries.onDelivered(opaque);
-  expect(stateAt(132)).toBe("clear");
-  // Nine wait still.
-  expect(stateAt(133)).toBe("clear");
-  expect(stateAt(163)).toBe("breached");
-  for (let n = 0; n < 9; n++) deliveries.onDelivered(opaque);
-  expect(stateAt(164)).toBe("clear");
-  expect(stateAt(300)).toBe("clear");
+describe("the consumer's alert conditions", () => {
+  test("are breached by critical problems, those of the database apart from the others", () => {
+    const trial = new Trial();
+    const probe = consumerProbe({
+      monitoring: loadConfig({}, "consumer").monitoring,
+      metrics: new MetricsRegistry(),
+      problems: (nowMs) => trial.health.problems(nowMs),
+    });
+    const breachedAt = (second: number, workers: readonly WorkerSnapshot[]) => {
+      trial.snapshot = { ...trial.snapshot, workers };
+      return probe(second * 1000)
+        .filter(({ state }) => state === "breached")
+        .map(({ type, summary }) => `${type}: ${summary}`);
+    };
+    const stuck = { hasJoined: false, partitions: [partition(0, { lag: 5 })] };
+    expect(breachedAt(0, [worker(stuck)])).toEqual([]);
+    expect(breachedAt(60, [worker(stuck)])).toEqual([
+      "pipeline_failure: the worker has not joined the consumer group; no record of t[0] was stored for a minute",
+    ]);
+    expect(breachedAt(61, [worker({ ...stuck, hasDatabase: false, pausedBecause: "refused" })])).toEqual([
+      "db_connection_failure: PostgreSQL is unreachable from the worker: refused",
+    ]);
+    // A pause that keeps no record waiting harms nothing.
+    expect(breachedAt(62, [worker({ pausedBecause: "no such table" })])).toEqual([]);
+    expect(breachedAt(200, [worker({ pausedBecause: "no such table" })])).toEqual([]);
+  });
+});
+
+describe("the description of the flow", () => {
+  test("counts workers and partitions", () => {
+    const two = worker({ partitions: [partition(0), partition(1)] });
+    expect(describeFlow([two, worker({ partitions: [partition(2)] }, 1)])).toBe(
+      "2 workers read 3 partitions, and PostgreSQL stores the records",
+    );
+    expect(describeFlow([worker({ partitions: [partition(0)] })])).toBe(
+      "1 worker reads 1 partition, and PostgreSQL stores the records",
+    );
+    expect(describeFlow([worker()])).toBe("1 worker ready; other consumers of the group have all partitions");
+  });
 });

@@ -48,7 +48,7 @@ kafkaTest(
     await eventually("its end is posted", () => receiver.messages.length === 2, { timeoutMs: 45_000 });
     await pipeline.drained();
     expect(receiver.edges()).toEqual(["firing db_connection_failure", "resolved db_connection_failure"]);
-    expect(receiver.summaries()[0]).toMatch(/^PostgreSQL has not answered worker \d for \d+ s/);
+    expect(receiver.summaries()[0]).toStartWith("PostgreSQL is unreachable");
     expect(await counted(consumer)).toEqual({ db_connection_failure: 1 });
     await consumer.drain();
     expect(logged(consumer)).toEqual(["alert db_connection_failure", "alert over db_connection_failure"]);

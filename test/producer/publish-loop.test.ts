@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { FirstAcknowledgement } from "../../shared/producer/first-acknowledgement.ts";
 import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { publish, type PublishOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";
 import { LineRecords, type RecordSource } from "../../shared/producer/record-source.ts";
@@ -258,27 +257,5 @@ describe("the ledger", () => {
       { code: 29, message: "denied", count: 2 },
       { code: 0, message: "odd", count: 1 },
     ]);
-  });
-});
-
-describe("the first acknowledgement", () => {
-  test("is overdue 20 s after the first record, not after the start", () => {
-    const deliveries = new DeliveryLedger();
-    const first = new FirstAcknowledgement(deliveries);
-    expect(first.state(0)).toBe("waiting");
-    expect(first.state(100_000)).toBe("waiting");
-    deliveries.sent = 1;
-    expect(first.state(100_000)).toBe("waiting");
-    expect(first.state(119_999)).toBe("waiting");
-    expect(first.state(120_000)).toBe("overdue");
-  });
-
-  test("that came ends the question", () => {
-    const deliveries = new DeliveryLedger();
-    const first = new FirstAcknowledgement(deliveries);
-    deliveries.sent = 2;
-    expect(first.state(0)).toBe("waiting");
-    deliveries.acknowledged = 1;
-    expect(first.state(1e9)).toBe("come");
   });
 });

@@ -7,7 +7,7 @@ import type { Config } from "../../shared/config/config.ts";
 import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
-import { databaseFault, type WatchedWorker } from "../consumer/health.ts";
+import { type ConsumerProblem, describeFlow, type WorkerSnapshot } from "../consumer/health.ts";
 import type { Supervisor } from "../consumer/supervisor.ts";
 import { FlowHistory } from "./flow-history.ts";
 import { TableReader } from "./table-reader.ts";
@@ -20,7 +20,7 @@ export interface ConsumerConsoleOptions {
   readonly metrics: MetricsRegistry;
   /** Undefined until there is one. */
   readonly supervisor: () => Supervisor | undefined;
-  readonly isStopping: () => boolean;
+  readonly problems: () => readonly ConsumerProblem[];
   readonly alerts: () => readonly Alert[];
 }
 
@@ -29,7 +29,7 @@ export interface ConsumerConsole extends Pick<Console, "mount"> {
 }
 
 export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerConsole {
-  const { config, metrics, supervisor, isStopping } = options;
+  const { config, metrics, supervisor, problems } = options;
   const startedAtMs = Date.now();
   const flow = new FlowHistory(metrics, () => lagOf(supervisor()));
   const sampling = setInterval(() => flow.sample(Date.now(), performance.now()), SAMPLE_MS);
@@ -46,10 +46,9 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
     version: PROGRAM_VERSION,
     startedAtMs,
     ...statusOf({
-      workers: workers(),
-      databaseFault: databaseFault(supervisor()?.workers() ?? []),
+      problems: problems(),
       alerts: alerts(),
-      isStopping: isStopping(),
+      whenWell: describeFlow(supervisor()?.workers() ?? []),
     }),
     facts: [
       { name: config.kafka.topics.length === 1 ? "topic" : "topics", value: config.kafka.topics.join(", ") },
@@ -92,7 +91,7 @@ function lagOf(supervisor: Supervisor | undefined): number | undefined {
   return known === undefined || known.length === 0 ? undefined : known.reduce((sum, lag) => sum + lag, 0);
 }
 
-function toWorker({ worker, status }: WatchedWorker): Workers[number] {
+function toWorker({ worker, status }: WorkerSnapshot): Workers[number] {
   return {
     worker,
     state: stateOf(status),
@@ -111,7 +110,7 @@ function toWorker({ worker, status }: WatchedWorker): Workers[number] {
   };
 }
 
-function stateOf(status: WatchedWorker["status"]): Workers[number]["state"] {
+function stateOf(status: WorkerSnapshot["status"]): Workers[number]["state"] {
   if (status === undefined) return "starting";
   if (status.pausedBecause !== undefined) return "paused";
   return status.hasJoined ? "reading" : "joining";

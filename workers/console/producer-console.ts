@@ -16,13 +16,11 @@ import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { SlidingWindow } from "../../shared/telemetry/sliding-window.ts";
-import { alertsOn, alertsShown, type Verdict } from "./status.ts";
+import type { ProducerProblem } from "../producer/health.ts";
+import { alertsShown, statusOf } from "./status.ts";
 
 const SAMPLE_MS = 1000;
 const HISTORY_MS = 300_000;
-/** Trouble with deliveries counts as such this long after the last of it. */
-const TROUBLE_MS = 30_000;
-const UNANSWERED_MS = 5000;
 const MOST_TYPES = 20;
 
 export interface ProducerConsoleOptions {
@@ -30,28 +28,20 @@ export interface ProducerConsoleOptions {
   readonly topic: string;
   readonly metrics: MetricsRegistry;
   readonly deliveries: DeliveryLedger;
-  /** What it waits for; undefined: it produces. */
-  readonly waitingFor: () => string | undefined;
-  readonly isStopping: () => boolean;
+  readonly problems: () => readonly ProducerProblem[];
   readonly alerts: () => readonly Alert[];
 }
 
 export function makeProducerConsole(options: ProducerConsoleOptions): Console {
-  const { config, topic, metrics, deliveries, waitingFor, isStopping } = options;
+  const { config, topic, metrics, deliveries, problems } = options;
   const startedAtMs = Date.now();
   const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
   const alerts = (): Alerts => alertsShown(options.alerts(), prometheus);
   const points = new SlidingWindow<ProductionPoint>(HISTORY_MS);
-  let failedAtMs = Number.NEGATIVE_INFINITY;
-  /** Since when records wait for an acknowledgement and none comes. */
-  let unansweredSinceMs: number | undefined;
   let before = { atMs: performance.now(), acknowledged: 0, failed: 0, bytes: 0 };
   const sample = (): void => {
     const now = { atMs: performance.now(), bytes: metrics.total("bytes_total"), ...totalsOf(deliveries) };
     const seconds = Math.max(0.001, (now.atMs - before.atMs) / 1000);
-    if (now.failed > before.failed) failedAtMs = now.atMs;
-    const isAnswered = deliveries.outstanding === 0 || now.acknowledged > before.acknowledged;
-    unansweredSinceMs = isAnswered ? undefined : (unansweredSinceMs ?? now.atMs);
     points.push(now.atMs, {
       atMs: Date.now(),
       producedPerSecond: (now.acknowledged - before.acknowledged) / seconds,
@@ -63,37 +53,6 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   };
   sample();
   const sampling = setInterval(sample, SAMPLE_MS);
-  const verdict = (): Verdict => {
-    const waiting = waitingFor();
-    if (isStopping())
-      return { state: "stopping", headline: "Stopping", reasons: ["waiting for the last acknowledgements"] };
-    if (waiting !== undefined)
-      return { state: "starting", headline: "Starting", reasons: [`waiting for ${waiting}`] };
-    if (performance.now() - failedAtMs < TROUBLE_MS) {
-      return {
-        state: "trouble",
-        headline: "Records are not delivered",
-        reasons: [deliveries.lastFailure?.message ?? ""],
-      };
-    }
-    const on = alertsOn(alerts());
-    if (on.length > 0) {
-      const isCritical = on.some(({ severity }) => severity === "critical");
-      const reasons = on.map(({ sentence }) => sentence);
-      return isCritical
-        ? { state: "trouble", headline: "Something is wrong", reasons }
-        : { state: "attention", headline: "Needs a look", reasons };
-    }
-    if (unansweredSinceMs !== undefined && performance.now() - unansweredSinceMs > UNANSWERED_MS) {
-      const reasons = ["what was sent is not acknowledged: the brokers may be away"];
-      return { state: "attention", headline: "Kafka does not answer", reasons };
-    }
-    return {
-      state: "well",
-      headline: "All is well",
-      reasons: [`Kafka acknowledges what is sent to ${topic}`],
-    };
-  };
   const production = (): Production => ({
     now: points.newest,
     totals: { ...totalsOf(deliveries), bytes: metrics.total("bytes_total") },
@@ -109,7 +68,11 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
     program: "producer",
     version: PROGRAM_VERSION,
     startedAtMs,
-    ...verdict(),
+    ...statusOf({
+      problems: problems(),
+      alerts: alerts(),
+      whenWell: `Kafka acknowledges the records sent to ${topic}`,
+    }),
     facts: [
       { name: "topic", value: topic },
       { name: "source", value: sourceOf(config) },

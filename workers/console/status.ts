@@ -1,72 +1,46 @@
-// What workers and alerts say in; whether the consumer is well, in words, out.
+// Sums up problems and alerts as the one state that the page shows.
 
 import type { PrometheusWatch } from "../../shared/console/prometheus.ts";
-import type { Alerts, Status, Workers } from "../../shared/api-schema.ts";
+import type { Alerts, Status as StatusSection } from "../../shared/api-schema.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
-import { plural } from "../../shared/text/format.ts";
+import type { Problem } from "../problem.ts";
 
-export interface Findings {
-  /** Undefined: they have not been started yet. */
-  readonly workers: Workers | undefined;
-  /** What is wrong with the database, as the workers meet it. */
-  readonly databaseFault: string | undefined;
+export type Status = Pick<StatusSection, "state" | "headline" | "reasons">;
+
+export interface StatusSources {
+  readonly problems: readonly Problem[];
   readonly alerts: Alerts;
-  readonly isStopping: boolean;
+  /** What the program does while nothing is wrong, one sentence. */
+  readonly whenWell: string;
 }
 
-export type Verdict = Pick<Status, "state" | "headline" | "reasons">;
+const STARTING_KINDS: ReadonlySet<string> = new Set(["starting", "not_joined"]);
 
-/** The worst of what there is. Nothing in it changes while nothing happens: it is read out to those who cannot see. */
-export function statusOf({ workers, databaseFault, alerts, isStopping }: Findings): Verdict {
-  if (isStopping) return verdict("stopping", "Stopping", ["what was read is being committed"]);
-  if (workers === undefined) return verdict("starting", "Starting", ["waiting for PostgreSQL or Kafka"]);
-  const on = alertsOn(alerts);
-  // The database is told of once, by those who miss it.
-  const others = on.filter(({ name }) => databaseFault === undefined || name !== "db_connection_failure");
-  const problems = problemsOf(workers, databaseFault);
-  const reasons = [...new Set([...problems, ...others.map(({ sentence }) => sentence)])];
-  const isStarting = workers.every(({ state }) => state === "starting" || state === "joining");
-  if (isStarting && on.length === 0) return verdict("starting", "Starting", reasons);
-  const isStopped = databaseFault !== undefined || workers.some(({ state }) => state === "paused");
-  if (isStopped || on.some(({ severity }) => severity === "critical")) {
-    return verdict("trouble", "Something is wrong", reasons);
-  }
-  if (reasons.length > 0) return verdict("attention", "Needs a look", reasons);
-  return verdict("well", "All is well", [whatFlows(workers)]);
+/** The worst of all problems and active alerts. */
+export function statusOf({ problems, alerts, whenWell }: StatusSources): Status {
+  const stopping = problems.filter(({ kind }) => kind === "stopping");
+  if (stopping.length > 0) return status("stopping", "Stopping", stopping.map(messageOf));
+  const active = activeAlerts(alerts).filter(
+    // The problem behind this alert is shown already, by the workers that it concerns now.
+    ({ name }) => name !== "db_connection_failure" || !problems.some(({ kind }) => kind === "no_database"),
+  );
+  const isCritical = [...problems, ...active].some(({ severity }) => severity === "critical");
+  // The worst alone: what it brings about, such as partitions that are not read, would bury it.
+  const shown = problems.filter(({ severity }) => !isCritical || severity === "critical");
+  const reasons = [...new Set([...shown, ...active].map(messageOf))];
+  if (isCritical) return status("trouble", "Something is wrong", reasons);
+  const isStarting = problems.some(({ kind }) => STARTING_KINDS.has(kind));
+  if (isStarting && active.length === 0) return status("starting", "Starting", reasons);
+  if (reasons.length > 0) return status("attention", "Needs attention", reasons);
+  return status("well", "All is well", [whenWell]);
 }
 
-function verdict(state: Verdict["state"], headline: string, reasons: string[]): Verdict {
+function status(state: Status["state"], headline: string, reasons: string[]): Status {
   return { state, headline, reasons };
 }
 
-/** What many workers say at once is said once. */
-function problemsOf(workers: Workers, databaseFault: string | undefined): string[] {
-  const paused = Map.groupBy(
-    workers.filter(({ pausedBecause }) => pausedBecause !== null),
-    ({ pausedBecause }) => pausedBecause,
-  );
-  const starting = workers.filter(({ state }) => state === "starting" || state === "joining");
-  // Of a worker that is paused this is no news.
-  const idle = workers
-    .filter(({ state }) => state === "reading")
-    .flatMap(({ partitions }) => partitions.filter(({ state }) => state !== "fetching"));
-  const byState = Map.groupBy(idle, ({ state }) => state);
-  return [
-    ...[...paused].map(([because, those]) => `${some(those, workers)} paused: ${because}`),
-    ...(paused.size === 0 && databaseFault !== undefined ? [databaseFault] : []),
-    ...(starting.length === 0 ? [] : [`${some(starting, workers)} not in the consumer group yet`]),
-    ...[...byState].map(([state, those]) => {
-      const names = those.map(({ topic, partition }) => `${topic}[${partition}]`).join(", ");
-      return `not read: ${names} (${state.replaceAll("_", " ")})`;
-    }),
-  ];
-}
-
-function some(those: Workers, all: Workers): string {
-  const verb = those.length === 1 ? "is" : "are";
-  return those.length === all.length
-    ? `${all.length === 1 ? "the worker" : "all workers"} ${verb}`
-    : `${those.length} of ${plural(all.length, "worker")} ${verb}`;
+function messageOf({ message }: { readonly message: string }): string {
+  return message;
 }
 
 /** The alerts of the process and of Prometheus, as the console shows them. */
@@ -77,24 +51,13 @@ export function alertsShown(own: readonly Alert[], prometheus: PrometheusWatch):
   };
 }
 
-/** Those that are on, as sentences. */
-export function alertsOn({
-  own,
-  prometheus,
-}: Alerts): { name: string; severity: string; sentence: string }[] {
+function activeAlerts({ own, prometheus }: Alerts): { name: string; severity: string; message: string }[] {
   return [
     ...own
       .filter(({ endedAtMs }) => endedAtMs === null)
-      .map(({ type, severity, summary }) => ({ name: type, severity, sentence: `alert: ${summary}` })),
+      .map(({ type, severity, summary }) => ({ name: type, severity, message: summary })),
     ...prometheus.alerts
       .filter(({ state }) => state === "firing")
-      .map(({ severity, name, summary }) => ({ name, severity, sentence: `Prometheus: ${summary || name}` })),
+      .map(({ severity, name, summary }) => ({ name, severity, message: `Prometheus: ${summary || name}` })),
   ];
-}
-
-function whatFlows(workers: Workers): string {
-  const partitions = workers.reduce((sum, worker) => sum + worker.partitions.length, 0);
-  const threads = plural(workers.length, "worker");
-  if (partitions === 0) return `${threads} ready; the other consumers of the group have all partitions`;
-  return `${threads} ${workers.length === 1 ? "reads" : "read"} ${plural(partitions, "partition")}, and PostgreSQL takes what they read`;
 }

@@ -113,7 +113,7 @@ export class Housekeeping {
   #note(error: unknown): void {
     const { host, port } = this.#config.database;
     const isAway = error !== undefined && classify(error) === "connection";
-    this.#fault = isAway ? `PostgreSQL at ${host}:${port} is away: ${describeFault(error)}` : undefined;
+    this.#fault = isAway ? `${describeFault(error)} (${host}:${port})` : undefined;
     if (isAway) return;
     clearInterval(this.#askAgain);
     this.#askAgain = undefined;

@@ -13,6 +13,7 @@ import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { Alerting, consumerProbe } from "../alerting.ts";
+import { ConsumerHealth, type ConsumerProblem } from "./health.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { makeConsumerConsole } from "../console/consumer-console.ts";
 import { Progress, sampleMetrics, setConstantMetrics, totals } from "./pipeline-metrics.ts";
@@ -46,7 +47,7 @@ async function main(stop: StopSignal): Promise<number> {
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
   initializeSeries(metrics, config.kafka.topics);
   const alerting = new Alerting("consumer", config.monitoring, log, metrics);
-  return await alerting.during(stop, () => consume(config, log, stop, metrics, alerting));
+  return await alerting.runWithAlerts(stop, () => consume(config, log, stop, metrics, alerting));
 }
 
 async function consume(
@@ -59,20 +60,19 @@ async function consume(
   await using resources = new Resources((problem) => log.warn(problem));
   const database = new Housekeeping(config, log, metrics);
   let supervisor: Supervisor | undefined;
-  alerting.watch(
-    consumerProbe({
-      monitoring: config.monitoring,
-      metrics,
-      workers: () => supervisor?.workers() ?? [],
-      databaseFault: () => database.fault,
-    }),
-  );
+  const health = new ConsumerHealth(() => ({
+    workers: supervisor?.workers(),
+    databaseFault: database.fault,
+    isStopping: stop.isRequested,
+  }));
+  const problems = (nowMs?: number): readonly ConsumerProblem[] => health.problems(nowMs);
+  alerting.poll(consumerProbe({ monitoring: config.monitoring, metrics, problems }));
   const console = makeConsumerConsole({
     config,
     metrics,
     supervisor: () => supervisor,
-    isStopping: () => stop.isRequested,
-    alerts: () => alerting.history(),
+    problems,
+    alerts: () => alerting.recent(),
   });
   const server = await startHttpServer({
     port: config.monitoring.consumerPort,
@@ -80,7 +80,7 @@ async function consume(
     portVariable: "METRICS_PORT_CONSUMER",
     metrics: async () => ({ body: await metrics.text(), contentType: metrics.contentType }),
     ready: () => {
-      const reasons = supervisor?.problems() ?? ["waiting for PostgreSQL or Kafka"];
+      const reasons = problems().map(({ message }) => message);
       return { ready: reasons.length === 0, reasons };
     },
     app: console.mount,
@@ -130,13 +130,13 @@ async function consume(
   clearInterval(housekeeping);
   clearInterval(saying);
   if (failure !== undefined) alerting.failed(failure);
-  const problems = await supervisor.drain();
-  for (const problem of problems) log.error(problem);
+  const drainProblems = await supervisor.drain();
+  for (const problem of drainProblems) log.error(problem);
   // A database that answers nothing would hold up the end.
-  if (problems.length === 0) await database.housekeep(sampleMetrics(metrics));
+  if (drainProblems.length === 0) await database.housekeep(sampleMetrics(metrics));
   log.info(totals(metrics), "stopped");
   if (failure !== undefined) throw new FatalError(failure);
-  if (problems.length > 0) throw new FatalError(problems.join("; "));
+  if (drainProblems.length > 0) throw new FatalError(drainProblems.join("; "));
   return 0;
 }
 

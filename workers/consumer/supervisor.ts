@@ -4,7 +4,7 @@ import type { Config } from "../../shared/config/config.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import type { PartitionStatus, WorkerCommand, WorkerReport, WorkerStatus } from "./thread-messages.ts";
-import type { WatchedWorker } from "./health.ts";
+import type { WorkerSnapshot } from "./health.ts";
 
 /** The longest transaction (30 s) and leaving the group (5 s), with room. */
 export const DRAIN_DEADLINE_MS = 40_000;
@@ -38,26 +38,8 @@ export class Supervisor {
     );
   }
 
-  /** Why the consumer is not ready, one sentence each; none: it is. */
-  problems(): string[] {
-    return this.#threads.flatMap(({ worker, status }) => {
-      if (status === undefined) return [`worker ${worker} is starting`];
-      const problems: string[] = [];
-      if (!status.hasDatabase) problems.push(`worker ${worker} has no connection to PostgreSQL`);
-      if (!status.hasJoined) problems.push(`worker ${worker} has not joined the consumer group`);
-      if (status.pausedBecause !== undefined)
-        problems.push(`worker ${worker} is paused: ${status.pausedBecause}`);
-      const waiting = status.partitions.filter(({ state }) => state !== "fetching");
-      if (waiting.length > 0) {
-        const names = waiting.map(({ topic, partition, state }) => `${topic}[${partition}] (${state})`);
-        problems.push(`worker ${worker} does not read ${names.join(", ")}`);
-      }
-      return problems;
-    });
-  }
-
-  /** Every worker with what it last said of itself; those that have ended are gone. */
-  workers(): WatchedWorker[] {
+  /** Every running worker with its last report. */
+  workers(): WorkerSnapshot[] {
     return this.#threads.filter(({ hasEnded }) => !hasEnded);
   }
 

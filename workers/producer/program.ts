@@ -18,6 +18,7 @@ import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { Alerting, producerProbe } from "../alerting.ts";
 import { makeProducerConsole } from "../console/producer-console.ts";
+import { ProducerHealth, type ProducerProblem } from "./health.ts";
 import { runProducer } from "./run.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
@@ -50,7 +51,7 @@ await runProgram(async (stop) => {
   const log = makeLogger("producer", config.logLevel);
   const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
   const alerting = new Alerting("producer", config.monitoring, log, metrics);
-  return await alerting.during(stop, () => run(config, log, stop, metrics, alerting));
+  return await alerting.runWithAlerts(stop, () => run(config, log, stop, metrics, alerting));
 });
 
 function wantsHelp(): boolean {
@@ -75,16 +76,17 @@ async function run(
   log.info(describeConfig(config, "producer"), "starting");
 
   const deliveries = new DeliveryLedger();
-  alerting.watch(producerProbe(deliveries));
   let waitingFor: string | undefined = "the Kafka client";
+  const health = new ProducerHealth(deliveries, () => ({ waitingFor, isStopping: stop.isRequested }));
+  const problems = (nowMs?: number): readonly ProducerProblem[] => health.problems(nowMs);
+  alerting.poll(producerProbe(problems));
   const console = makeProducerConsole({
     config,
     topic,
     metrics,
     deliveries,
-    waitingFor: () => waitingFor,
-    isStopping: () => stop.isRequested,
-    alerts: () => alerting.history(),
+    problems,
+    alerts: () => alerting.recent(),
   });
   const http = await startHttpServer({
     port: monitoring.producerPort,
@@ -94,7 +96,10 @@ async function run(
       recordDeliveries(deliveries, topic, metrics);
       return { body: await metrics.text(), contentType: metrics.contentType };
     },
-    ready: () => ({ ready: waitingFor === undefined, reasons: waitingFor === undefined ? [] : [waitingFor] }),
+    ready: () => {
+      const reasons = problems().map(({ message }) => message);
+      return { ready: reasons.length === 0, reasons };
+    },
     app: console.mount,
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());

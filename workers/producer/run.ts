@@ -8,12 +8,12 @@ import type { KafkaConfig } from "../../shared/config/config.ts";
 import { errorMessage, FatalError } from "../../shared/runtime/errors.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { FirstAcknowledgement } from "../../shared/producer/first-acknowledgement.ts";
 import type { Pace } from "../../shared/producer/rate-limiter.ts";
 import { publish } from "../../shared/producer/publish-loop.ts";
 import type { RecordSource } from "../../shared/producer/record-source.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import { RateLimitedLog } from "../../shared/telemetry/rate-limited-log.ts";
+import { FIRST_ACKNOWLEDGEMENT_MS, isFirstAcknowledgementOverdue } from "./health.ts";
 
 export interface ProduceOptions {
   readonly kafka: KafkaConfig;
@@ -113,13 +113,12 @@ export async function runProducer(options: ProduceOptions): Promise<"source_ende
   }
 }
 
-/** Calls back once when the first acknowledgement is overdue. @returns ends the watch */
+/** Calls back once if the first acknowledgement is overdue. @returns ends the watch */
 function watchFirstAcknowledgement(deliveries: DeliveryLedger, onOverdue: () => Promise<void>): () => void {
-  const first = new FirstAcknowledgement(deliveries);
   const timer = setInterval(() => {
-    const state = first.state(performance.now());
-    if (state !== "waiting") clearInterval(timer);
-    if (state === "overdue") void onOverdue();
+    const isOverdue = isFirstAcknowledgementOverdue(deliveries, performance.now());
+    if (isOverdue || deliveries.acknowledged > 0) clearInterval(timer);
+    if (isOverdue) void onOverdue();
   }, WATCH_MS);
   return () => clearInterval(timer);
 }
@@ -139,5 +138,7 @@ async function notAcknowledged({
   }).catch((error: unknown) => [errorMessage(error)]);
   if (deliveries.lastFailure !== undefined) reasons.push(deliveries.lastFailure.message);
   const why = reasons.length === 0 ? "the brokers give no reason" : reasons.join("; ");
-  return new FatalError(`topic ${topic} cannot be written: no record was acknowledged within 20 s (${why})`);
+  return new FatalError(
+    `topic ${topic} cannot be written: no record was acknowledged within ${FIRST_ACKNOWLEDGEMENT_MS / 1000} s (${why})`,
+  );
 }
