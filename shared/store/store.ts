@@ -3,6 +3,7 @@
 import type { HourDelta } from "../event.ts";
 import { aggregate } from "../pipeline/aggregate.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
+import type { CommitReport } from "../pipeline/commit.ts";
 import { KnownUsers } from "../pipeline/known-users.ts";
 import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
@@ -22,26 +23,6 @@ export interface StoreOptions {
   /** False: raw events are always inserted by unnest, never by COPY. */
   readonly copyRawEvents: boolean;
   readonly hourGraceMs: number;
-}
-
-/** What a committed batch did; the source of every record counter. */
-export interface CommitReport {
-  /** The events stored. */
-  readonly stored: readonly BatchEvent[];
-  readonly deltas: readonly HourDelta[];
-  /** Event types for which a row of hourly_aggregations came into being. */
-  readonly createdHours: readonly string[];
-  /** Rows written to hourly_users. */
-  readonly newUsers: number;
-  /** Rows written to raw_events. */
-  readonly rawRows: number;
-  /** True where a COPY failed first, and the batch was done again by unnest. */
-  readonly copyFailed: boolean;
-  /** Time spent, seconds. */
-  readonly aggregationSeconds: number;
-  readonly rawInsertSeconds: number;
-  readonly hourlySeconds: number;
-  readonly transactionSeconds: number;
 }
 
 /**
@@ -96,18 +77,14 @@ export class Store {
     const spans = [...batch.spans.values()];
     const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch.distinct());
     let stored: readonly BatchEvent[] = distinct;
-    let rawInsertSeconds = 0;
     let aggregationSeconds = 0;
-    let hourlySeconds = 0;
     let added: AddedToHours = { createdTypes: [], newUsers: 0 };
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
       await fence(tx, this.#session, spans, this.#previous);
       if (saveRawEvents) {
-        const rawStartedAt = performance.now();
         stored = await this.#insertRawEvents(tx, distinct, processedAtMs, !batch.hasEscapes);
-        rawInsertSeconds = secondsSince(rawStartedAt);
       }
       const aggregationStartedAt = performance.now();
       deltas = aggregate(stored, this.#users, {
@@ -117,9 +94,7 @@ export class Store {
       });
       aggregationSeconds = secondsSince(aggregationStartedAt);
       await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
-      const hourlyStartedAt = performance.now();
       added = await addToHours(tx, deltas);
-      hourlySeconds = secondsSince(hourlyStartedAt);
       await advance(tx, spans);
     });
 
@@ -137,9 +112,8 @@ export class Store {
       createdHours: added.createdTypes,
       newUsers: added.newUsers,
       rawRows: saveRawEvents ? stored.length : 0,
+      committedAtMs: this.#session.now(),
       aggregationSeconds,
-      rawInsertSeconds,
-      hourlySeconds,
       transactionSeconds: secondsSince(startedAt),
     };
   }

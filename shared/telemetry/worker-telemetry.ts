@@ -1,6 +1,8 @@
 // One function for each thing that happens to a worker: it moves the metrics and writes the log line together.
 
-import type { HourDelta, TopicPartition } from "../event.ts";
+import type { TopicPartition } from "../event.ts";
+import type { Batch } from "../pipeline/batch.ts";
+import type { CommitReport } from "../pipeline/commit.ts";
 import type { Logger } from "./log.ts";
 import { RateLimitedLog } from "./rate-limited-log.ts";
 import type { Recorder } from "./recorder.ts";
@@ -30,36 +32,6 @@ export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
   "access",
 ]);
 
-/** A committed batch in figures; see CommitReport for their meaning. */
-export interface CommittedBatch {
-  readonly records: number;
-  readonly spans: readonly {
-    readonly topic: string;
-    readonly consumed: number;
-    readonly duplicates: number;
-    readonly bytes: number;
-  }[];
-  readonly deadLetters: readonly {
-    readonly topic: string;
-    readonly partition: number;
-    readonly offset: number;
-    readonly reason: string;
-  }[];
-  readonly deltas: readonly HourDelta[];
-  readonly createdHours: readonly string[];
-  readonly newUsers: number;
-  readonly rawRows: number;
-  readonly copyFailed: boolean;
-  /** Timestamps of the stored events, ms since 1970. */
-  readonly storedAtMs: readonly number[];
-  /** The database's clock at the commit, ms since 1970. */
-  readonly committedAtMs: number;
-  readonly processingSeconds: number;
-  readonly transformationSeconds: number;
-  readonly aggregationSeconds: number;
-  readonly transactionSeconds: number;
-}
-
 /** What happens to a worker, told to the metrics and the log at once. */
 export class WorkerTelemetry {
   readonly #recorder: Recorder;
@@ -81,37 +53,42 @@ export class WorkerTelemetry {
     this.#recorder.add("records_fetched_total", records, topic);
   }
 
-  batchCommitted(batch: CommittedBatch): void {
+  batchCommitted(batch: Batch, report: CommitReport): void {
     const recorder = this.#recorder;
-    for (const { topic, consumed, duplicates, bytes } of batch.spans) {
+    const rejections = batch.rejections();
+    let records = 0;
+    for (const { topic, consumed, duplicates, bytes } of batch.spans.values()) {
+      records += consumed;
       recorder.add("events_consumed_total", consumed, topic);
       recorder.add("duplicate_events_total", duplicates, topic);
       recorder.add("bytes_total", bytes, "in", "consumer", topic);
     }
-    for (const { topic, reason } of batch.deadLetters) {
+    for (const { topic, reason } of rejections) {
       recorder.add("events_failed_total", 1, reason, topic);
       recorder.add("dead_letter_events_total", 1, reason);
     }
-    for (const delta of batch.deltas) {
-      recorder.add("events_processed_total", delta.totalEvents, delta.eventType);
-      recorder.add("late_events_total", delta.lateEvents);
+    for (const { eventType, totalEvents, lateEvents } of report.deltas) {
+      recorder.add("events_processed_total", totalEvents, eventType);
+      recorder.add("late_events_total", lateEvents);
     }
-    for (const eventType of batch.createdHours) recorder.add("aggregations_created_total", 1, eventType);
-    if (batch.copyFailed) recorder.add("retries_total", 1, "copy");
-    recorder.add("db_inserts_total", batch.rawRows, "raw_events");
-    recorder.add("db_inserts_total", batch.deltas.length, "hourly_aggregations");
-    recorder.add("db_inserts_total", batch.newUsers, "hourly_users");
-    recorder.add("db_inserts_total", batch.deadLetters.length, "dead_letter_events");
-    for (const atMs of batch.storedAtMs) {
-      recorder.observe("event_age_at_commit_seconds", Math.max(0, batch.committedAtMs - atMs) / 1000);
+    for (const eventType of report.createdHours) recorder.add("aggregations_created_total", 1, eventType);
+    if (report.copyFailed) recorder.add("retries_total", 1, "copy");
+    recorder.add("db_inserts_total", report.rawRows, "raw_events");
+    recorder.add("db_inserts_total", report.deltas.length, "hourly_aggregations");
+    recorder.add("db_inserts_total", report.newUsers, "hourly_users");
+    recorder.add("db_inserts_total", rejections.length, "dead_letter_events");
+    for (const { event } of report.stored) {
+      const ageMs = Math.max(0, report.committedAtMs - event.timestampMs);
+      recorder.observe("event_age_at_commit_seconds", ageMs / 1000);
     }
-    recorder.observe("event_processing_duration_seconds", batch.processingSeconds, batch.records);
+    const processingSeconds = (performance.now() - batch.openedAtMs) / 1000;
+    recorder.observe("event_processing_duration_seconds", processingSeconds, records);
     recorder.observe("event_transformation_duration_seconds", batch.transformationSeconds);
-    recorder.observe("aggregation_duration_seconds", batch.aggregationSeconds);
-    recorder.observe("db_insert_duration_seconds", batch.transactionSeconds);
-    recorder.observe("db_batch_size", batch.records);
-    recorder.set("last_event_processed_unixtime", batch.committedAtMs / 1000);
-    if (batch.deadLetters.length > 0) this.#logDeadLetters(batch.deadLetters);
+    recorder.observe("aggregation_duration_seconds", report.aggregationSeconds);
+    recorder.observe("db_insert_duration_seconds", report.transactionSeconds);
+    recorder.observe("db_batch_size", records);
+    recorder.set("last_event_processed_unixtime", report.committedAtMs / 1000);
+    if (rejections.length > 0) this.#logDeadLetters(rejections);
   }
 
   resynced(cause: ResyncCause, message: string, attempt: number, waitMs: number): void {
@@ -209,7 +186,7 @@ export class WorkerTelemetry {
   }
 
   /** One line for each reason now and then; it names the place of the latest record. */
-  #logDeadLetters(letters: CommittedBatch["deadLetters"]): void {
+  #logDeadLetters(letters: ReturnType<Batch["rejections"]>): void {
     const byReason = Map.groupBy(letters, ({ reason }) => reason);
     for (const [reason, ofReason] of byReason) {
       const { topic, partition, offset } = ofReason.at(-1)!;

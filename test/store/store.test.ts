@@ -46,9 +46,8 @@ describe("a batch", () => {
       ["page_view", 2, 3500n, 0],
       ["login", 1, 0n, 1],
     ]);
-    for (const seconds of [report.transactionSeconds, report.rawInsertSeconds, report.hourlySeconds]) {
-      expect(seconds).toBeGreaterThan(0);
-    }
+    expect(report.transactionSeconds).toBeGreaterThan(0);
+    expect(report.aggregationSeconds).toBeGreaterThan(0);
     expect(await rowCounts(database)).toEqual({
       raw_events: 3,
       hourly_aggregations: 2,

@@ -22,7 +22,6 @@ import { endStuckPeers } from "../../shared/store/database-owner.ts";
 import { Session } from "../../shared/store/session.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
-import { reportCommit } from "./commit-report.ts";
 import type { WorkerStatus } from "./thread-messages.ts";
 import { classifyFailure } from "./failure.ts";
 import { LogPositions } from "./partition-offsets.ts";
@@ -235,7 +234,7 @@ export class PartitionWorker {
     if (this.#paused?.cause !== "schema" && this.#paused?.cause !== "content") this.#resume();
   }
 
-  async #commit({ session, store }: Connection): Promise<void> {
+  async #commit({ store }: Connection): Promise<void> {
     const batch = this.#building;
     if (batch.spans.size === 0) return batch.clear();
     this.#building = this.#empty;
@@ -246,7 +245,7 @@ export class PartitionWorker {
       const report = await store.commit(batch);
       this.#isUncommitted = false;
       for (const [slot, { to }] of batch.spans) this.#assignment.committed(slot, to);
-      reportCommit(this.#telemetry, batch, report, session.now());
+      this.#telemetry.batchCommitted(batch, report);
       this.#onCommitted();
       this.#commitToKafka(batch);
       this.#backoff.reset();

@@ -1,0 +1,23 @@
+// Describes what a committed batch did to the database: the source of every record counter.
+
+import type { HourDelta } from "../event.ts";
+import type { BatchEvent } from "./batch.ts";
+
+export interface CommitReport {
+  /** The events stored. */
+  readonly stored: readonly BatchEvent[];
+  readonly deltas: readonly HourDelta[];
+  /** The event type of each row that was created in hourly_aggregations. */
+  readonly createdHours: readonly string[];
+  /** Rows written to hourly_users. */
+  readonly newUsers: number;
+  /** Rows written to raw_events. */
+  readonly rawRows: number;
+  /** True if a COPY failed first and the batch was stored by unnest instead. */
+  readonly copyFailed: boolean;
+  /** The database's clock when the COMMIT was answered, ms since 1970. */
+  readonly committedAtMs: number;
+  readonly aggregationSeconds: number;
+  /** From BEGIN to the answer of COMMIT. */
+  readonly transactionSeconds: number;
+}
