@@ -1,9 +1,9 @@
-// Columns of JavaScript values in; PostgreSQL array literals out, each sent as one text parameter.
+// Writes columns of JavaScript values as PostgreSQL array literals, each sent as one text parameter.
 
 const SPECIAL = /["\\]/g;
 
 /**
- * `{"a","b"}`. The driver's own way infers types and quotes value by value, at several times the cost.
+ * `{"a","b"}`. The driver's own arrays cost several times as much: it infers types and quotes value by value.
  * @param plain true where no value can hold a quote or a backslash
  */
 export function textArray(values: readonly string[], plain = false): string {
@@ -12,12 +12,12 @@ export function textArray(values: readonly string[], plain = false): string {
   return `{"${quoted.join('","')}"}`;
 }
 
-/** `{1,NULL}`, for numbers and for whatever prints as one. */
+/** `{1,NULL}` */
 export function numberArray(values: readonly (number | bigint | undefined)[]): string {
   return `{${values.map((value) => value ?? "NULL").join(",")}}`;
 }
 
-/** `{"\\x00ff",NULL}` for bytea. */
+/** `{"\\x00ff",NULL}`, for bytea. */
 export function bytesArray(values: readonly (Uint8Array | undefined)[]): string {
   return `{${values
     .map((value) => (value === undefined ? "NULL" : `"\\\\x${Buffer.from(value).toString("hex")}"`))

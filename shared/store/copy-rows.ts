@@ -1,11 +1,11 @@
-// Events in; the bytes that COPY (FORMAT binary) takes for rows of raw_events out.
+// Encodes events as the input of COPY (FORMAT binary) into raw_events.
 
 import type { BatchEvent } from "../pipeline/batch.ts";
 
-// The format is that of the manual, "COPY", "Binary Format": big-endian; each row is its number of fields, then
-// each field its length and its bytes.
+// The format is described in PostgreSQL's manual, "COPY", "Binary Format": big-endian; each row is its number of
+// fields, then the length and the bytes of each field.
 const SIGNATURE = Buffer.from("PGCOPY\n\xff\r\n\0", "latin1");
-/** Flags and the length of the header's extension, both 0. */
+/** After the signature the flags and the length of the header's extension, both 0. */
 const HEADER = Buffer.concat([SIGNATURE, Buffer.alloc(8)]);
 const TRAILER_BYTES = 2;
 const FIELDS = 7;
@@ -14,12 +14,12 @@ const JSONB_VERSION = 1;
 const FIXED_BYTES = 2 + FIELDS * 4 + 1 + 3 * 8;
 /** The most bytes that UTF-8 takes for one UTF-16 unit. */
 const BYTES_PER_UNIT = 3;
-/** Where timestamptz begins to count: 2000-01-01, ms since 1970. */
+/** The epoch of timestamptz: 2000-01-01, ms since 1970. */
 const TIMESTAMP_EPOCH_MS = 946_684_800_000;
 const TWO_TO_32 = 2 ** 32;
 const LAST_ASCII = 127;
 
-/** Writes batches as rows of raw_events, in the order of its columns, into memory that it uses again. */
+/** Encodes batches as rows of raw_events, in the order of its columns, in a buffer that is reused. */
 export class CopyRows {
   #bytes = Buffer.alloc(0);
   #view = new DataView(new ArrayBuffer(0));
@@ -53,7 +53,7 @@ export class CopyRows {
     return this.#bytes.subarray(0, this.#at);
   }
 
-  /** A short text, nearly always ASCII: a loop is done before a native call has begun. */
+  /** A short text, nearly always ASCII: a loop is faster than a native call. */
   #text(text: string): void {
     const bytes = this.#bytes;
     const start = this.#at + 4;
@@ -90,7 +90,7 @@ export class CopyRows {
     const sinceEpoch = (ms - TIMESTAMP_EPOCH_MS) * 1000 + micros;
     if (Number.isSafeInteger(sinceEpoch)) {
       this.#view.setInt32(this.#at, Math.floor(sinceEpoch / TWO_TO_32));
-      // Taken modulo 2^32, also of a negative number.
+      // setUint32 takes its value modulo 2^32, also a negative one.
       this.#view.setUint32(this.#at + 4, sinceEpoch);
     } else {
       // From the year 2285 on.

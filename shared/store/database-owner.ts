@@ -1,17 +1,18 @@
-// A consumer group in; the database taken for it, or a refusal while another one is fed by it.
+// Claims the database for a consumer group, refuses a second one, and ends stuck sessions of the application.
 
 import { FatalError } from "../runtime/errors.ts";
 import { APPLICATION_PREFIX, applicationName, type Database } from "./session.ts";
 import { textArray } from "./array-literal.ts";
 
-/** Who had the database before: `undefined` where it is new or was ours. */
+/** The result of a claim. */
 export interface TakenOver {
+  /** The group that owned the database before; undefined where it is new or already ours. */
   readonly previousGroup: string | undefined;
 }
 
 /**
- * A database holds one fold: its offsets belong to it, not to a consumer group. A second group would read
- * everything twice for nothing, and each would fail the other's fences.
+ * Claims the database for a consumer group. The stored offsets belong to the database, not to a group: with two
+ * groups every record would be read twice for nothing, and each group would fail the other's fences.
  *
  * @throws FatalError while consumers of the recorded group are connected
  */
@@ -29,7 +30,7 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
       if (others.connections > 0) {
         throw new FatalError(
           `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database serves one group: ` +
-            `stop those consumers, or set KAFKA_CONSUMER_GROUP=${recorded}, or give "${consumerGroup}" a database of its own`,
+            `stop those consumers, or set KAFKA_CONSUMER_GROUP=${recorded}, or give "${consumerGroup}" its own database`,
         );
       }
     }
@@ -38,26 +39,26 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
   });
 }
 
-/** @throws FatalError where another group has taken the database over while this one was away */
+/** @throws FatalError where another group has claimed the database while this one was disconnected */
 export async function assertStillOurs(sql: Database, consumerGroup: string): Promise<void> {
   const [state] = await sql<[{ consumer_group: string | null }]>`select consumer_group from pipeline_state`;
   if (state.consumer_group !== consumerGroup) {
     throw new FatalError(
-      `the consumer group "${state.consumer_group}" has taken this database over from "${consumerGroup}"`,
+      `the consumer group "${state.consumer_group}" has taken over this database from "${consumerGroup}"`,
     );
   }
 }
 
 /**
- * Ends the sessions of this application that have sat in a transaction for `seconds`, waiting for their own
- * client: that client is stopped or gone, and its locks stop everyone else. Its batch is rolled back, and if it
- * comes back, the fence tells it so. PostgreSQL's own timeouts do not reach a session that waits for COPY data.
+ * Ends the sessions of this application that have waited for their client inside a transaction for `seconds`: the
+ * client is stopped or gone, and its locks block the others. Its batch is rolled back; if the client resumes, its
+ * fence fails. PostgreSQL's own timeouts do not apply to a session that waits for COPY data.
  *
  * @returns the process ids of the backends that were ended
  */
 export async function endStuckPeers(sql: Database, seconds: number): Promise<number[]> {
-  // Found first, ended afterwards: as one more condition of the same query, pg_terminate_backend would be
-  // called before the costlier conditions were looked at, and for every backend of the server.
+  // Materialized first: in a single WHERE clause the planner may evaluate pg_terminate_backend before the costlier
+  // conditions, for every backend of the server.
   const rows = await sql<{ pid: number }[]>`
     with stuck as materialized (
       select pid from pg_stat_activity

@@ -1,4 +1,5 @@
-// Dead letters in; rows of dead_letter_events out. Everything from outside goes in as bytes: nothing can be refused.
+// Inserts dead letters into dead_letter_events.
+// Key, value and headers go in as bytes, so that PostgreSQL cannot refuse their content.
 
 import type { DeadLetter } from "../event.ts";
 import type { BatchClock } from "../pipeline/batch.ts";
@@ -13,7 +14,7 @@ const INSERT = `
   from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::text[], $10::text[])
     as d`;
 
-/** Stores the dead letters of a batch; the fence is what keeps them from coming twice. */
+/** Stores the dead letters of a batch. The fence keeps a letter from being stored twice. */
 export async function insertDeadLetters(
   tx: Transaction,
   letters: readonly DeadLetter[],

@@ -1,4 +1,5 @@
-// Options in; a real PostgreSQL server of this program's own out, which ends when the program ends.
+// Runs a private PostgreSQL server that ends with this program.
+
 import { closeSync, openSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,15 +19,15 @@ import {
 const START_DEADLINE_MS = 30_000;
 
 export interface EmbeddedPostgresOptions {
-  /** Survives a crash of the machine (fsync). By default it survives only crashes of its own. */
+  /** Survives a crash of the machine (fsync). By default the data survives only a crash of the server. */
   durable?: boolean;
   /** Further server settings, such as `{ max_connections: "50" }`. */
   settings?: Readonly<Record<string, string>>;
 }
 
 /**
- * A PostgreSQL server on a loopback port, with a data directory of its own below the temporary directory.
- * Passwords are checked (scram-sha-256). The empty cluster comes from a template in the cache.
+ * A PostgreSQL server on a loopback port, with its data directory below the temporary directory. Passwords are
+ * checked (scram-sha-256). The empty cluster is copied from a template in the cache.
  */
 export class EmbeddedPostgres {
   readonly host = "127.0.0.1";
@@ -37,19 +38,19 @@ export class EmbeddedPostgres {
   readonly directory: string;
   readonly #installation: Installation;
   readonly #settings: Readonly<Record<string, string>>;
-  readonly #directoryGuardian: Reaper;
+  readonly #directoryReaper: Reaper;
   #server: Bun.Subprocess | undefined;
-  #guardian: Reaper | undefined;
+  #reaper: Reaper | undefined;
   #frozen = false;
 
   private constructor(
     installation: Installation,
-    place: { directory: string; directoryGuardian: Reaper; password: string; port: number },
+    place: { directory: string; directoryReaper: Reaper; password: string; port: number },
     options: EmbeddedPostgresOptions,
   ) {
     this.#installation = installation;
     this.directory = place.directory;
-    this.#directoryGuardian = place.directoryGuardian;
+    this.#directoryReaper = place.directoryReaper;
     this.password = place.password;
     this.port = place.port;
     this.#settings = {
@@ -72,21 +73,21 @@ export class EmbeddedPostgres {
     const installation = await findInstallation();
     const template = await emptyCluster(installation);
     const directory = await runDirectory(installation);
-    const directoryGuardian = removeOnExit(directory);
+    const directoryReaper = removeOnExit(directory);
     try {
       await copyTree(join(template, "data"), join(directory, "data"));
       const password = await readFile(join(template, "password"), "utf8");
       const [port] = await freePorts(1);
       const server = new EmbeddedPostgres(
         installation,
-        { directory, directoryGuardian, password, port: port! },
+        { directory, directoryReaper, password, port: port! },
         options,
       );
       await server.start();
       return server;
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
-      directoryGuardian.release();
+      directoryReaper.release();
       throw error;
     }
   }
@@ -96,12 +97,12 @@ export class EmbeddedPostgres {
     return this.#server?.pid;
   }
 
-  /** Where the server writes what it has to say. */
+  /** The file that the server logs to. */
   get logPath(): string {
     return join(this.directory, "postgres.log");
   }
 
-  /** Starts the server again after `stop()`, on the same port and data; recovers first after a crash. */
+  /** Starts the server again after `stop()`, on the same port and data; after a crash PostgreSQL recovers first. */
   async start(): Promise<void> {
     if (this.#server !== undefined) return;
     const { binaries, runAs } = this.#installation;
@@ -113,20 +114,20 @@ export class EmbeddedPostgres {
         join(this.directory, "data"),
         ...Object.entries(this.#settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
       ],
-      // A session of its own: Ctrl-C at the terminal is the program's to hear, which still needs its database.
+      // Detached, so that Ctrl-C at the terminal reaches only the program, which still needs its database.
       { ...identity(runAs), detached: true, stdio: ["ignore", "ignore", log] },
     );
     closeSync(log);
     server.unref();
     this.#server = server;
-    this.#guardian = reapOnExit({ pid: server.pid, signal: "QUIT" });
+    this.#reaper = reapOnExit({ pid: server.pid, signal: "QUIT" });
     void server.exited.then(() => this.#ended(server));
     await this.#untilReady(server);
   }
 
   /**
-   * Ends the server as `pg_ctl stop -m` does: `fast` ends sessions and writes a checkpoint, `immediate` is a
-   * crash: what was not yet in the WAL is lost. Returns when the process is gone.
+   * Stops the server like `pg_ctl stop -m`: `fast` ends sessions and writes a checkpoint; `immediate` is a crash and
+   * loses what is not in the WAL yet. Returns when the process has ended.
    */
   async stop(mode: "fast" | "immediate" = "fast"): Promise<void> {
     const server = this.#server;
@@ -137,13 +138,13 @@ export class EmbeddedPostgres {
   }
 
   /**
-   * Stops (SIGSTOP) or continues (SIGCONT) the postmaster and all its backends: connections stay, nothing answers.
+   * Freezes (SIGSTOP) or continues (SIGCONT) the postmaster and all its backends: connections stay open, unanswered.
    */
   async signal(name: "STOP" | "CONT"): Promise<void> {
     const postmaster = this.#server?.pid;
     if (postmaster === undefined) throw new Error("the server is not running");
     const signal = `SIG${name}` as const;
-    // The postmaster first when stopping, so that it starts no backend meanwhile, and last when continuing.
+    // The postmaster is the first to stop and the last to continue, so that it starts no backend in between.
     if (name === "STOP") process.kill(postmaster, signal);
     for (const pid of await childrenOf(postmaster)) {
       try {
@@ -162,19 +163,19 @@ export class EmbeddedPostgres {
     if (this.#frozen) await this.signal("CONT");
     await this.stop("immediate");
     await rm(this.directory, { recursive: true, force: true });
-    this.#directoryGuardian.release();
+    this.#directoryReaper.release();
   }
 
-  /** Also for a server that ends by itself: its process id may soon be another's. */
+  /** Also runs when the server ends unexpectedly: its process id may soon belong to another process. */
   #ended(server: Bun.Subprocess): void {
     if (this.#server !== server) return;
     this.#server = undefined;
     this.#frozen = false;
-    this.#guardian?.release();
-    this.#guardian = undefined;
+    this.#reaper?.release();
+    this.#reaper = undefined;
   }
 
-  /** The postmaster writes its state into the last line of postmaster.pid, which is what pg_ctl waits for too. */
+  /** The postmaster writes its state into the last line of postmaster.pid; pg_ctl waits for it in the same way. */
   async #untilReady(server: Bun.Subprocess): Promise<void> {
     const pidFile = join(this.directory, "data", "postmaster.pid");
     const deadline = Date.now() + START_DEADLINE_MS;

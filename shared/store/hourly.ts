@@ -1,4 +1,4 @@
-// Deltas in; the hours and their distinct users brought up to date. Hours due are closed.
+// Adds a batch's deltas to the hours and their distinct users, and closes the hours that are due.
 
 import { HOUR_MS } from "../pipeline/aggregate.ts";
 import type { HourDelta } from "../event.ts";
@@ -6,7 +6,7 @@ import type { Database, Transaction } from "./session.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
 // Users and hours are locked in key order: without it two workers deadlock within seconds. The count of new
-// users reads all of new_users, so the users are in before the first hour is touched.
+// users reads all of new_users, so every user is inserted before the first hour is touched.
 const UPSERT = `
   with candidates as (
     select * from unnest($8::timestamptz[], $9::text[], $10::text[]) as u (aggregation_hour, event_type, user_id)
@@ -37,11 +37,11 @@ const UPSERT = `
     updated_at = now()
   returning event_type, (xmax = 0) as is_created, (select count(*)::int from new_users) as new_users`;
 
-/** What a batch's deltas did to the tables of the hours. */
+/** What a batch's deltas changed in hourly_aggregations and hourly_users. */
 export interface AddedToHours {
-  /** The event types for which a row came into being, one entry a row. */
+  /** The event types of the rows that were created, one entry for each row. */
   readonly createdTypes: readonly string[];
-  /** Rows that came into hourly_users; the other candidates were there. */
+  /** Rows inserted into hourly_users; the other candidates already existed. */
   readonly newUsers: number;
 }
 
@@ -50,7 +50,7 @@ function hourText(hour: number): string {
 }
 
 /**
- * Adds a batch's deltas to the hours; last but one in the transaction, because every worker wants these rows.
+ * Adds a batch's deltas to the hours. It runs late in the transaction, because every worker locks these rows.
  */
 export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]): Promise<AddedToHours> {
   if (deltas.length === 0) return { createdTypes: [], newUsers: 0 };
@@ -88,9 +88,9 @@ export async function addToHours(tx: Transaction, deltas: readonly HourDelta[]):
 }
 
 /**
- * Closes the hours that ended at least `graceMinutes` ago, by the database's clock. Rows that a worker holds
- * are left for the next time.
- * @returns how many rows were closed
+ * Closes the hours that ended at least `graceMinutes` ago by the database's clock. Rows that a worker has locked are
+ * left for the next run.
+ * @returns the number of rows closed
  */
 export async function closeHours(sql: Database, graceMinutes: number): Promise<number> {
   const result = await sql`

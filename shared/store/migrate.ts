@@ -1,4 +1,4 @@
-// The numbered files of sql/ in; a database with exactly these tables out, or a clear refusal.
+// Brings a database to the tables of the numbered files in sql/, or refuses it.
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { describeFault } from "./sqlstate.ts";
 
 const SQL_FOLDER = join(import.meta.dir, "../../sql");
 const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;
-/** Any number, the same in every version: whoever migrates holds it. */
+/** An arbitrary number, the same in every version: a program holds this lock while it migrates. */
 const ADVISORY_LOCK = 7_061_905;
 
 /** One file of sql/. */
@@ -26,7 +26,7 @@ interface AppliedRow {
   checksum: string;
 }
 
-/** Reads the numbered files of a folder, in order. @throws FatalError on a name or number that does not fit */
+/** Reads the numbered files of a folder, in order. @throws FatalError on a name or number out of sequence */
 export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
   return await Promise.all(
@@ -44,15 +44,15 @@ export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> 
 }
 
 /**
- * Applies what is missing, in order, each file once, all in one transaction under an advisory lock: several
- * programs may start at once, and a file that fails leaves nothing behind.
+ * Applies the missing files in order, all in one transaction under an advisory lock: several programs may start at
+ * once, and a file that fails leaves nothing behind.
  *
- * @returns the names of the files that were applied now
- * @throws FatalError where the database was changed by other hands, or belongs to a newer version
+ * @returns the names of the files that were applied
+ * @throws FatalError where the history of the database differs from the files, or belongs to a newer version
  */
 export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
   return await sql.begin(async (tx) => {
-    // Waiting for another program's migration is right, however long it takes.
+    // Another program's migration may take any time, and waiting for it is right.
     await tx`set local lock_timeout = 0`;
     await tx`set local statement_timeout = 0`;
     await tx`select pg_advisory_xact_lock(${ADVISORY_LOCK})`;
@@ -78,17 +78,17 @@ function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly 
     const migration = migrations[index];
     if (migration === undefined) {
       throw new FatalError(
-        `the database has migration ${row.name}, which this version does not know: it was made by a newer version; start that one`,
+        `the database has migration ${row.name}, which this version does not know: a newer version made it; start that version`,
       );
     }
     if (row.version !== migration.version) {
       throw new FatalError(
-        `schema_migrations has no row for ${migration.name}, but one for ${row.name}: it was edited by hand; restore the missing row or the database`,
+        `schema_migrations has a row for ${row.name} but none for ${migration.name}: the table was edited by hand; restore the missing row or the database`,
       );
     }
     if (row.checksum !== migration.checksum) {
       throw new FatalError(
-        `sql/${migration.name} was changed after it had been applied to this database; restore the file and put the change into a new, higher-numbered one`,
+        `sql/${migration.name} was changed after it was applied to this database; restore the file and put the change into a new file with a higher number`,
       );
     }
   }
@@ -101,8 +101,8 @@ async function apply(tx: Transaction, { version, name, text, checksum }: Migrati
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     throw new FatalError(
-      `sql/${name} cannot be applied: ${describeFault(error)}. Nothing of it was kept. If its tables were made by other hands, ` +
-        "or a part of it was applied by hand, drop them or start with an empty database",
+      `sql/${name} cannot be applied: ${describeFault(error)}. It was rolled back. If its tables were created by hand or by ` +
+        "another program, drop them or start with an empty database",
     );
   }
 }

@@ -1,15 +1,15 @@
-// Spans of a batch in; the stored offsets locked, compared and advanced: what makes every record count once.
+// Locks, compares and advances the stored offsets, so that every record counts once.
 
 import { type PartitionKey, type Span, storedBy } from "../pipeline/batch.ts";
 import type { Database, Session, Transaction } from "./session.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
-/** A partition's next offset as this worker last knew it to be stored. */
+/** A partition's next offset, as this worker last knew it to be stored. */
 export interface StoredOffset extends PartitionKey {
   readonly nextOffset: number;
 }
 
-/** The stored offsets are not what this worker last knew: another one advanced them, or a crash took them back. */
+/** The stored offsets are not what this worker last knew: another worker advanced them, or a crash took them back. */
 export class FenceFailed extends Error {
   override readonly name = "FenceFailed";
 }
@@ -36,7 +36,7 @@ function keyOf({ topic, topicId, partition }: PartitionKey): string {
   return `${topic} ${topicId} ${partition}`;
 }
 
-// The rows of the batch are locked in key order; those of the previous transaction only read.
+// The rows of the batch are locked in key order; the rows of the previous transaction are only read.
 const FENCE = `
   with batch as (
     select * from unnest($1::text[], $2::text[], $3::int[]) as b (topic, topic_id, partition)
@@ -57,10 +57,10 @@ const FENCE = `
   from rows`;
 
 /**
- * Locks the offsets of a batch and compares them with the batch's own; first statement of a transaction.
+ * Locks the offsets of a batch and compares them with the batch's beginnings; the first statement of a transaction.
  *
- * @param previous what this worker's last transaction advanced: it must still stand, because the worker's
- *   memory of the database rests on it, and a crash of the server may have taken it back
+ * @param previous the offsets that this worker's last transaction advanced. They must still be stored, because the
+ *   worker's memory of the database depends on that transaction, and a crash of the server may have lost it
  * @throws FenceFailed where anything differs: nothing of the batch may be stored
  */
 export async function fence(
@@ -79,7 +79,9 @@ export async function fence(
     (row.is_locked ? locked : standing).set(key, row.next_offset);
     session.observeClock(row.now_ms);
     if (row.backend_pid !== session.backendPid) {
-      throw new FenceFailed(`the transaction runs in backend ${row.backend_pid}, not in this session's own`);
+      throw new FenceFailed(
+        `the transaction runs in backend ${row.backend_pid}, not in backend ${session.backendPid} of this session`,
+      );
     }
   }
   for (const span of spans) {
@@ -91,7 +93,7 @@ export async function fence(
     }
   }
   for (const stored of previous) {
-    // More is right too: a partition that was let go is advanced by its new owner.
+    // A greater offset is fine: the new owner of a revoked partition has advanced it.
     const nextOffset = standing.get(keyOf(stored)) ?? -1;
     if (nextOffset < stored.nextOffset) {
       throw new FenceFailed(
@@ -116,8 +118,8 @@ const ADVANCE = `
     and o.next_offset = b.from_offset`;
 
 /**
- * Moves the fenced offsets to the end of the batch, with the account of all between.
- * @throws FenceFailed where a row was not where the fence saw it
+ * Moves the fenced offsets to the end of the batch, and adds the batch to the counts of each partition.
+ * @throws FenceFailed where a row is no longer as the fence read it
  */
 export async function advance(tx: Transaction, spans: readonly Span[]): Promise<void> {
   const result = await tx.unsafe(
@@ -134,13 +136,14 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
     { prepare: true },
   );
   if (result.count !== spans.length) {
-    throw new FenceFailed(`${result.count} of ${spans.length} offsets could be advanced`);
+    throw new FenceFailed(`only ${result.count} of ${spans.length} offsets could be advanced`);
   }
 }
 
 /**
- * The stored offsets of partitions. It waits for transactions in flight that hold them (up to
- * lock_timeout): an old transaction of this worker, or of the partition's last owner, has ended then.
+ * Reads the stored offsets of partitions. It waits up to lock_timeout for transactions in flight that hold them:
+ * when it returns, an old transaction of this worker or of the partition's previous owner has ended.
+ * @returns by `offsetKey`; without the partitions that are not stored
  */
 export async function readOffsets(
   sql: Database,
@@ -160,7 +163,7 @@ export async function readOffsets(
 /** The key by which `readOffsets` names a partition. */
 export { keyOf as offsetKey };
 
-/** Enters partitions that were never read, at the start of their logs; one that is there already stays. */
+/** Enters partitions that were never read, at the start of their logs; an existing row stays unchanged. */
 export async function enterPartitions(sql: Database, starts: readonly StoredOffset[]): Promise<void> {
   await sql.unsafe(
     `insert into pipeline_offsets (topic, topic_id, partition, first_offset, next_offset)
@@ -174,8 +177,8 @@ export async function enterPartitions(sql: Database, starts: readonly StoredOffs
 }
 
 /**
- * Passes over records that Kafka deleted before they were read.
- * @returns false where the stored offset was no longer `from`
+ * Skips records that Kafka deleted before they were read.
+ * @returns false where the stored offset is no longer `from`
  */
 export async function skipGap(sql: Database, from: StoredOffset, to: number): Promise<boolean> {
   const result = await sql`

@@ -1,16 +1,16 @@
-// Figures of the pipeline in; rows of pipeline_metrics out.
+// Inserts samples of the pipeline's metrics into pipeline_metrics.
 
 import type { Database } from "./session.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
-/** One figure at one time. */
+/** The value of one metric. */
 export interface MetricSample {
   readonly name: string;
   readonly value: number;
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Writes samples, all with the time of this statement. */
+/** Inserts samples, all with the time of the statement. */
 export async function insertPipelineMetrics(sql: Database, samples: readonly MetricSample[]): Promise<void> {
   if (samples.length === 0) return;
   await sql.unsafe(

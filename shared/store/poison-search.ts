@@ -1,4 +1,4 @@
-// Events of which PostgreSQL refuses some; those out, each with the server's reason.
+// Finds the events of a batch that PostgreSQL refuses, each with the server's reason.
 
 import type { PipelineEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
@@ -8,18 +8,18 @@ import { classify, describeFault, SchemaFault } from "./sqlstate.ts";
 
 const DEADLINE_MS = 60_000;
 
-/** Thrown inside a savepoint so that what passed is rolled back as well. */
+/** Thrown inside a savepoint to roll back an insert that passed. */
 class RollbackProbe extends Error {
   override readonly name = "RollbackProbe";
 }
 
 /**
- * Finds the events whose content the raw insert refuses, by bisection, each try in a savepoint that is
- * rolled back. An event is to blame only if another one passes the same statement: an event of our own, as
- * large as events may be, is tried first, and where it is refused too, the fault is the schema's.
+ * Finds the events whose content the raw insert refuses, by bisection; each try runs in a savepoint that is rolled
+ * back. An event counts as refused only if another event passes the same statement: a probe event as wide as events
+ * may be is tried first, and if PostgreSQL refuses the probe, the fault lies in the schema.
  *
  * @returns the refused events with the server's reason; empty where no single event is refused
- * @throws SchemaFault where even our own event is refused; the server's error where anything but content is at fault
+ * @throws SchemaFault where the probe is refused; the server's error where it is not about content
  */
 export async function findPoisonEvents(
   session: Session,
@@ -27,13 +27,13 @@ export async function findPoisonEvents(
   processedAtMs: number,
 ): Promise<Map<BatchEvent, string>> {
   const refused = new Map<BatchEvent, string>();
-  // The whole transaction ends in a rollback: it only asks.
+  // The transaction always ends in a rollback: it only tests.
   await session
     .transaction(DEADLINE_MS, async (tx) => {
       const probe = await tryInsert(tx, [makeProbe(events[0]!, processedAtMs)], processedAtMs);
       if (probe !== undefined) {
         if (classify(probe) !== "content") throw probe;
-        throw new SchemaFault(`raw_events refuses what every event may hold: ${describeFault(probe)}`, {
+        throw new SchemaFault(`raw_events refuses an event that is valid: ${describeFault(probe)}`, {
           cause: probe,
         });
       }
@@ -82,10 +82,10 @@ async function tryInsert(
   }
 }
 
-/** Of each text the longest that validate takes, in characters that only Unicode has: a narrowed column refuses it. */
+/** Four bytes in UTF-8: a narrowed column, or one of another encoding, refuses the probe. */
 const WIDE = "\u{1f600}";
 
-/** An event with an id that no other has, and otherwise the widest there may be. */
+/** An event with a unique id, and with every field as long as `validate` allows. */
 function makeProbe(like: BatchEvent, processedAtMs: number): BatchEvent {
   const uniqueId = `probe_${crypto.randomUUID()}`;
   const event: PipelineEvent = {

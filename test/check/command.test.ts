@@ -118,7 +118,7 @@ test("1 and one sentence where the database cannot be read", async () => {
       { DB_PORT: String(unused) },
       /^PostgreSQL at 127\.0\.0\.1:\d+ cannot be read: .*ECONNREFUSED.*check DB_HOST/,
     ],
-    [{}, /^database ".*" has no tables of the pipeline; the consumer makes them/],
+    [{}, /^database ".*" has no tables of the pipeline; the consumer creates them/],
   ];
   for (const [changes, sentence] of cases) {
     const { exitCode, stdout, stderr } = await run({ ...env, ...changes }, "--json");
@@ -144,6 +144,8 @@ test("1 and one sentence where tables are missing or are not ours", async () => 
   const dropped = await run(env);
   expect(dropped.exitCode).toBe(1);
   expect(linesOf(dropped.stderr)).toEqual([
-    expect.stringMatching(/^database ".*" lacks the tables hourly_users; restore them, or the database$/),
+    expect.stringMatching(
+      /^database ".*" lacks the tables hourly_users; restore the tables or the database$/,
+    ),
   ]);
 });

@@ -113,7 +113,7 @@ test("events without raw rows are proven by their sums, and said to be so", asyn
   expect(report.invariants.map(({ name, ok }) => ({ name, ok }))).toEqual(allHold);
   const details = Object.fromEntries(report.invariants.map(({ name, detail }) => [name, detail]));
   expect(details["stored_events_kept"]).toBe("21 events stored, 18 rows of raw_events + 3 without one");
-  expect(details["hours_recomputed"]).toContain("2 of them hold events without raw rows");
+  expect(details["hours_recomputed"]).toContain("2 of them have events without raw rows");
   expect(report.hours.map(({ unsaved_events }) => unsaved_events).toSorted((a, b) => a - b)).toEqual([
     0, 0, 0, 1, 2,
   ]);

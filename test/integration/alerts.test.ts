@@ -108,7 +108,7 @@ kafkaTest(
     expect(await consumer.program.exit()).toBe(1);
     expect(receiver.edges()).toEqual(["firing pipeline_failure"]);
     expect(receiver.summaries()[0]).toMatch(
-      /^the program ends: worker \d has ended: the consumer group "thief" has taken this database over/,
+      /^the program ends: worker \d has ended: the consumer group "thief" has taken over this database/,
     );
     expect(logged(consumer)).toEqual(["alert pipeline_failure"]);
     // It did not wait for the others to drain, which may take most of a minute.

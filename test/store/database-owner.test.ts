@@ -61,7 +61,7 @@ describe("the database belongs to one consumer group at a time", () => {
       expect(taken).toEqual({ previousGroup: "first" });
       await assertStillOurs(second.sql, "second");
       await expect(assertStillOurs(second.sql, "first")).rejects.toThrow(
-        'the consumer group "second" has taken this database over from "first"',
+        'the consumer group "second" has taken over this database from "first"',
       );
       second.destroy();
     },

@@ -120,7 +120,7 @@ describe("a database that was changed by other hands is refused, and stays as it
     await using database = await emptyDatabase();
     await run(database, [ONE, TWO]);
     expect(await refusal(database, [migration(1, `${ONE.text} -- mended`), TWO, THREE])).toContain(
-      "sql/001_step.sql was changed after it had been applied",
+      "sql/001_step.sql was changed after it was applied",
     );
   });
 
@@ -128,7 +128,7 @@ describe("a database that was changed by other hands is refused, and stays as it
     await using database = await emptyDatabase();
     await database.sql`create table two (n int)`;
     expect(await refusal(database, [ONE, TWO, THREE])).toMatch(
-      /^sql\/002_step.sql cannot be applied: .*already exists.*Nothing of it was kept/,
+      /^sql\/002_step.sql cannot be applied: .*already exists.*It was rolled back/,
     );
     expect(await tables(database)).toEqual(["two"]);
   });
@@ -144,13 +144,13 @@ describe("a database that was changed by other hands is refused, and stays as it
   test("a newer version's", async () => {
     await using database = await emptyDatabase();
     await run(database, [ONE, TWO]);
-    expect(await refusal(database, [ONE])).toContain("made by a newer version");
+    expect(await refusal(database, [ONE])).toContain("a newer version made it");
   });
 
   test("a row of schema_migrations that is gone, the first, one between, the last", async () => {
     for (const [version, message] of [
-      [1, "has no row for 001_step.sql, but one for 002_step.sql"],
-      [2, "has no row for 002_step.sql, but one for 003_step.sql"],
+      [1, "has a row for 002_step.sql but none for 001_step.sql"],
+      [2, "has a row for 003_step.sql but none for 002_step.sql"],
       [3, "sql/003_step.sql cannot be applied"],
     ] as const) {
       await using database = await emptyDatabase();

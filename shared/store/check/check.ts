@@ -1,4 +1,4 @@
-// A database in; what it holds, and whether it is what the promise says, out: all from one snapshot.
+// Reads and proves the contents of a database in one snapshot.
 
 import { FatalError } from "../../runtime/errors.ts";
 import type { StoredOffset } from "../offsets.ts";
@@ -18,25 +18,25 @@ import { checkRawEvents } from "./raw-events.ts";
 import type { CheckReport, PartitionReport } from "./report.ts";
 
 /**
- * How far partitions are behind, in their order: records, or why that is not known. It must not reject: Kafka
- * being away is no fault of the database.
+ * Returns the lag of partitions, in their order: records, or the reason why it is unknown. It must not reject: an
+ * unreachable Kafka is no fault of the database.
  */
 export type LagReader = (partitions: readonly StoredOffset[]) => Promise<readonly (number | string)[]>;
 
 export interface CheckOptions {
-  /** Asked while the database is read. By default nobody is asked, and the lag is not known. */
+  /** Runs while the database is read. Without it the lag is unknown. */
   readonly lag?: LagReader;
 }
 
-// Enough memory to group a few million rows without a file. A parallel hash would need shared memory, of which a
-// container has 64 MB.
+// Enough memory to group a few million rows without a file. A parallel hash would need shared memory, and a
+// container has only 64 MB of it.
 const SETTINGS = `set local work_mem = '128MB'; set local enable_parallel_hash = off; set local jit = off`;
 
 /**
- * Proves the promise from figures that arise independently, in one REPEATABLE READ snapshot; nothing is written,
- * nobody is held up. It takes seconds for a few million events.
+ * Proves that every record below the stored offsets counts exactly once, from independent figures in one REPEATABLE
+ * READ snapshot. It writes nothing and blocks no worker. It takes seconds for a few million events.
  *
- * @throws FatalError for a database without our tables, or with other ones; else what the driver throws
+ * @throws FatalError for a database without our tables or with other columns; else what the driver throws
  */
 export async function checkDatabase(sql: Database, { lag }: CheckOptions = {}): Promise<CheckReport> {
   try {

@@ -1,4 +1,4 @@
-// Dead letters in, one after the other; the proof that each would be rejected again, for the same reason, out.
+// Proves that every dead letter would be rejected again, for the same reason.
 
 import type { RejectionReason } from "../../event.ts";
 import { decode } from "../../pipeline/decode.ts";
@@ -10,7 +10,7 @@ import { classify } from "../sqlstate.ts";
 import { type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 import { count } from "../../text/format.ts";
 
-/** Letters fetched at once, and how large one may be to come along; larger ones come one by one. */
+/** Letters in one fetch, and the largest value that a fetch includes; larger values are read one by one. */
 const LETTERS_AT_ONCE = 500;
 const MAX_BYTES_AT_ONCE = 64 * 1024;
 
@@ -21,7 +21,7 @@ interface LetterRow {
   offset: number;
   reason: RejectionReason;
   is_tombstone: boolean;
-  /** Null for a tombstone, and where it is fetched by itself. */
+  /** Null for a tombstone and for a large value, which is read separately. */
   value: Buffer | null;
   first_seen_ms: number;
   max_future_skew_seconds: number;
@@ -29,9 +29,9 @@ interface LetterRow {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Judges every dead letter anew, by the plain path, the clock and the limit that it was judged by. */
+/** Validates every dead letter again, with the clock and the limit of the first time, without the fast reader. */
 export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
-  // A cursor of SQL's own and not of the driver's: other statements run between two fetches.
+  // An SQL cursor, not the driver's: other statements run between two fetches.
   await tx.unsafe(`
     declare dead_letters no scroll cursor for
     select topic, topic_id, partition, "offset", reason, value is null as is_tombstone,
@@ -54,27 +54,27 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
     }
   }
   await tx.unsafe("close dead_letters");
-  return makeInvariant("dead_letters_rejected_again", `${count(letters)} dead letters judged anew`, {
+  return makeInvariant("dead_letters_rejected_again", `${count(letters)} dead letters validated again`, {
     count: wrong,
     samples,
   });
 }
 
-/** Why a letter's bytes do not bear its reason out; undefined where they do. */
+/** What contradicts a letter's reason; undefined where its bytes confirm it. */
 async function contradictionOf(tx: Transaction, row: LetterRow): Promise<string | undefined> {
   const bytes = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
   const decoded = bytes === undefined ? decode(NOTHING, -1, -1) : decode(bytes, 0, bytes.length);
   const maxFutureSkewMs = row.max_future_skew_seconds * 1000;
   if (row.reason !== "refused_by_database") {
     const rejection = rejectionOf(decoded, row.first_seen_ms, maxFutureSkewMs);
-    if (rejection === undefined) return `reason ${row.reason}, and it is a valid event`;
+    if (rejection === undefined) return `reason ${row.reason}, but it is a valid event`;
     return rejection.reason === row.reason ? undefined : `reason ${row.reason}, now ${rejection.reason}`;
   }
   const event = isRejection(decoded) ? decoded : validate(decoded, row.first_seen_ms, maxFutureSkewMs);
   if (isRejection(event)) return `reason ${row.reason}, now ${event.reason}`;
   const { eventId, userId, eventType, eventDataText } = enrich(event);
   const isRefused = await refuses(tx, [eventId, userId, eventType, eventDataText]);
-  return isRefused ? undefined : `reason ${row.reason}, and PostgreSQL takes it`;
+  return isRefused ? undefined : `reason ${row.reason}, but PostgreSQL accepts it`;
 }
 
 async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
@@ -84,7 +84,7 @@ async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
   return found.value;
 }
 
-/** Whether PostgreSQL cannot hold the content of an event: its ids as text, or its data as jsonb. */
+/** True where PostgreSQL refuses the content of an event: its ids as text, or its data as jsonb. */
 async function refuses(tx: Transaction, texts: readonly [string, string, string, string]): Promise<boolean> {
   try {
     await tx.savepoint(async (savepoint) => {

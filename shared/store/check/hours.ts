@@ -1,13 +1,13 @@
-// raw_events in; the hours and their users computed anew, and compared with what is stored, out.
+// Proves that the hours and their users equal those recomputed from raw_events.
 
 import type { Transaction } from "../session.ts";
 import { type Faults, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 import { count } from "../../text/format.ts";
 
-// The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user who is in only
-// one of the two shows without a join; their groups are many, so they carry nothing but where they come from. A
-// duration that is out of range is left out of the sum, where it would end the statement. For an hour with unsaved
-// events raw_events tells only a part, so its figures are bounds.
+// The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user in only one of
+// the two shows without a join; there are many groups, so they carry only their origin. A duration out of range would
+// fail the sum and is left out of it. For an hour with unsaved events raw_events has only a part, so its figures are
+// lower bounds.
 const HOUR = `date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00')`;
 const COMPARE = `
   with events as (
@@ -46,7 +46,7 @@ const COMPARE = `
       coalesce(r.users, 0) as users, coalesce(r.listed_users, 0) as listed_users,
       coalesce(r.missing_users, 0) as missing_users, coalesce(r.extra_users, 0) as extra_users
     from recomputed r full join hourly_aggregations h using (aggregation_hour, event_type)
-  ), judged as materialized (
+  ), marked as materialized (
     select *,
       (stored_events - unsaved_events <> events)
         or (is_stored and stored_events = 0)
@@ -62,7 +62,7 @@ const COMPARE = `
     select hour, event_type, is_stored, stored_events, unsaved_events, unique_users, stored_durations, events, durations,
       users, listed_users, missing_users, extra_users, is_wrong, has_wrong_users, is_miscounted,
       trim_scale(stored_duration_ms)::text as stored_duration_ms, trim_scale(duration_ms)::text as duration_ms
-    from judged
+    from marked
     order by hour, event_type
   )
   select
@@ -75,9 +75,9 @@ const COMPARE = `
     (select json_agg(s) from (select * from shown where is_wrong limit ${MAX_SAMPLES}) s) as wrong_samples,
     (select json_agg(s) from (select * from shown where has_wrong_users limit ${MAX_SAMPLES}) s) as wrong_user_samples,
     (select json_agg(s) from (select * from shown where is_miscounted limit ${MAX_SAMPLES}) s) as miscounted_samples
-  from judged`;
+  from marked`;
 
-/** An hour and event type, as stored (`stored_…`, and the columns' own names) and computed anew. */
+/** An hour and event type, as stored (`stored_…` and the columns' names) and as recomputed. */
 interface ComparedHour {
   hour: string;
   event_type: string;
@@ -85,7 +85,7 @@ interface ComparedHour {
   stored_events: number;
   unsaved_events: number;
   unique_users: number;
-  /** Text: a sum may have more digits than a number. */
+  /** Text: a sum may have more digits than a number holds. */
   stored_duration_ms: string;
   stored_durations: number;
   events: number;
@@ -111,18 +111,18 @@ interface ComparisonRow {
   miscounted_samples: ComparedHour[] | null;
 }
 
-/** That the hours and their users are what raw_events gives. */
+/** Compares the hours and their users with raw_events. */
 export async function checkHours(tx: Transaction): Promise<Invariant[]> {
   const [row] = await tx.unsafe<[ComparisonRow]>(COMPARE);
   const hours = `${count(row.hours)} hours and types`;
   const partial =
     row.unsaved_hours === 0
       ? ""
-      : ` (${count(row.unsaved_hours)} of them hold events without raw rows: only their saved events are compared)`;
+      : ` (${count(row.unsaved_hours)} of them have events without raw rows: only their saved events are compared)`;
   return [
     makeInvariant(
       "hours_recomputed",
-      `${hours} computed anew from ${count(row.events)} events${partial}`,
+      `${hours} recomputed from ${count(row.events)} events${partial}`,
       faults(row.wrong, row.wrong_samples, explainHour),
     ),
     makeInvariant(
@@ -167,7 +167,7 @@ const COUNT = `
   from hours`;
 
 /**
- * That the hours as stored fit together and hold as many events as were stored.
+ * Checks that the stored hours are consistent and contain as many events as were stored.
  * @param stored the events that the offsets account for as stored
  */
 export async function checkHourCounts(
@@ -191,7 +191,7 @@ export async function checkHourCounts(
       ),
       makeInvariant(
         "hour_counts_consistent",
-        `${count(row.hours)} hours and types: no count is negative, none but the sum of durations above total_events`,
+        `${count(row.hours)} hours and types: no count is negative, and none exceeds total_events`,
         faults(row.inconsistent, row.samples, (hour) => `${nameOf(hour)}: ${hour.counts}`),
       ),
     ],
@@ -200,9 +200,9 @@ export async function checkHourCounts(
 
 function explainHour(hour: ComparedHour): string {
   const name = nameOf(hour);
-  if (!hour.is_stored) return `${name} is missing; raw_events has ${hour.events} of its events`;
+  if (!hour.is_stored) return `${name} is missing, but raw_events has ${hour.events} of its events`;
   if (hour.events === 0 && hour.unsaved_events === 0) {
-    return `${name} has ${hour.stored_events} events, and raw_events none`;
+    return `${name} has ${hour.stored_events} events, but raw_events has none`;
   }
   const pairs: [string, number | string, number | string][] = [
     ["events", hour.stored_events - hour.unsaved_events, hour.events],
@@ -212,14 +212,14 @@ function explainHour(hour: ComparedHour): string {
   ];
   const differing = pairs
     .filter(([, stored, recomputed]) => stored !== recomputed)
-    .map(([what, stored, recomputed]) => `${stored} ${what} stored, ${recomputed} computed`);
+    .map(([what, stored, recomputed]) => `${stored} ${what} stored, ${recomputed} recomputed`);
   if (hour.unsaved_events > 0) differing.push(`${hour.unsaved_events} events unsaved`);
   return `${name}: ${differing.join(", ")}`;
 }
 
 function explainUsers(hour: ComparedHour): string {
   const missing = `${nameOf(hour)}: missing users: ${hour.missing_users}`;
-  // Users of unsaved events have none in raw_events.
+  // Users of unsaved events have no row in raw_events.
   return hour.unsaved_events > 0 ? missing : `${missing}, users without an event: ${hour.extra_users}`;
 }
 

@@ -1,4 +1,4 @@
-// The tables in; rows by table, the newest hours and events, and dead letters by reason out: what a person looks at first.
+// Reads the overview of a report: rows by table, the newest hours and events, dead letters by reason.
 
 import { FatalError } from "../../runtime/errors.ts";
 import type { Transaction } from "../session.ts";
@@ -28,12 +28,12 @@ export async function assertTables(tx: Transaction): Promise<void> {
   const missing = rows.map(({ name }) => name);
   throw new FatalError(
     missing.length === TABLES.length
-      ? `database "${first.database}" has no tables of the pipeline; the consumer makes them when it starts`
-      : `database "${first.database}" lacks the tables ${missing.join(", ")}; restore them, or the database`,
+      ? `database "${first.database}" has no tables of the pipeline; the consumer creates them when it starts`
+      : `database "${first.database}" lacks the tables ${missing.join(", ")}; restore the tables or the database`,
   );
 }
 
-/** @param rawEvents rows of raw_events, which have been counted before */
+/** Rows by table. @param rawEvents rows of raw_events, which are counted already */
 export async function countRows(tx: Transaction, rawEvents: number): Promise<Record<string, number>> {
   const counted: Record<string, number> = { raw_events: rawEvents };
   for (const table of TABLES.slice(1)) {

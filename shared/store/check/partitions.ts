@@ -1,10 +1,10 @@
-// The stored offsets and their accounts in; the proofs that every record below them is accounted for out.
+// Proves that every record below the stored offsets is accounted for.
 
 import type { Transaction } from "../session.ts";
 import { faultsOf, type Invariant, makeInvariant, type PartitionReport } from "./report.ts";
 import { count, plural } from "../../text/format.ts";
 
-/** A partition as the database knows it. */
+/** A row of pipeline_offsets. */
 export type PartitionRow = Omit<PartitionReport, "lag" | "lag_problem">;
 
 export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
@@ -15,7 +15,7 @@ export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
   return rows.map((row) => ({ ...row, updated_at: row.updated_at.toISOString() }));
 }
 
-/** Each partition's own account. */
+/** Checks the counts of each partition against its offsets and against each other. */
 export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] {
   const where = plural(partitions.length, "partition");
   const sum = (figure: (row: PartitionRow) => number): string => count(total(partitions, figure));
@@ -52,7 +52,7 @@ export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] 
   ];
 }
 
-/** Events stored, by the accounts of the partitions. */
+/** Events stored, by the counts of the partitions. */
 export function storedEvents(partitions: readonly PartitionRow[]): number {
   return total(partitions, (row) => row.stored);
 }
@@ -63,13 +63,13 @@ interface LetterCountRow {
   partition: number;
   letters: number;
   outside: number;
-  /** Null where pipeline_offsets has no such partition. */
+  /** Null where pipeline_offsets has no such partition, like the two offsets below. */
   dead_lettered: number | null;
   first_offset: number | null;
   next_offset: number | null;
 }
 
-/** That each partition's dead letters are as many as its account says, and come from the offsets it has read. */
+/** Checks that each partition has as many dead letters as it counts, all from the offsets that it has read. */
 export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[]> {
   const rows = await tx<LetterCountRow[]>`
     with letters as (
@@ -102,7 +102,7 @@ export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[
         if (row.outside === 0) return undefined;
         const letters = `${count(row.outside)} of ${nameOf(row)}`;
         return row.next_offset === null
-          ? `${letters}, which pipeline_offsets does not know`
+          ? `${letters}, which is not in pipeline_offsets`
           : `${letters} outside of [${row.first_offset}, ${row.next_offset})`;
       }),
     ),

@@ -1,4 +1,4 @@
-// raw_events in; the proofs that every stored event is there, and that each row is as it was stored, out.
+// Proves that every stored event has its row in raw_events, with valid values.
 
 import { HIGH_VALUE_AMOUNT } from "../../pipeline/enrich.ts";
 import type { Transaction } from "../session.ts";
@@ -7,21 +7,21 @@ import { count } from "../../text/format.ts";
 
 const IS_PRICED = `(event_type = 'purchase' and jsonb_typeof(event_data -> 'amount') = 'number')`;
 
-// The pipeline compares the amount as a double, the nearest to what the record says. A numeric far from the limit
-// is compared as it is, because the cast refuses what a double cannot hold.
+// The pipeline compares the amount as the nearest double. A numeric far from the limit is compared directly, because
+// the cast fails for a value beyond the range of a double.
 const AMOUNT = `(event_data -> 'amount')::numeric`;
 const IS_HIGH_VALUE = `(case when ${AMOUNT} > ${HIGH_VALUE_AMOUNT + 1} then true
   when ${AMOUNT} < ${HIGH_VALUE_AMOUNT} then false else ${AMOUNT}::float8 > ${HIGH_VALUE_AMOUNT} end)`;
 
-/** What a producer sends in the event_data of anything else is its own affair: only priced purchases are enriched. */
+/** Only purchases with an amount are enriched; in other events a member of this name belongs to the producer. */
 const FLAG_IS_WRONG = `(case when ${IS_PRICED}
   then (event_data -> 'is_high_value') is distinct from to_jsonb(${IS_HIGH_VALUE}) else false end)`;
 
-// NaN is above every number.
+// NaN counts as greater than every number.
 const DURATION_IS_WRONG = `(duration_seconds is not null and not (
   duration_seconds between 0 and 1e9 and duration_seconds = round(duration_seconds * 1000) / 1000))`;
 
-/** What one pass over raw_events counts. */
+/** The counts of one pass over raw_events. */
 interface RawFigures {
   rows: number;
   durations: number;
@@ -80,7 +80,7 @@ export async function checkRawEvents(
   };
 }
 
-/** Another pass, only where there is something to find. */
+/** Reads samples of wrong rows in a second pass, which runs only where there are any. */
 async function samplesOf(
   tx: Transaction,
   wrong: number,

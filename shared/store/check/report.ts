@@ -1,4 +1,5 @@
-// The shapes of what a check finds: figures of each table, and proofs that are true or false with their figures.
+// Defines what a check reports: figures of each table, and invariants that hold or not, with their figures.
+
 import { count } from "../../text/format.ts";
 
 /** A proof: something that must hold in every snapshot of the database. */
@@ -6,11 +7,11 @@ export interface Invariant {
   /** Stable, snake_case. */
   readonly name: string;
   readonly ok: boolean;
-  /** For a person: the figures, and where they do not agree, which. */
+  /** For a person: the figures compared, and the contradictions. */
   readonly detail: string;
 }
 
-/** A row of pipeline_offsets, and how far it is behind Kafka. */
+/** A row of pipeline_offsets and its lag. */
 export interface PartitionReport {
   readonly topic: string;
   readonly topic_id: string;
@@ -24,9 +25,9 @@ export interface PartitionReport {
   readonly dead_lettered: number;
   /** ISO 8601, UTC. */
   readonly updated_at: string;
-  /** Records; null where it is not known. */
+  /** Records; null where it is unknown. */
   readonly lag: number | null;
-  /** Why the lag is not known; null where it is, or where nobody asked. */
+  /** Why the lag is unknown; null where it is known or was not requested. */
   readonly lag_problem: string | null;
 }
 
@@ -55,7 +56,7 @@ export interface EventReport {
   readonly processed_at: string;
 }
 
-/** All that a check finds; `check --json` prints it as it is. */
+/** Everything that a check finds; `check --json` prints it unchanged. */
 export interface CheckReport {
   /** True where every invariant is. */
   readonly ok: boolean;
@@ -70,23 +71,23 @@ export interface CheckReport {
   readonly newest_events: readonly EventReport[];
 }
 
-/** What contradicts an invariant: how often, and some of it in words. */
+/** The contradictions of an invariant: their number, and a few samples in words. */
 export interface Faults {
   readonly count: number;
   readonly samples: readonly string[];
 }
 
-/** Contradictions that are spelled out; the others are counted. */
+/** The number of contradictions that are spelled out; the others are counted. */
 export const MAX_SAMPLES = 3;
 
-/** @param figures what was compared; a contradiction is added to it */
+/** @param figures the figures compared; contradictions are appended to them */
 export function makeInvariant(name: string, figures: string, { count: faults, samples }: Faults): Invariant {
   if (faults === 0) return { name, ok: true, detail: figures };
   const more = faults > samples.length ? `; and ${count(faults - samples.length)} more` : "";
   return { name, ok: false, detail: `${figures}; wrong: ${samples.join("; ")}${more}` };
 }
 
-/** @param explain what is wrong with a row; undefined = nothing */
+/** @param explain returns what is wrong with a row, or undefined */
 export function faultsOf<Row>(rows: readonly Row[], explain: (row: Row) => string | undefined): Faults {
   const wrong = rows.flatMap((row) => explain(row) ?? []);
   return { count: wrong.length, samples: wrong.slice(0, MAX_SAMPLES) };
