@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/lifecycle.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
@@ -7,35 +7,72 @@ import { Housekeeping } from "../../workers/consumer/housekeeping.ts";
 import { eventually } from "../support/eventually.ts";
 import { PostgresServer } from "../support/postgres.ts";
 
-test("a database that is away is a fault until it is back, which is found out without another use of it", async () => {
-  await using server = await PostgresServer.start();
-  await using tables = await server.database();
+const UNTIL_BACK = { timeoutMs: 30_000 };
+
+function housekeepingOf(env: Readonly<Record<string, string>>) {
   const metrics = new MetricsRegistry();
   const log = makeLogger("test", "error", { destination: { write: () => undefined } });
-  const database = new Housekeeping(loadConfig(tables.env, "consumer"), log, metrics);
-  await server.stop("fast");
-  const preparing = database.prepare(new StopSignal());
-  await eventually("it is missed at the start", () => database.fault !== undefined);
-  await server.start();
-  expect(await preparing).toBe(true);
-  expect(database.fault).toBeUndefined();
+  return { metrics, housekeeping: new Housekeeping(loadConfig(env, "consumer"), log, metrics) };
+}
 
-  await server.stop("fast");
-  await Promise.all([database.housekeep([]), database.housekeep([])]);
-  expect(database.fault).toEndWith(`(${tables.address.host}:${tables.address.port})`);
-  await server.start();
-  // Both find the connection gone, and open one between them.
-  await Promise.all([database.housekeep([]), database.housekeep([])]);
-  expect(database.fault).toBeUndefined();
-  const [row] = await tables.sql`
-    select count(*)::int as sessions from pg_stat_activity
-    where datname = current_database() and application_name like 'event-pipeline main %'`;
-  expect(row).toEqual({ sessions: 1 });
+describe("housekeeping", () => {
+  test("reports an unreachable database as its fault until the database is back, also between two runs", async () => {
+    await using server = await PostgresServer.start();
+    await using tables = await server.database();
+    const { housekeeping } = housekeepingOf(tables.env);
+    await server.stop("fast");
+    const preparing = housekeeping.prepare(new StopSignal());
+    await eventually("the start reports it", () => housekeeping.fault !== undefined, UNTIL_BACK);
+    await server.start();
+    expect(await preparing).toBe(true);
+    expect(housekeeping.fault).toBeUndefined();
 
-  await server.stop("fast");
-  await database.housekeep([]);
-  expect(database.fault).toBeDefined();
-  await server.start();
-  await eventually("it is found back", () => database.fault === undefined);
-  await database.close();
-}, 60_000);
+    await server.stop("fast");
+    await housekeeping.runOnce([]);
+    expect(housekeeping.fault).toEndWith(`(${tables.address.host}:${tables.address.port})`);
+    await server.start();
+    await housekeeping.runOnce([]);
+    expect(housekeeping.fault).toBeUndefined();
+
+    await server.stop("fast");
+    await housekeeping.runOnce([]);
+    expect(housekeeping.fault).toBeDefined();
+    await server.start();
+    await eventually("a probe finds it back", () => housekeeping.fault === undefined, UNTIL_BACK);
+    await housekeeping.close();
+  }, 120_000);
+
+  test("never has two runs on its connection at the same time", async () => {
+    await using server = await PostgresServer.start();
+    await using tables = await server.database();
+    const { metrics, housekeeping } = housekeepingOf({ ...tables.env, FLUSH_INTERVAL_SECONDS: "1" });
+    expect(await housekeeping.prepare(new StopSignal())).toBe(true);
+    const sample = { name: "events_consumed_total", value: 1, labels: {} };
+    const written = () => metrics.value("db_inserts_total", "pipeline_metrics") ?? 0;
+    let sampled = 0;
+    await tables.sql.begin(async (tx) => {
+      await tx`lock table pipeline_metrics in access exclusive mode`;
+      housekeeping.start(() => {
+        sampled++;
+        return [sample];
+      });
+      await eventually("a run waits for the lock", async () => {
+        const [row] = await tx`
+          select count(*)::int as waiting from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`;
+        return row?.["waiting"] === 1;
+      });
+      // A timer of the same interval in the same thread: its ticks are those of the housekeeping.
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 1000);
+      await eventually("three intervals have passed", () => ticks === 3, UNTIL_BACK);
+      clearInterval(timer);
+      expect(sampled).toBe(1);
+    });
+    await eventually("the next interval starts another run", () => sampled > 1, UNTIL_BACK);
+    housekeeping.stop();
+    await Promise.all([housekeeping.runOnce([sample]), housekeeping.runOnce([sample])]);
+    expect(written()).toBe(sampled + 2);
+    await housekeeping.close();
+  }, 60_000);
+});

@@ -8,7 +8,7 @@ import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { ALERT_SEVERITIES, METRICS } from "../../shared/telemetry/metrics.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { loadConfig } from "../../shared/config/config.ts";
-import { setConstantMetrics } from "../../workers/consumer/pipeline-metrics.ts";
+import { setAlertThresholds } from "../../workers/consumer/pipeline-metrics.ts";
 import { Scrape } from "../support/metrics-text.ts";
 import { PROMETHEUS_DIRECTORY } from "../support/prometheus.ts";
 import { prometheusTest } from "../support/requirements.ts";
@@ -160,7 +160,7 @@ test("what the rules name is exported, with those labels", async () => {
 test("the label values that the rules name are there from the first scrape of a consumer", async () => {
   const metrics = new MetricsRegistry({ program: "consumer" });
   initializeSeries(metrics, ["user-events"]);
-  setConstantMetrics(metrics, loadConfig({}, "consumer").monitoring, "2.0.0");
+  setAlertThresholds(metrics, loadConfig({}, "consumer").monitoring);
   const scrape = new Scrape(await metrics.text());
   const missing: string[] = [];
   let looked = 0;

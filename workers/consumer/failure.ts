@@ -1,4 +1,4 @@
-// Anything thrown while a worker works in; why it has to resync, and whether that can help, out.
+// Classifies anything a worker can throw: resync (and why), or give up.
 
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { OffsetRegression } from "../../shared/pipeline/batch.ts";
@@ -6,30 +6,40 @@ import { ConfigurationError, errorMessage, FatalError } from "../../shared/runti
 import { FenceFailed } from "../../shared/store/offsets.ts";
 import { adviceFor, classify, describeFault } from "../../shared/store/sqlstate.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
-import { ResyncNeeded } from "./resync.ts";
 
-export interface Failure {
-  readonly cause: ResyncCause;
-  /** One sentence for a person. */
-  readonly message: string;
-  /** No retry mends it. */
-  readonly isFatal: boolean;
+/** What a worker does about an error; `message` is one sentence for a person. */
+export type Failure =
+  | { readonly kind: "resync"; readonly cause: ResyncCause; readonly message: string }
+  /** No retry helps. */
+  | { readonly kind: "fatal"; readonly message: string };
+
+/** Thrown where a worker itself finds that it must read its offsets again. */
+export class ResyncNeeded extends Error {
+  override readonly name = "ResyncNeeded";
+  readonly resyncCause: ResyncCause;
+
+  constructor(cause: ResyncCause, message: string) {
+    super(message);
+    this.resyncCause = cause;
+  }
 }
 
-/** Total: whatever is thrown gets a cause, or ends the worker. */
+/** Total: every value that can be thrown is either a reason to resync or fatal. */
 export function classifyFailure(error: unknown): Failure {
-  if (error instanceof ResyncNeeded) {
-    return { cause: error.resyncCause, message: error.message, isFatal: false };
-  }
-  if (error instanceof FenceFailed) return { cause: "fence", message: error.message, isFatal: false };
-  if (error instanceof OffsetRegression) return { cause: "delivery", message: error.message, isFatal: false };
-  if (error instanceof KafkaError) return { cause: "kafka", message: error.message, isFatal: false };
+  if (error instanceof ResyncNeeded) return resync(error.resyncCause, error.message);
+  if (error instanceof FenceFailed) return resync("fence", error.message);
+  if (error instanceof OffsetRegression) return resync("delivery", error.message);
+  if (error instanceof KafkaError) return resync("kafka", error.message);
   if (error instanceof FatalError || error instanceof ConfigurationError) {
-    return { cause: "delivery", message: error.message, isFatal: true };
+    return { kind: "fatal", message: error.message };
   }
   const found = classify(error);
-  // Records refused for their content have become dead letters by now: what is still refused is no record's fault.
-  const kind = found === "content" ? "schema" : found;
-  if (kind === "bug") return { cause: "delivery", message: errorMessage(error), isFatal: true };
-  return { cause: kind, message: `${describeFault(error)}: ${adviceFor(kind)}`, isFatal: false };
+  // Records that PostgreSQL refuses for their content are dead letters by now, so what it still refuses is the tables' fault.
+  const cause = found === "content" ? "schema" : found;
+  if (cause === "bug") return { kind: "fatal", message: errorMessage(error) };
+  return resync(cause, `${describeFault(error)}: ${adviceFor(cause)}`);
+}
+
+function resync(cause: ResyncCause, message: string): Failure {
+  return { kind: "resync", cause, message };
 }

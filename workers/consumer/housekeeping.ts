@@ -1,4 +1,4 @@
-// The main thread's connection: waits for the database, prepares it, then closes hours and writes metrics.
+// Prepares the database at the start, then closes hours and writes metrics at intervals.
 
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import type { Config } from "../../shared/config/config.ts";
@@ -13,21 +13,26 @@ import { classify, describeFault, describeRefusedLogin } from "../../shared/stor
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 
-/** How often "still waiting" is said. */
-const SAY_WAITING_EVERY_MS = 10_000;
-/** How often a database that was away is asked whether it is back. */
-const ASK_AGAIN_MS = 2000;
+/** Time between two log lines about a database that is waited for. */
+const WAITING_LOG_MS = 10_000;
+/** Time between two probes of a database that failed. */
+const PROBE_MS = 2000;
 
-/** The database as the main thread uses it; a lost connection is renewed at the next use, for it holds no memory. */
+/**
+ * The main thread's use of the database: prepares it for the workers, then closes hours and writes metrics once per
+ * FLUSH_INTERVAL_SECONDS. A lost connection is opened again at the next use; nothing is remembered from the old one.
+ */
 export class Housekeeping {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
   readonly #session: LazySession;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
   #isFailing = false;
   #fault: string | undefined;
-  #askAgain: Timer | undefined;
-  #isAsking = false;
+  #probeTimer: Timer | undefined;
+  #isProbing = false;
 
   constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
     this.#config = config;
@@ -41,36 +46,36 @@ export class Housekeeping {
     });
   }
 
-  /** Why the database cannot be had; undefined: it answered when it was last asked. */
+  /** Why the database was unreachable at its last use; undefined if it answered. */
   get fault(): string | undefined {
     return this.#fault;
   }
 
   /**
-   * Waits until the database can be had, brings its tables up to date and takes it for the consumer group.
+   * Waits until the database is reachable, brings its tables up to date and claims it for the consumer group.
    *
-   * @returns false where the program was asked to stop meanwhile
-   * @throws FatalError for a refused login, a missing database, tables made by other hands, another group at work
+   * @returns false if the program was asked to stop first
+   * @throws FatalError for a refused login, a missing database, tables that are not ours, or another active group
    */
   async prepare(stop: StopSignal): Promise<boolean> {
     const { host, port } = this.#config.database;
     const backoff = new Backoff(100, 1000);
-    let saidAtMs = Number.NEGATIVE_INFINITY;
+    let loggedAtMs = Number.NEGATIVE_INFINITY;
     while (!stop.isRequested) {
       try {
         await this.#prepareOnce();
-        this.#note(undefined);
+        this.#recordOutcome(undefined);
         return true;
       } catch (error) {
         if (error instanceof FatalError) throw error;
-        this.#note(error);
+        this.#recordOutcome(error);
         const kind = classify(error);
         if (kind === "access") {
           throw new FatalError(describeRefusedLogin(error, this.#config.database), { cause: error });
         }
         if (kind === "bug" || kind === "schema") throw error;
-        if (performance.now() - saidAtMs > SAY_WAITING_EVERY_MS) {
-          saidAtMs = performance.now();
+        if (performance.now() - loggedAtMs > WAITING_LOG_MS) {
+          loggedAtMs = performance.now();
           this.#log.warn({ reason: describeFault(error) }, `waiting for PostgreSQL at ${host}:${port}`);
         }
         await Promise.race([Bun.sleep(backoff.next()), stop.requested]);
@@ -79,58 +84,87 @@ export class Housekeeping {
     return false;
   }
 
-  /** Closes the hours that are due, and writes a row for each of the samples; a failure is logged, and mended next time. */
-  async housekeep(samples: readonly MetricSample[]): Promise<void> {
+  /** Runs once per flush interval. A run that takes longer than that is not joined by a second one. */
+  start(sample: () => readonly MetricSample[]): void {
+    this.#timer = setInterval(() => {
+      if (this.#running === undefined) void this.runOnce(sample());
+    }, this.#config.consumer.flushIntervalSeconds * 1000);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * Closes the hours that are due and writes the samples, after any run still under way. Never rejects: a failure is
+   * logged, and the next run makes up for it.
+   */
+  async runOnce(samples: readonly MetricSample[]): Promise<void> {
+    const run = (this.#running ?? Promise.resolve()).then(() => this.#run(samples));
+    this.#running = run;
+    await run;
+    if (this.#running === run) this.#running = undefined;
+  }
+
+  async close(): Promise<void> {
+    this.stop();
+    clearInterval(this.#probeTimer);
+    await this.#session.close();
+  }
+
+  async #run(samples: readonly MetricSample[]): Promise<void> {
     const { hourGraceMinutes, savePipelineMetrics } = this.#config.consumer;
     try {
       const session = await this.#session.open();
-      const closed = await session.run((sql) => closeHours(sql, hourGraceMinutes));
-      this.#metrics.add("aggregations_flushed_total", closed);
-      if (closed > 0) this.#log.info({ rows: closed }, "closed the rows of hours that are over");
+      this.#hoursClosed(await session.run((sql) => closeHours(sql, hourGraceMinutes)));
       if (savePipelineMetrics) {
         await session.run((sql) => insertPipelineMetrics(sql, samples));
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
       }
       this.#isFailing = false;
-      this.#note(undefined);
+      this.#recordOutcome(undefined);
     } catch (error) {
-      this.#note(error);
-      this.#askAgain ??= setInterval(() => void this.#ask(), ASK_AGAIN_MS);
-      const kind = classify(error);
-      this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", kind);
-      if (!this.#isFailing)
-        this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics has to wait");
-      this.#isFailing = true;
+      this.#recordOutcome(error);
+      this.#probeTimer ??= setInterval(() => void this.#probe(), PROBE_MS);
+      this.#runFailed(error);
     }
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#askAgain);
-    await this.#session.close();
+  #hoursClosed(rows: number): void {
+    this.#metrics.add("aggregations_flushed_total", rows);
+    if (rows > 0) this.#log.info({ rows }, "closed the rows of hours that are over");
   }
 
-  /** @param error of the last use of the database; undefined: it answered */
-  #note(error: unknown): void {
+  #runFailed(error: unknown): void {
+    this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", classify(error));
+    if (!this.#isFailing) {
+      this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics failed; retrying");
+    }
+    this.#isFailing = true;
+  }
+
+  /** @param error of the last use of the database; undefined if it answered */
+  #recordOutcome(error: unknown): void {
     const { host, port } = this.#config.database;
-    const isAway = error !== undefined && classify(error) === "connection";
-    this.#fault = isAway ? `${describeFault(error)} (${host}:${port})` : undefined;
-    if (isAway) return;
-    clearInterval(this.#askAgain);
-    this.#askAgain = undefined;
+    const isUnreachable = error !== undefined && classify(error) === "connection";
+    this.#fault = isUnreachable ? `${describeFault(error)} (${host}:${port})` : undefined;
+    if (isUnreachable) return;
+    clearInterval(this.#probeTimer);
+    this.#probeTimer = undefined;
   }
 
-  /** The next use may be far off, and the fault would stand until then. */
-  async #ask(): Promise<void> {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+  /** Finds out that the database is back: the next run may be far off, and the fault would stand until then. */
+  async #probe(): Promise<void> {
+    if (this.#isProbing) return;
+    this.#isProbing = true;
     try {
       const session = await this.#session.open();
       await session.run((sql) => sql`select 1`);
-      this.#note(undefined);
+      this.#recordOutcome(undefined);
     } catch (error) {
-      this.#note(error);
+      this.#recordOutcome(error);
     } finally {
-      this.#isAsking = false;
+      this.#isProbing = false;
     }
   }
 
@@ -143,7 +177,7 @@ export class Housekeeping {
     if (previousGroup !== undefined) {
       this.#log.warn(
         { previousGroup, consumerGroup },
-        "took the database over from another consumer group; it goes on where that one stopped",
+        "took the database over from another consumer group, and continues where that group stopped",
       );
     }
   }

@@ -7,7 +7,7 @@ import { assertStillOurs } from "../../shared/store/database-owner.ts";
 import { enterPartitions, offsetKey, readOffsets, skipGap } from "../../shared/store/offsets.ts";
 import type { Session } from "../../shared/store/session.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
-import { ResyncNeeded } from "./resync.ts";
+import { ResyncNeeded } from "./failure.ts";
 
 /** The one place that asks Kafka about logs and the database about offsets, and sets partitions going. */
 export class LogPositions {

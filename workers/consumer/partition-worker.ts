@@ -23,9 +23,8 @@ import { Session } from "../../shared/store/session.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { WorkerStatus } from "./thread-messages.ts";
-import { classifyFailure } from "./failure.ts";
+import { classifyFailure, ResyncNeeded } from "./failure.ts";
 import { LogPositions } from "./partition-offsets.ts";
-import { ResyncNeeded } from "./resync.ts";
 
 /** A batch is committed this long after its first record, however small it is. */
 const BATCH_LINGER_MS = 10;
@@ -268,8 +267,11 @@ export class PartitionWorker {
 
   /** The one answer to everything that goes wrong. @throws FatalError for what no retry mends */
   async #resync(error: unknown): Promise<void> {
-    const { cause, message, isFatal } = classifyFailure(error);
-    if (isFatal) throw error instanceof FatalError ? error : new FatalError(message, { cause: error });
+    const failure = classifyFailure(error);
+    if (failure.kind === "fatal") {
+      throw error instanceof FatalError ? error : new FatalError(failure.message, { cause: error });
+    }
+    const { cause, message } = failure;
     const isDropping = this.#isUncommitted || !this.#building.isEmpty;
     this.#isUncommitted = false;
     this.#fault = undefined;

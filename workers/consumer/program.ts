@@ -9,6 +9,7 @@ import { adminSettings, consumerSettings } from "../../shared/kafka/settings.ts"
 import { type Config, describeConfig, loadConfig } from "../../shared/config/config.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
 import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
@@ -16,7 +17,8 @@ import { Alerting, consumerProbe } from "../alerting.ts";
 import { ConsumerHealth, type ConsumerProblem } from "./health.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { makeConsumerConsole } from "../console/consumer-console.ts";
-import { Progress, sampleMetrics, setConstantMetrics, totals } from "./pipeline-metrics.ts";
+import { sampleMetrics, setAlertThresholds } from "./pipeline-metrics.ts";
+import { ProgressLog } from "./progress-log.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const HELP = `Usage: bun run workers/consumer.ts [--help]
@@ -27,9 +29,6 @@ dead letters. Configured by environment variables (see config.example.env); serv
 
 Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
 `;
-
-/** Between two lines that say how far it is, where there is anything to say. */
-const PROGRESS_MS = 60_000;
 
 async function main(stop: StopSignal): Promise<number> {
   const args = process.argv.slice(2);
@@ -58,11 +57,11 @@ async function consume(
   alerting: Alerting,
 ): Promise<number> {
   await using resources = new Resources((problem) => log.warn(problem));
-  const database = new Housekeeping(config, log, metrics);
+  const housekeeping = new Housekeeping(config, log, metrics);
   let supervisor: Supervisor | undefined;
   const health = new ConsumerHealth(() => ({
     workers: supervisor?.workers(),
-    databaseFault: database.fault,
+    databaseFault: housekeeping.fault,
     isStopping: stop.isRequested,
   }));
   const problems = (nowMs?: number): readonly ConsumerProblem[] => health.problems(nowMs);
@@ -90,13 +89,14 @@ async function consume(
   log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
 
   const libraryPath = await prepareNativeLibrary((line) => log.info(line));
-  setConstantMetrics(metrics, config.monitoring, loadLibrary(libraryPath).version);
-  // Properties that the workers' clients would refuse are told now, once, and before anything is waited for.
+  setBuildInfo(metrics, loadLibrary(libraryPath).version);
+  setAlertThresholds(metrics, config.monitoring);
+  // Reports properties that the workers' clients would refuse once, before anything is waited for.
   Client.create(libraryPath, "consumer", consumerSettings(config.kafka), 0).destroy();
 
-  resources.defer("the connection to PostgreSQL", 3000, () => database.close());
-  // Also a server that takes the connection and answers nothing shall not hold up the end.
-  if (!(await stop.orStopped(database.prepare(stop)))) return 0;
+  resources.defer("the connection to PostgreSQL", 3000, () => housekeeping.close());
+  // A server that accepts the connection and never answers must not delay the exit.
+  if (!(await stop.orStopped(housekeeping.prepare(stop)))) return 0;
   const topics = await stop.orStopped(
     ensureTopics({
       libraryPath,
@@ -114,12 +114,9 @@ async function consume(
   );
 
   supervisor = new Supervisor(config, libraryPath, log, metrics);
-  const housekeeping = setInterval(
-    () => void database.housekeep(sampleMetrics(metrics)),
-    config.consumer.flushIntervalSeconds * 1000,
-  );
-  const progress = new Progress(metrics, log);
-  const saying = setInterval(() => progress.say(), PROGRESS_MS);
+  housekeeping.start(() => sampleMetrics(metrics));
+  const progress = new ProgressLog(metrics, log);
+  progress.start();
   const failure = await Promise.race([
     supervisor.failed,
     stop.requested.then((signal) => {
@@ -127,14 +124,13 @@ async function consume(
       return undefined;
     }),
   ]);
-  clearInterval(housekeeping);
-  clearInterval(saying);
+  housekeeping.stop();
   if (failure !== undefined) alerting.failed(failure);
   const drainProblems = await supervisor.drain();
   for (const problem of drainProblems) log.error(problem);
-  // A database that answers nothing would hold up the end.
-  if (drainProblems.length === 0) await database.housekeep(sampleMetrics(metrics));
-  log.info(totals(metrics), "stopped");
+  // After a failed drain the database may not answer, which would delay the exit.
+  if (drainProblems.length === 0) await housekeeping.runOnce(sampleMetrics(metrics));
+  progress.finish();
   if (failure !== undefined) throw new FatalError(failure);
   if (drainProblems.length > 0) throw new FatalError(drainProblems.join("; "));
   return 0;

@@ -8,12 +8,12 @@ import { adminSettings } from "../../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../../shared/config/config.ts";
 import { ConfigurationError, errorMessage } from "../../shared/runtime/errors.ts";
 import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
-import { PROGRAM_VERSION } from "../../shared/runtime/version.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { openInput } from "../../shared/producer/json-lines.ts";
 import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { LineRecords, type RecordSource, simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
+import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { Alerting, producerProbe } from "../alerting.ts";
@@ -110,7 +110,7 @@ async function run(
   if (source === undefined) return 0;
   const libraryPath = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
   if (libraryPath === undefined) return 0;
-  metrics.set("pipeline_build_info", 1, PROGRAM_VERSION, loadLibrary(libraryPath).version);
+  setBuildInfo(metrics, loadLibrary(libraryPath).version);
   waitingFor = `topic ${topic}`;
   log.info({ bootstrapServers: kafka.bootstrapServers, topics: kafka.topics.join() }, "connecting");
   const found = await stop.orStopped(
