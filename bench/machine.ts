@@ -11,7 +11,7 @@ export async function machineOf(bench: Bench): Promise<Machine> {
     cores: availableParallelism(),
     memoryGiB: Math.round((totalmem() / 2 ** 30) * 10) / 10,
     bun: Bun.version,
-    librdkafka: loadLibrary(bench.libraryPath).version,
+    librdkafka: loadLibrary().version,
     postgres: await bench.postgresVersion(),
     kafka: KAFKA_VERSION,
   };

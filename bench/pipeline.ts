@@ -30,32 +30,25 @@ export interface BenchRecord {
 export class Bench implements AsyncDisposable {
   readonly kafka: KafkaCluster;
   readonly postgres: PostgresServer;
-  readonly libraryPath: string;
   /** Where databases are dropped from. */
   readonly #maintenance: TestDatabase;
   #topics = 0;
   #previous: string | undefined;
 
-  private constructor(
-    kafka: KafkaCluster,
-    postgres: PostgresServer,
-    maintenance: TestDatabase,
-    libraryPath: string,
-  ) {
+  private constructor(kafka: KafkaCluster, postgres: PostgresServer, maintenance: TestDatabase) {
     this.kafka = kafka;
     this.postgres = postgres;
     this.#maintenance = maintenance;
-    this.libraryPath = libraryPath;
   }
 
   /** @param say told before what takes its time @throws FatalError where there is no Java to run a broker with */
   static async start(say: (line: string) => void): Promise<Bench> {
     const reason = whyNoKafka();
     if (reason !== undefined) throw new FatalError(`the bench needs a Kafka broker: ${reason}`);
-    const libraryPath = await prepareNativeLibrary(say);
+    await prepareNativeLibrary(say);
     const kafka = await KafkaCluster.start({ brokers: 1 }, say);
     const postgres = await PostgresServer.start({ durable: true, settings: POSTGRES_SETTINGS });
-    return new Bench(kafka, postgres, await postgres.database(), libraryPath);
+    return new Bench(kafka, postgres, await postgres.database());
   }
 
   /** "18.4" */
@@ -105,7 +98,6 @@ export class Bench implements AsyncDisposable {
   async fill(topic: string, records: Iterable<BenchRecord>): Promise<void> {
     let failure: string | undefined;
     const producer: KafkaProducer = await KafkaProducer.open({
-      libraryPath: this.libraryPath,
       settings: producerSettings({
         bootstrapServers: this.kafka.bootstrapServers,
         consumerGroup: "none",

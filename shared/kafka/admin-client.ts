@@ -39,8 +39,8 @@ export class AdminClient {
   }
 
   /** @throws ConfigurationError for settings that librdkafka refuses */
-  static async open(libraryPath: string, settings: Settings): Promise<AdminClient> {
-    const client = Client.create(libraryPath, "producer", settings, 0);
+  static async open(settings: Settings): Promise<AdminClient> {
+    const client = Client.create("producer", settings, 0);
     const admin = new AdminClient(client);
     const wake = await QueueEvents.open(client.library, () => admin.#poll());
     wake.watch(admin.#queue);

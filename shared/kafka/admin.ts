@@ -7,7 +7,6 @@ import { ErrorCode } from "./ffi/bindings.ts";
 import type { TopicDescription } from "./topic-description.ts";
 
 export interface AdminOptions {
-  readonly libraryPath: string;
   /** See `adminSettings`. */
   readonly settings: Settings;
   readonly topics: readonly string[];
@@ -152,10 +151,10 @@ export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
 }
 
 async function withAdmin<T>(
-  { libraryPath, settings }: AdminOptions,
+  { settings }: AdminOptions,
   work: (admin: AdminClient) => Promise<T>,
 ): Promise<T> {
-  const admin = await AdminClient.open(libraryPath, settings);
+  const admin = await AdminClient.open(settings);
   try {
     return await work(admin);
   } finally {

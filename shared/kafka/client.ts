@@ -53,13 +53,8 @@ export class Client {
    * @param events bits of EventType that the client's queue shall carry
    * @throws ConfigurationError naming each variable that librdkafka refuses
    */
-  static create(
-    libraryPath: string,
-    type: keyof typeof CLIENT_TYPE,
-    settings: Settings,
-    events: number,
-  ): Client {
-    const library = loadLibrary(libraryPath);
+  static create(type: keyof typeof CLIENT_TYPE, settings: Settings, events: number): Client {
+    const library = loadLibrary();
     const { c } = library;
     const configuration = pointer(c.rd_kafka_conf_new(), "rd_kafka_conf_new");
     const problems: string[] = [];

@@ -24,7 +24,6 @@ export type ConsumerEvent =
   | ({ kind: "log" } & LogLine);
 
 export interface ConsumerOptions {
-  readonly libraryPath: string;
   readonly settings: Settings;
   readonly topics: readonly string[];
   /** Called when there is something to poll, from the event loop. */
@@ -71,13 +70,8 @@ export class KafkaConsumer {
    * Joins the group. Nothing blocks: brokers that cannot be reached show as error events.
    * @throws ConfigurationError for settings that librdkafka refuses
    */
-  static async open({ libraryPath, settings, topics, onWake }: ConsumerOptions): Promise<KafkaConsumer> {
-    const client = Client.create(
-      libraryPath,
-      "consumer",
-      settings,
-      EventType.rebalance | EventType.offsetCommit,
-    );
+  static async open({ settings, topics, onWake }: ConsumerOptions): Promise<KafkaConsumer> {
+    const client = Client.create("consumer", settings, EventType.rebalance | EventType.offsetCommit);
     const { library, handle } = client;
     const { c } = library;
     c.rd_kafka_poll_set_consumer(handle);

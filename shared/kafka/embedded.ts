@@ -13,7 +13,6 @@ export interface EmbeddedTopic {
 }
 
 export interface EmbeddedBrokerOptions {
-  readonly libraryPath: string;
   readonly brokers: number;
   readonly topics: readonly EmbeddedTopic[];
 }
@@ -57,8 +56,8 @@ export class EmbeddedBroker {
   }
 
   // oxlint-disable-next-line require-await -- a promise, so that another broker can take its place
-  static async start({ libraryPath, brokers, topics }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
-    const client = Client.create(libraryPath, "producer", { log_level: "0" }, 0);
+  static async start({ brokers, topics }: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+    const client = Client.create("producer", { log_level: "0" }, 0);
     const { c } = client.library;
     const made = c.rd_kafka_mock_cluster_new(client.handle, brokers);
     if (isNull(made)) {

@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cachedDirectory, withFileLock } from "../runtime/cache.ts";
 import { FatalError, errorMessage } from "../runtime/errors.ts";
-import { Library } from "./ffi/library.ts";
+import { Library, loadLibrary, setLibraryPath } from "./ffi/library.ts";
 import { buildLibrary, CONFIGURE_FLAGS, installCommands } from "./native-library-build.ts";
 
 /** What `prepare` needs from outside; a test gives its own. */
@@ -33,11 +33,12 @@ const CHECKSUM_FILE = "sha256";
 
 /**
  * A verified librdkafka: the package's own binary where its installation could download it, else one that is
- * built from the package's sources, once, and kept. For the main thread; worker threads are given the path.
+ * built from the package's sources, once, and kept. The main thread awaits it before its first Kafka client and
+ * its first worker thread; after that, `loadLibrary` finds the library in every thread.
  * @param say takes lines for a person: what is being done, what this build cannot do
  * @throws FatalError when there is none for this platform, or what it takes to build one is missing
  */
-export async function prepareNativeLibrary(say: (line: string) => void): Promise<string> {
+export async function prepareNativeLibrary(say: (line: string) => void): Promise<Library> {
   const platform = `${process.platform}-${process.arch}`;
   if (!PLATFORMS.has(platform)) {
     throw new FatalError(
@@ -48,7 +49,7 @@ export async function prepareNativeLibrary(say: (line: string) => void): Promise
   const version = await packagedVersion(home);
   const fileName = process.platform === "darwin" ? "librdkafka.1.dylib" : "librdkafka.so.1";
   const flags = Bun.hash(CONFIGURE_FLAGS.join(" ")).toString(36).slice(0, 6);
-  return prepare({
+  const path = await prepare({
     version,
     prebuilt: [
       join(home, "build", "Release", "confluent-kafka-javascript.node"),
@@ -60,6 +61,8 @@ export async function prepareNativeLibrary(say: (line: string) => void): Promise
       buildLibrary({ sources: join(home, "deps", "librdkafka"), directory, fileName, version, say }),
     say,
   });
+  setLibraryPath(path);
+  return loadLibrary();
 }
 
 /** `prepareNativeLibrary`, with everything given. @returns the path */

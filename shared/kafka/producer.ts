@@ -15,7 +15,6 @@ export interface DeliveryFailure {
 }
 
 export interface ProducerOptions {
-  readonly libraryPath: string;
   readonly settings: Settings;
   readonly topic: string;
   /** Called when there is something to poll, from the event loop. */
@@ -84,7 +83,7 @@ export class KafkaProducer {
    * @throws ConfigurationError for settings that librdkafka refuses
    */
   static async open(options: ProducerOptions): Promise<KafkaProducer> {
-    const client = Client.create(options.libraryPath, "producer", options.settings, EventType.delivery);
+    const client = Client.create("producer", options.settings, EventType.delivery);
     const { library, handle } = client;
     const queue = pointer(library.c.rd_kafka_queue_get_main(handle), "rd_kafka_queue_get_main");
     const topic = pointer(library.c.rd_kafka_topic_new(handle, options.topic, null), "rd_kafka_topic_new");

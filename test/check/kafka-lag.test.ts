@@ -5,7 +5,7 @@ import { freePorts } from "../../shared/runtime/free-port.ts";
 import type { StoredOffset } from "../../shared/store/offsets.ts";
 import { kafkaLag } from "../../workers/check/kafka-lag.ts";
 import { Sender } from "../kafka/test-producer.ts";
-import { type KafkaUnderTest, libraryPath, onBoth } from "../kafka/kafka-variants.ts";
+import { type KafkaUnderTest, onBoth } from "../kafka/kafka-variants.ts";
 
 function lagReader(bootstrapServers: string) {
   return kafkaLag({ bootstrapServers, consumerGroup: "check-test", passThrough: {} }, () => {});
@@ -13,7 +13,7 @@ function lagReader(bootstrapServers: string) {
 
 async function topicIdOf(kafka: KafkaUnderTest, topic: string): Promise<string> {
   const settings = kafka.adminSettings();
-  const [found] = await describeTopics({ libraryPath, settings, topics: [topic], deadlineMs: 5000 });
+  const [found] = await describeTopics({ settings, topics: [topic], deadlineMs: 5000 });
   return found!.topicId!;
 }
 

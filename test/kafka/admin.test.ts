@@ -6,7 +6,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { clusterTest } from "../support/requirements.ts";
-import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
+import { type KafkaUnderTest, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 const newName = () => `test-${crypto.randomUUID()}`;
 
@@ -16,7 +16,6 @@ function options(
   deadlineMs = 15_000,
 ) {
   return {
-    libraryPath,
     settings: kafka.adminSettings(),
     topics,
     partitions: 3,
@@ -68,7 +67,7 @@ onKafka("missing topics are created, by several programs at once", async (kafka)
 onKafka("a created topic gets the settings that are asked for", async (kafka) => {
   const topic = newName();
   await ensureTopics({ ...options(kafka, [topic]), topicSettings: { "retention.ms": "12345" } });
-  const admin = await AdminClient.open(libraryPath, kafka.adminSettings());
+  const admin = await AdminClient.open(kafka.adminSettings());
   expect(await admin.topicSetting(topic, "retention.ms", 5000)).toBe("12345");
   expect(await admin.topicSetting(topic, "no.such.setting", 5000)).toBeUndefined();
   expect(await admin.brokerCount(5000)).toBe(1);

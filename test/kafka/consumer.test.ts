@@ -8,7 +8,7 @@ import { throughout } from "../support/eventually.ts";
 import { Member } from "./group-member.ts";
 import { Sender } from "./test-producer.ts";
 import { TransactionalSender } from "./transactional-producer.ts";
-import { libraryPath, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
+import { onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 onBoth("keys, values and headers arrive as they were sent", async (kafka) => {
   const topic = await kafka.createTopic(1);
@@ -60,7 +60,6 @@ onEmbedded("a block grows for records of any size, and ends at its bytes", async
   expect(await sender.producer.flush(10_000)).toBe(0);
   const group = kafka.consumerSettings("big");
   const consumer = await KafkaConsumer.open({
-    libraryPath,
     settings: { ...group, "fetch.message.max.bytes": "50000000", "fetch.max.bytes": "50000000" },
     topics: [topic],
     onWake: () => {},
@@ -358,7 +357,7 @@ onEmbedded("closing does not hang when the brokers are gone", async (kafka) => {
 
 onBoth("brokers that go away are told as errors that are not fatal", async (kafka) => {
   const settings = { ...kafka.consumerSettings("nobody"), "bootstrap.servers": "127.0.0.1:1" };
-  const consumer = await KafkaConsumer.open({ libraryPath, settings, topics: ["t"], onWake: () => {} });
+  const consumer = await KafkaConsumer.open({ settings, topics: ["t"], onWake: () => {} });
   const block = new RecordBlock(10);
   const names = new Set<string>();
   const startedAt = performance.now();
@@ -410,7 +409,7 @@ test("settings that librdkafka refuses are told by their variables, all at once"
     "security.protocol": "carrier-pigeon",
     "session.timeout.ms": "soon",
   };
-  const opened = KafkaConsumer.open({ libraryPath, settings, topics: ["t"], onWake: () => {} });
+  const opened = KafkaConsumer.open({ settings, topics: ["t"], onWake: () => {} });
   const error: unknown = await opened.catch((caught: unknown) => caught);
   expect(error).toMatchObject({
     name: "ConfigurationError",
@@ -429,7 +428,7 @@ test("settings that do not go together are told by their variables", () => {
     "max.poll.interval.ms": "1000",
     "session.timeout.ms": "2000",
   };
-  expect(() => Client.create(libraryPath, "consumer", settings, 0)).toThrow(
+  expect(() => Client.create("consumer", settings, 0)).toThrow(
     expect.objectContaining({
       name: "ConfigurationError",
       problems: [expect.stringContaining("KAFKA_CONFIG_SESSION_TIMEOUT_MS")],
@@ -439,7 +438,7 @@ test("settings that do not go together are told by their variables", () => {
 
 test("an offset that is none is refused before librdkafka sees it", async () => {
   const settings = { "bootstrap.servers": "127.0.0.1:1", "group.id": "g" };
-  const consumer = await KafkaConsumer.open({ libraryPath, settings, topics: ["t"], onWake: () => {} });
+  const consumer = await KafkaConsumer.open({ settings, topics: ["t"], onWake: () => {} });
   for (const offset of [-1001, -5, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 60]) {
     expect(() => consumer.fetch([{ topic: "t", partition: 0, offset }])).toThrow(RangeError);
   }

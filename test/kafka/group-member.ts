@@ -4,7 +4,7 @@ import type { Settings } from "../../shared/kafka/client.ts";
 import { type ConsumerEvent, KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { type EventuallyOptions, eventually } from "../support/eventually.ts";
-import { type KafkaUnderTest, libraryPath } from "./kafka-variants.ts";
+import { type KafkaUnderTest } from "./kafka-variants.ts";
 
 export interface Received extends TopicPartitionOffset {
   readonly key: string | undefined;
@@ -47,7 +47,6 @@ export class Member {
   static async open(kafka: KafkaUnderTest, options: MemberOptions): Promise<Member> {
     const member = new Member(options);
     member.#consumer = await KafkaConsumer.open({
-      libraryPath,
       settings: kafka.consumerSettings(options.group ?? `group-${crypto.randomUUID()}`, options.passThrough),
       topics: options.topics,
       onWake: () => member.poll(),

@@ -14,7 +14,7 @@ const REAL_TEST_TIMEOUT_MS = 60_000;
 const TOPIC_DEADLINE_MS = 30_000;
 const UNKNOWN_TOPIC_OR_PARTITION = 3;
 
-export const libraryPath = await prepareNativeLibrary(() => {});
+export const { path: libraryPath } = await prepareNativeLibrary(() => {});
 
 /** A Kafka that a test may use, and how its clients are set up. */
 export class KafkaUnderTest {
@@ -38,9 +38,9 @@ export class KafkaUnderTest {
   /** Deletes a topic and makes it anew. */
   async recreateTopic(topic: string, partitions: number): Promise<void> {
     const settings = this.adminSettings();
-    await deleteTopics({ libraryPath, settings, topics: [topic], deadlineMs: TOPIC_DEADLINE_MS });
+    await deleteTopics({ settings, topics: [topic], deadlineMs: TOPIC_DEADLINE_MS });
     await eventually("the topic is gone", async () => {
-      const [found] = await describeTopics({ libraryPath, settings, topics: [topic], deadlineMs: 5000 });
+      const [found] = await describeTopics({ settings, topics: [topic], deadlineMs: 5000 });
       return found?.errorCode === UNKNOWN_TOPIC_OR_PARTITION;
     });
     await this.#ensureTopic(topic, partitions);
@@ -65,7 +65,6 @@ export class KafkaUnderTest {
 
   async #ensureTopic(topic: string, partitions: number): Promise<void> {
     await ensureTopics({
-      libraryPath,
       settings: this.adminSettings(),
       topics: [topic],
       partitions,
@@ -94,7 +93,7 @@ export function onEmbedded(name: string, run: Run, brokers = 1): void {
   test(
     `${name} (embedded)`,
     async () => {
-      await using broker = await EmbeddedBroker.start({ libraryPath, brokers, topics: [] });
+      await using broker = await EmbeddedBroker.start({ brokers, topics: [] });
       await run(new KafkaUnderTest(broker.bootstrapServers, broker));
     },
     EMBEDDED_TEST_TIMEOUT_MS,

@@ -14,7 +14,7 @@ onEmbedded("a record that was handed over before is not handed over again", asyn
   const topic = await kafka.createTopic(1);
   await using sender = await Sender.open(kafka, topic);
   await sender.sendNumbers(0, 10, 1);
-  const client = Client.create(libraryPath, "consumer", kafka.consumerSettings("group"), 0);
+  const client = Client.create("consumer", kafka.consumerSettings("group"), 0);
   const { library, handle } = client;
   const { c } = library;
   c.rd_kafka_poll_set_consumer(handle);
@@ -42,7 +42,7 @@ test("an error that makes a client useless is told as fatal, with its cause", as
   const { symbols } = dlopen(libraryPath, {
     rd_kafka_test_fatal_error: { args: ["ptr", "i32", "cstring"], returns: "i32" },
   });
-  const client = Client.create(libraryPath, "producer", { "enable.idempotence": "true" }, 0);
+  const client = Client.create("producer", { "enable.idempotence": "true" }, 0);
   const { library, handle } = client;
   const queue = pointer(library.c.rd_kafka_queue_get_main(handle), "queue");
   expect(client.fatalError()).toBeUndefined();

@@ -5,7 +5,7 @@ import { RequestKey } from "../../shared/kafka/embedded.ts";
 import { eventually } from "../support/eventually.ts";
 import { Member } from "./group-member.ts";
 import { Sender } from "./test-producer.ts";
-import { libraryPath, onBoth, onEmbedded } from "./kafka-variants.ts";
+import { onBoth, onEmbedded } from "./kafka-variants.ts";
 
 onBoth("a full queue takes nothing, and later everything", async (kafka) => {
   const topic = await kafka.createTopic(2);
@@ -154,7 +154,6 @@ onEmbedded("texts longer than the scratch, and of any script, arrive whole", asy
 
 test("a producer whose settings are refused says so by their variables", async () => {
   const opened = KafkaProducer.open({
-    libraryPath,
     settings: { "bootstrap.servers": "127.0.0.1:1", "compression.type": "best", lingerms: "5" },
     topic: "t",
     onWake: () => {},

@@ -4,7 +4,7 @@ import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { eventually } from "../support/eventually.ts";
 import { Sender } from "./test-producer.ts";
-import { libraryPath, onEmbedded } from "./kafka-variants.ts";
+import { onEmbedded } from "./kafka-variants.ts";
 
 onEmbedded("a consumer is called when a record comes, long before the safety net would", async (kafka) => {
   const topic = await kafka.createTopic(1);
@@ -13,7 +13,6 @@ onEmbedded("a consumer is called when a record comes, long before the safety net
   let wakes = 0;
   let arrivedAt = 0;
   const consumer = await KafkaConsumer.open({
-    libraryPath,
     settings: kafka.consumerSettings("group"),
     topics: [topic],
     onWake: () => {

@@ -1,8 +1,10 @@
 // What librdkafka is told, from the configuration; all of it accepted by librdkafka.
 import { expect, test } from "bun:test";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
+import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
-import { libraryPath } from "./kafka-variants.ts";
+
+await prepareNativeLibrary(() => {});
 
 const kafka = (passThrough: Settings = {}) => ({
   bootstrapServers: "127.0.0.1:1,127.0.0.1:2",
@@ -48,6 +50,6 @@ test.each([
   ["producer", producerSettings(kafka())],
   ["producer", adminSettings(kafka())],
 ] as const)("librdkafka takes them (%s)", (type, settings) => {
-  const client = Client.create(libraryPath, type, settings, 0);
+  const client = Client.create(type, settings, 0);
   client.destroy();
 });

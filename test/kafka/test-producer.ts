@@ -1,7 +1,7 @@
 // A topic in; a producer that counts what became of its messages out.
 import type { ErrorReport, Settings } from "../../shared/kafka/client.ts";
 import { type DeliveryFailure, KafkaProducer } from "../../shared/kafka/producer.ts";
-import { type KafkaUnderTest, libraryPath } from "./kafka-variants.ts";
+import { type KafkaUnderTest } from "./kafka-variants.ts";
 
 export class Sender {
   readonly delivered: number[] = [];
@@ -12,7 +12,6 @@ export class Sender {
   static async open(kafka: KafkaUnderTest, topic: string, passThrough: Settings = {}): Promise<Sender> {
     const sender = new Sender();
     sender.#producer = await KafkaProducer.open({
-      libraryPath,
       settings: kafka.producerSettings(passThrough),
       topic,
       onWake: () => sender.#producer?.poll(),

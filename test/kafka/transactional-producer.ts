@@ -29,7 +29,7 @@ export class TransactionalSender {
       "transactional.id": crypto.randomUUID(),
       "message.timeout.ms": "10000",
     });
-    const client = Client.create(libraryPath, "producer", settings, 0);
+    const client = Client.create("producer", settings, 0);
     const at = pointer(client.library.c.rd_kafka_topic_new(client.handle, topic, null), "topic");
     const sender = new TransactionalSender(client, at);
     sender.#check(c.rd_kafka_init_transactions(client.handle, TIMEOUT_MS));

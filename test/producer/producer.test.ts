@@ -10,7 +10,7 @@ import { KafkaCluster } from "../support/kafka.ts";
 import { clusterTest, kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
 import { Member } from "../kafka/group-member.ts";
-import { type KafkaUnderTest, libraryPath, onBoth, onEmbedded } from "../kafka/kafka-variants.ts";
+import { type KafkaUnderTest, onBoth, onEmbedded } from "../kafka/kafka-variants.ts";
 
 const PRODUCER = "workers/producer.ts";
 const TOPIC_AUTHORIZATION_FAILED = 29;
@@ -274,7 +274,6 @@ clusterTest(
     await kafka.createTopic(unwritable, { properties: { "min.insync.replicas": "3" } });
     await kafka.kill(2, "SIGKILL");
     await using mock = await EmbeddedBroker.start({
-      libraryPath,
       brokers: 1,
       topics: [{ name: "t", partitions: 1 }],
     });

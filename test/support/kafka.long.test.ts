@@ -143,8 +143,8 @@ clusterTest(
 );
 
 async function describeAll(kafka: KafkaCluster, ...topics: string[]) {
+  await prepareNativeLibrary(() => {});
   return describeTopics({
-    libraryPath: await prepareNativeLibrary(() => {}),
     settings: { "bootstrap.servers": kafka.bootstrapServers },
     topics,
     deadlineMs: 10_000,

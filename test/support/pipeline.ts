@@ -126,10 +126,9 @@ export class TestPipeline implements AsyncDisposable {
     const kafka = options.kafka ?? (await onSharedKafka(options.partitions ?? 6));
     const database = options.database ?? (await (await sharedPostgres()).database());
     let pipeline: TestPipeline | undefined;
-    const libraryPath = await prepareNativeLibrary(() => {});
+    await prepareNativeLibrary(() => {});
     const open = async () => {
       const producer: KafkaProducer = await KafkaProducer.open({
-        libraryPath,
         settings: producerSettings({ ...kafka, consumerGroup: "none", passThrough: options.producer ?? {} }),
         topic: kafka.topic,
         onWake: () => producer.poll(),

@@ -35,12 +35,9 @@ export async function deleteTopic(bootstrapServers: string, name: string): Promi
   await deleteTopics(await admin(bootstrapServers, name));
 }
 
-let library: Promise<string> | undefined;
-
 async function admin(bootstrapServers: string, topic: string) {
-  library ??= prepareNativeLibrary(() => {});
+  await prepareNativeLibrary(() => {});
   return {
-    libraryPath: await library,
     settings: { "bootstrap.servers": bootstrapServers },
     topics: [topic],
     deadlineMs: DEADLINE_MS,

@@ -28,7 +28,8 @@ export function kafkaLag(kafka: Connection, say: (line: string) => void): LagRea
   return async (partitions) => {
     if (partitions.length === 0) return [];
     try {
-      return await readLags(await prepareNativeLibrary(say), kafka, partitions);
+      await prepareNativeLibrary(say);
+      return await readLags(kafka, partitions);
     } catch (error) {
       const isAway = error instanceof KafkaError && AWAY.has(error.code);
       const problem = isAway ? "Kafka does not answer" : errorMessage(error);
@@ -38,11 +39,10 @@ export function kafkaLag(kafka: Connection, say: (line: string) => void): LagRea
 }
 
 async function readLags(
-  libraryPath: string,
   kafka: Connection,
   partitions: readonly StoredOffset[],
 ): Promise<(number | string)[]> {
-  const questions = new Questions(libraryPath, kafka);
+  const questions = new Questions(kafka);
   try {
     const topicIds = await questions.topicIds([...new Set(partitions.map(({ topic }) => topic))]);
     const current = partitions.filter(({ topic, topicId }) => topicIds.get(topic) === topicId);
@@ -67,8 +67,8 @@ class Questions {
   readonly #timer: Timer;
   readonly #deadline = performance.now() + DEADLINE_MS;
 
-  constructor(libraryPath: string, kafka: Connection) {
-    this.#client = Client.create(libraryPath, "producer", adminSettings(kafka), 0);
+  constructor(kafka: Connection) {
+    this.#client = Client.create("producer", adminSettings(kafka), 0);
     this.#requests = new AdminRequests(this.#client);
     this.#timer = setInterval(() => this.#requests.poll(), POLL_MS);
   }

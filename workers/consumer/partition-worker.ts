@@ -102,13 +102,11 @@ export class PartitionWorker {
    */
   static async open(
     config: Config,
-    libraryPath: string,
     telemetry: WorkerTelemetry,
     onCommitted: () => void,
   ): Promise<PartitionWorker> {
     let worker: PartitionWorker | undefined;
     const kafka = await KafkaConsumer.open({
-      libraryPath,
       settings: consumerSettings(config.kafka),
       topics: config.kafka.topics,
       onWake: () => {

@@ -3,7 +3,6 @@
 import { startHttpServer } from "../../shared/http/server.ts";
 import { ensureTopics } from "../../shared/kafka/admin.ts";
 import { Client } from "../../shared/kafka/client.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings } from "../../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig } from "../../shared/config/config.ts";
@@ -88,18 +87,17 @@ async function consume(
   resources.defer("the console", 3000, () => console.close());
   log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
 
-  const libraryPath = await prepareNativeLibrary((line) => log.info(line));
-  setBuildInfo(metrics, loadLibrary(libraryPath).version);
+  const library = await prepareNativeLibrary((line) => log.info(line));
+  setBuildInfo(metrics, library.version);
   setAlertThresholds(metrics, config.monitoring);
   // Reports properties that the workers' clients would refuse once, before anything is waited for.
-  Client.create(libraryPath, "consumer", consumerSettings(config.kafka), 0).destroy();
+  Client.create("consumer", consumerSettings(config.kafka), 0).destroy();
 
   resources.defer("the connection to PostgreSQL", 3000, () => housekeeping.close());
   // A server that accepts the connection and never answers must not delay the exit.
   if (!(await stop.orStopped(housekeeping.prepare(stop)))) return 0;
   const topics = await stop.orStopped(
     ensureTopics({
-      libraryPath,
       settings: adminSettings(config.kafka),
       topics: config.kafka.topics,
       partitions: config.kafka.partitions,
@@ -113,7 +111,7 @@ async function consume(
     "reading from Kafka",
   );
 
-  supervisor = new Supervisor(config, libraryPath, log, metrics);
+  supervisor = new Supervisor(config, log, metrics);
   housekeeping.start(() => sampleMetrics(metrics));
   const progress = new ProgressLog(metrics, log);
   progress.start();

@@ -27,14 +27,14 @@ export class Supervisor {
   readonly #drainProblems: string[] = [];
   #isDraining = false;
 
-  constructor(config: Config, libraryPath: string, log: Logger, metrics: MetricsRegistry) {
+  constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
     this.#log = log;
     this.#metrics = metrics;
     const { promise, resolve } = Promise.withResolvers<string>();
     this.failed = promise;
     this.#fail = resolve;
     this.#threads = Array.from({ length: config.consumer.workers }, (_, worker) =>
-      this.#start(worker, config, libraryPath),
+      this.#start(worker, config),
     );
   }
 
@@ -63,7 +63,7 @@ export class Supervisor {
     return [...this.#drainProblems, ...late.map(({ worker }) => `worker ${worker} did not drain in time`)];
   }
 
-  #start(worker: number, config: Config, libraryPath: string): Thread {
+  #start(worker: number, config: Config): Thread {
     const handle = new Worker(new URL("./worker-thread.ts", import.meta.url).href);
     const thread: Thread = {
       worker,
@@ -77,7 +77,7 @@ export class Supervisor {
     );
     handle.addEventListener("error", (event: ErrorEvent) => this.#onEnd(thread, event.message));
     handle.addEventListener("close", () => this.#onEnd(thread, "the thread ended"));
-    send(thread, { kind: "start", worker, config, libraryPath });
+    send(thread, { kind: "start", worker, config });
     return thread;
   }
 

@@ -6,7 +6,7 @@ import type { Recording } from "../../shared/telemetry/recorder.ts";
 
 /** From the main thread. */
 export type WorkerCommand =
-  | { readonly kind: "start"; readonly worker: number; readonly config: Config; readonly libraryPath: string }
+  | { readonly kind: "start"; readonly worker: number; readonly config: Config }
   /** Commit what has been read, leave the group, end. */
   | { readonly kind: "drain" };
 

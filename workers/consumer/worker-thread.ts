@@ -30,11 +30,7 @@ function post(report: WorkerReport): void {
   self.postMessage(report);
 }
 
-async function start({
-  worker: number,
-  config,
-  libraryPath,
-}: WorkerCommand & { kind: "start" }): Promise<void> {
+async function start({ worker: number, config }: WorkerCommand & { kind: "start" }): Promise<void> {
   const log = makeLogger("consumer", config.logLevel, { bindings: { worker: number } });
   const recorder = new ThreadRecorder();
   let lastStatus = "";
@@ -51,7 +47,7 @@ async function start({
   const timer = setInterval(report, REPORT_INTERVAL_MS);
   let failure: string | undefined;
   try {
-    worker = await PartitionWorker.open(config, libraryPath, new WorkerTelemetry(recorder, log), report);
+    worker = await PartitionWorker.open(config, new WorkerTelemetry(recorder, log), report);
     if (isDrainRequested) worker.drain();
     await worker.run();
   } catch (error) {

@@ -24,9 +24,9 @@ export class LogEnds {
     this.#wake = wake;
   }
 
-  static async open({ libraryPath, broker: { bootstrapServers } }: Servers): Promise<LogEnds> {
+  static async open({ broker: { bootstrapServers } }: Servers): Promise<LogEnds> {
     const settings = adminSettings({ bootstrapServers, consumerGroup: CONSUMER_GROUP, passThrough: {} });
-    const client = Client.create(libraryPath, "producer", settings, 0);
+    const client = Client.create("producer", settings, 0);
     const requests = new AdminRequests(client);
     const wake = await QueueEvents.open(client.library, () => requests.poll());
     wake.watch(requests.queue);

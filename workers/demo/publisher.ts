@@ -37,7 +37,6 @@ export class Publisher {
     const producing = runProducer({
       kafka: kafkaConfig(servers),
       topic: TOPIC.name,
-      libraryPath: servers.libraryPath,
       source: withPlantedFaults(simulatedRecords(simulator)),
       pace: Number.isFinite(rate) ? new SteadyPace(rate) : unlimitedPace,
       deliveries: this.deliveries,

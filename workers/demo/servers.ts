@@ -1,7 +1,6 @@
 // Nothing in; a broker with a topic, a PostgreSQL server with an empty database, and how to reach them, out.
 import { join } from "node:path";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import type { Resources } from "../../shared/runtime/lifecycle.ts";
@@ -11,7 +10,6 @@ import { plural } from "../../shared/text/format.ts";
 import type { Steps } from "./startup-log.ts";
 
 export interface Servers {
-  readonly libraryPath: string;
   readonly broker: EmbeddedBroker;
   /** The demo's own database, as the role that owns it. */
   readonly database: DatabaseConfig;
@@ -30,12 +28,11 @@ const BROKER_DEADLINE_MS = 5000;
 
 /** Starts both at once. What was started is released by `resources`, also when the other one fails. */
 export async function startServers(resources: Resources, steps: Steps): Promise<Servers> {
-  const [{ libraryPath, broker }, { database, directory }] = await Promise.all([
+  const [broker, { database, directory }] = await Promise.all([
     startBroker(resources, steps),
     startPostgres(resources, steps),
   ]);
   return {
-    libraryPath,
     broker,
     database,
     consumerLog: join(directory, "consumer.log"),
@@ -43,19 +40,16 @@ export async function startServers(resources: Resources, steps: Steps): Promise<
   };
 }
 
-async function startBroker(
-  resources: Resources,
-  steps: Steps,
-): Promise<{ libraryPath: string; broker: EmbeddedBroker }> {
-  const libraryPath = await steps.watch((say) => prepareNativeLibrary(say));
-  steps.done("librdkafka", loadLibrary(libraryPath).version);
-  const broker = await EmbeddedBroker.start({ libraryPath, brokers: 1, topics: [TOPIC] });
+async function startBroker(resources: Resources, steps: Steps): Promise<EmbeddedBroker> {
+  const library = await steps.watch((say) => prepareNativeLibrary(say));
+  steps.done("librdkafka", library.version);
+  const broker = await EmbeddedBroker.start({ brokers: 1, topics: [TOPIC] });
   resources.defer("the embedded broker", BROKER_DEADLINE_MS, () => broker.stop());
   steps.done(
     "Kafka",
     `embedded broker, ${broker.bootstrapServers}, ${plural(TOPIC.partitions, "partition")}`,
   );
-  return { libraryPath, broker };
+  return broker;
 }
 
 async function startPostgres(

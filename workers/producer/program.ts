@@ -2,7 +2,6 @@
 import { parseArgs } from "node:util";
 import { startHttpServer } from "../../shared/http/server.ts";
 import { ensureTopics } from "../../shared/kafka/admin.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings } from "../../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../../shared/config/config.ts";
@@ -108,13 +107,13 @@ async function run(
 
   const source = await stop.orStopped(openSource(config.producer));
   if (source === undefined) return 0;
-  const libraryPath = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
-  if (libraryPath === undefined) return 0;
-  setBuildInfo(metrics, loadLibrary(libraryPath).version);
+  const library = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
+  if (library === undefined) return 0;
+  setBuildInfo(metrics, library.version);
   waitingFor = `topic ${topic}`;
   log.info({ bootstrapServers: kafka.bootstrapServers, topics: kafka.topics.join() }, "connecting");
   const found = await stop.orStopped(
-    ensureTopics({ ...kafka, libraryPath, settings: adminSettings(kafka), deadlineMs: CONNECT_DEADLINE_MS }),
+    ensureTopics({ ...kafka, settings: adminSettings(kafka), deadlineMs: CONNECT_DEADLINE_MS }),
   );
   if (found === undefined) return 0;
   waitingFor = undefined;
@@ -126,7 +125,6 @@ async function run(
     const ended = await runProducer({
       kafka,
       topic,
-      libraryPath,
       source: source.records,
       pace: source.pace,
       deliveries,

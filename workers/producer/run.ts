@@ -18,7 +18,6 @@ import { FIRST_ACKNOWLEDGEMENT_MS, isFirstAcknowledgementOverdue } from "./healt
 export interface ProduceOptions {
   readonly kafka: KafkaConfig;
   readonly topic: string;
-  readonly libraryPath: string;
   readonly source: RecordSource;
   readonly pace: Pace;
   /** The ledger: the caller reads it while this runs, and afterwards. */
@@ -45,7 +44,7 @@ const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 31]);
  * @throws FatalError when the topic cannot be written or the client gives up
  */
 export async function runProducer(options: ProduceOptions): Promise<"source_ended" | "stopped"> {
-  const { kafka, topic, libraryPath, deliveries, log } = options;
+  const { kafka, topic, deliveries, log } = options;
   const trouble = new RateLimitedLog(log);
   const stop = new StopSignal();
   void options.stop.requested.then((reason) => stop.request(reason));
@@ -57,7 +56,6 @@ export async function runProducer(options: ProduceOptions): Promise<"source_ende
   };
   let closing = false;
   const producer = await KafkaProducer.open({
-    libraryPath,
     settings: producerSettings(kafka),
     topic,
     onWake: () => producer.poll(),
@@ -124,14 +122,8 @@ function watchFirstAcknowledgement(deliveries: DeliveryLedger, onOverdue: () => 
 }
 
 /** One sentence that says as much as the brokers can tell. */
-async function notAcknowledged({
-  kafka,
-  topic,
-  libraryPath,
-  deliveries,
-}: ProduceOptions): Promise<FatalError> {
+async function notAcknowledged({ kafka, topic, deliveries }: ProduceOptions): Promise<FatalError> {
   const reasons = await whyUnwritable({
-    libraryPath,
     settings: adminSettings(kafka),
     topics: [topic],
     deadlineMs: EXPLANATION_MS,

@@ -3,6 +3,7 @@
 // This is the only file that turns numbers into memory. A wrong pointer ends the process, so every pointer that
 // C returns passes `pointer()`, and every pointer that the other files hold came from here.
 import { dlopen, type Library as NativeLibrary, type Pointer, ptr, read } from "bun:ffi";
+import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
 import type { TopicPartition, TopicPartitionOffset } from "../../event.ts";
 import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../pipeline/record-block.ts";
 import { FatalError, errorMessage } from "../../runtime/errors.ts";
@@ -57,24 +58,35 @@ export interface HeaderedMessage {
   readonly headers: readonly RecordHeader[];
 }
 
-const libraries = new Map<string, Library>();
+/** The environment data of Node threads: a thread starts with a copy of what its parent had. */
+const PATH_KEY = "event-pipeline.librdkafka";
+
+let loaded: Library | undefined;
+
+/** Sets the file that `loadLibrary` loads, in this thread and in all threads that start afterwards. */
+export function setLibraryPath(path: string): void {
+  setEnvironmentData(PATH_KEY, path);
+}
 
 /**
- * Loads librdkafka into this thread (once per thread; the code and its global state are shared by all).
- * @throws FatalError when the file is no librdkafka
+ * Loads librdkafka into this thread (once per thread; all threads share its code and its global state).
+ * @throws FatalError when the file is not a librdkafka
+ * @throws Error when `prepareNativeLibrary` was not awaited before
  */
-export function loadLibrary(path: string): Library {
-  let library = libraries.get(path);
-  if (library === undefined) {
-    library = new Library(path);
-    libraries.set(path, library);
-  }
-  return library;
+export function loadLibrary(): Library {
+  if (loaded !== undefined) return loaded;
+  const path = getEnvironmentData(PATH_KEY);
+  if (typeof path !== "string")
+    throw new Error("prepareNativeLibrary must come before the first Kafka client");
+  loaded = new Library(path);
+  return loaded;
 }
 
 export class Library {
   /** The C functions. Pointers given to them must come from this object. */
   readonly c: Functions;
+  /** The file it was loaded from. */
+  readonly path: string;
   readonly version: string;
   /** The functions that are called for every record. */
   readonly #hot: {
@@ -110,6 +122,7 @@ export class Library {
       destroyEvent: this.c.rd_kafka_event_destroy,
       memcpy: this.c.memcpy,
     };
+    this.path = path;
     this.version = this.c.rd_kafka_version_str() ?? "";
   }
 
