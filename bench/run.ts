@@ -1,7 +1,6 @@
 // `bun run bench [scenario…]`: real Kafka, real PostgreSQL, the real programs in; figures out.
-import { parseArgs } from "node:util";
-import { errorMessage } from "../shared/runtime/errors.ts";
-import { runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
+import { ConfigurationError } from "../shared/runtime/errors.ts";
+import { runProgram } from "../shared/runtime/run-program.ts";
 import { drain } from "./drain.ts";
 import { duplicates } from "./duplicates.ts";
 import { forms } from "./forms.ts";
@@ -26,7 +25,7 @@ const DEFAULT_EVENTS: Readonly<Record<"drain" | "producer" | "forms" | "duplicat
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
 
-const HELP = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--json]
+const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--json]
 
   drain       a full topic to empty, beside INSERT only and beside the bare COPY of the same rows: events/s, CPU an
               event of consumer, PostgreSQL and broker, memory
@@ -48,7 +47,6 @@ Exit code: 0, 1 failed (also when the stored events are not what was published),
 `;
 
 interface Arguments {
-  readonly help: boolean;
   readonly json: boolean;
   /** Undefined: each scenario's default. */
   readonly events: number | undefined;
@@ -56,18 +54,20 @@ interface Arguments {
   readonly scenarios: readonly Scenario[];
 }
 
-async function main(stop: StopSignal): Promise<number> {
-  let options: Arguments;
-  try {
-    options = readArguments(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${errorMessage(error)}\n\n${HELP}`);
-    return 2;
-  }
-  if (options.help) {
-    console.log(HELP);
-    return 0;
-  }
+const OPTIONS = {
+  json: { type: "boolean" },
+  events: { type: "string" },
+  rounds: { type: "string" },
+} as const;
+const isArgument = (name: string): boolean => SCENARIOS.some((scenario) => scenario === name);
+
+await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, values, names) => {
+  const options: Arguments = {
+    json: values.json === true,
+    events: values.events === undefined ? undefined : countOf("--events", values.events),
+    rounds: values.rounds === undefined ? DEFAULT_ROUNDS : countOf("--rounds", values.rounds),
+    scenarios: names.length === 0 ? BY_DEFAULT : SCENARIOS.filter((name) => names.includes(name)),
+  };
   await using bench = await Bench.start(say);
   const running = runAll(bench, options);
   const report = await stop.orStopped(running);
@@ -78,7 +78,7 @@ async function main(stop: StopSignal): Promise<number> {
   }
   console.log(options.json ? JSON.stringify(report) : printed(report).join("\n"));
   return 0;
-}
+});
 
 function say(line: string): void {
   console.error(line);
@@ -111,32 +111,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
   }
 }
 
-function readArguments(args: string[]): Arguments {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      help: { type: "boolean", short: "h" },
-      json: { type: "boolean" },
-      events: { type: "string" },
-      rounds: { type: "string" },
-    },
-  });
-  const unknown = positionals.filter((name) => !SCENARIOS.some((scenario) => scenario === name));
-  if (unknown.length > 0) throw new Error(`there is no scenario ${unknown.join(", ")}`);
-  return {
-    help: values.help === true,
-    json: values.json === true,
-    events: values.events === undefined ? undefined : countOf("--events", values.events),
-    rounds: values.rounds === undefined ? DEFAULT_ROUNDS : countOf("--rounds", values.rounds),
-    scenarios: positionals.length === 0 ? BY_DEFAULT : SCENARIOS.filter((name) => positionals.includes(name)),
-  };
-}
-
 function countOf(option: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
-  throw new Error(`${option} ${text}: must be a whole number above 0`);
+  throw new ConfigurationError([`${option} ${text}: must be a whole number above 0 (see --help)`]);
 }
-
-await runProgram(main);

@@ -2,7 +2,6 @@
 
 import { hostname } from "node:os";
 import type { MonitoringConfig } from "../shared/config/config.ts";
-import type { StopSignal } from "../shared/runtime/lifecycle.ts";
 import { ConsumerConditions, faultState } from "../shared/alerts/alert-conditions.ts";
 import { type Alert, Alerts, type AlertType, type ConditionState } from "../shared/alerts/alerts.ts";
 import type { Logger } from "../shared/telemetry/log.ts";
@@ -36,11 +35,7 @@ export class Alerting {
   }
 
   /** Runs a program. Its failure is an alert. What is still to be posted at the end gets three seconds. */
-  async runWithAlerts(stop: StopSignal, program: () => Promise<number>): Promise<number> {
-    stop.onCrash = async (error) => {
-      this.failed(error);
-      await this.#close();
-    };
+  async runWithAlerts(program: () => Promise<number>): Promise<number> {
     try {
       const exitCode = await program();
       this.#alerts.stopped();
@@ -61,6 +56,12 @@ export class Alerting {
   /** Reports the error that is about to end the program. */
   failed(error: unknown): void {
     this.#alerts.failed(error);
+  }
+
+  /** Reports the uncaught error that is about to end the process, and posts its alert. */
+  async crashed(error: unknown): Promise<void> {
+    this.failed(error);
+    await this.#close();
   }
 
   async #close(): Promise<void> {

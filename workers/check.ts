@@ -1,9 +1,8 @@
 // A database in; what it holds and whether it keeps the promise out: `bun run check [--json]`.
 
-import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../shared/config/config.ts";
-import { codeOf, errorMessage, FatalError } from "../shared/runtime/errors.ts";
-import { runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
+import { codeOf, FatalError } from "../shared/runtime/errors.ts";
+import { runProgram } from "../shared/runtime/run-program.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
 import type { CheckReport } from "../shared/store/check/report.ts";
@@ -11,7 +10,7 @@ import { Session } from "../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../shared/store/sqlstate.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
-const HELP = `Usage: bun run check [--json] [--help]
+const USAGE = `Usage: bun run check [--json] [--help]
 
 Shows what the database holds (rows, newest events, hours, offsets and lag, dead letters by reason) and proves
 that every record was stored exactly once, each proof with its figures. It reads one snapshot and changes
@@ -24,31 +23,14 @@ environment variables (DB_*, KAFKA_*; see config.example.env).
 Exit code: 0 all proofs hold, 1 one does not, or the database cannot be read, 2 wrong configuration or usage.
 `;
 
-async function main(stop: StopSignal): Promise<number> {
-  const options = readArguments();
-  if (typeof options === "number") return options;
+await runProgram({ usage: USAGE, options: { json: { type: "boolean" } } }, async (stop, options) => {
   const config = loadConfig(process.env, "check");
   for (const warning of config.warnings) say(warning);
   const report = await stop.orStopped(readReport(config));
   if (report === undefined) throw new FatalError(`stopped by ${stop.reason}`);
   await print(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
   return report.ok ? 0 : 1;
-}
-
-/** @returns the options, or the exit code where there is nothing more to do */
-function readArguments(): { json: boolean } | 0 | 2 {
-  try {
-    const { values } = parseArgs({
-      options: { json: { type: "boolean" }, help: { type: "boolean", short: "h" } },
-    });
-    if (!values.help) return { json: values.json ?? false };
-    process.stdout.write(HELP);
-    return 0;
-  } catch (error) {
-    process.stderr.write(`${errorMessage(error)}\n\n${HELP}`);
-    return 2;
-  }
-}
+});
 
 async function readReport(config: Config): Promise<CheckReport> {
   const { kafka, database } = config;
@@ -89,5 +71,3 @@ async function print(text: string): Promise<void> {
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
-
-await runProgram(main);

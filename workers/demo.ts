@@ -1,6 +1,8 @@
 // Nothing in; the whole pipeline on this machine, watched, and its ledger out: `bun run demo`.
 import { FatalError } from "../shared/runtime/errors.ts";
-import { Resources, runProgram, type StopSignal } from "../shared/runtime/lifecycle.ts";
+import { Resources } from "../shared/runtime/resources.ts";
+import { runProgram } from "../shared/runtime/run-program.ts";
+import type { StopSignal } from "../shared/runtime/stop-signal.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatLedger } from "../shared/store/check/format.ts";
 import { Session } from "../shared/store/session.ts";
@@ -16,19 +18,15 @@ import { Publisher } from "./demo/publisher.ts";
 import { Run, type RunOptions } from "./demo/run.ts";
 import { CONSUMER_GROUP, type Servers, startServers } from "./demo/servers.ts";
 import { Steps } from "./demo/startup-log.ts";
-import { type DemoOptions, readOptions, USAGE } from "./demo/options.ts";
+import { type DemoOptions, OPTIONS, readOptions, USAGE } from "./demo/options.ts";
 
 const DEFAULT_PORT = 8002;
 /** Another program may take the port between the look at it and the consumer's start. */
 const MOST_PORTS = 3;
 const RELEASE_DEADLINE_MS = 5000;
 
-await runProgram(async (stop) => {
-  const options = readOptions(process.argv.slice(2));
-  if (options === "help") {
-    process.stdout.write(USAGE);
-    return 0;
-  }
+await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, values) => {
+  const options = readOptions(values);
   await using resources = new Resources();
   return await demo(options, stop, resources);
 });

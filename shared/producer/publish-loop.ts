@@ -1,6 +1,6 @@
 // Records of a source in, handed to a Kafka producer at a pace, none lost: the loop of every producer here.
 import { type Clock, systemClock } from "../runtime/clock.ts";
-import type { StopSignal } from "../runtime/lifecycle.ts";
+import type { StopSignal } from "../runtime/stop-signal.ts";
 import type { DeliveryLedger } from "./delivery-ledger.ts";
 import type { Pace } from "./rate-limiter.ts";
 import type { OutgoingRecord, RecordSource } from "./record-source.ts";

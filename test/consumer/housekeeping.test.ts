@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { loadConfig } from "../../shared/config/config.ts";
-import { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { Housekeeping } from "../../workers/consumer/housekeeping.ts";

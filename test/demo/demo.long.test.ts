@@ -145,7 +145,7 @@ describe("what goes wrong is said", () => {
       await using demo = start(args);
       expect(await demo.exit()).toBe(2);
       expect(demo.stdout).toBe("");
-      expect(demo.stderr).toContain("see --help");
+      expect(demo.stderr).toContain("--help");
     },
   );
 

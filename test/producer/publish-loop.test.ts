@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
-import { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { publish, type PublishOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";

@@ -3,7 +3,7 @@
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import type { Config } from "../../shared/config/config.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import type { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { closeHours } from "../../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";

@@ -7,7 +7,9 @@ import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings } from "../../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig } from "../../shared/config/config.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { Resources } from "../../shared/runtime/resources.ts";
+import { runProgram } from "../../shared/runtime/run-program.ts";
+import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
 import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
@@ -20,7 +22,7 @@ import { sampleMetrics, setAlertThresholds } from "./pipeline-metrics.ts";
 import { ProgressLog } from "./progress-log.ts";
 import { Supervisor } from "./supervisor.ts";
 
-const HELP = `Usage: bun run workers/consumer.ts [--help]
+const USAGE = `Usage: bun run workers/consumer.ts [--help]
 
 Reads events from Kafka and stores them in PostgreSQL, each exactly once: raw events, hourly aggregations,
 dead letters. Configured by environment variables (see config.example.env); serves a page to watch it, /metrics,
@@ -29,15 +31,10 @@ dead letters. Configured by environment variables (see config.example.env); serv
 Exit code: 0 drained, 1 failed, 2 wrong configuration or usage.
 `;
 
-async function main(stop: StopSignal): Promise<number> {
-  const args = process.argv.slice(2);
-  if (args.length > 0) {
-    const isHelp = args.length === 1 && (args[0] === "--help" || args[0] === "-h");
-    (isHelp ? process.stdout : process.stderr).write(
-      isHelp ? HELP : `unknown argument: ${args.join(" ")}\n\n${HELP}`,
-    );
-    return isHelp ? 0 : 2;
-  }
+let running: Alerting | undefined;
+const onCrash = async (error: unknown): Promise<void> => await running?.crashed(error);
+
+await runProgram({ usage: USAGE, onCrash }, async (stop) => {
   const config = loadConfig(process.env, "consumer");
   const log = makeLogger("consumer", config.logLevel);
   log.info(describeConfig(config, "consumer"), "starting");
@@ -45,8 +42,9 @@ async function main(stop: StopSignal): Promise<number> {
   const metrics = new MetricsRegistry({ program: "consumer", processMetrics: true });
   initializeSeries(metrics, config.kafka.topics);
   const alerting = new Alerting("consumer", config.monitoring, log, metrics);
-  return await alerting.runWithAlerts(stop, () => consume(config, log, stop, metrics, alerting));
-}
+  running = alerting;
+  return await alerting.runWithAlerts(() => consume(config, log, stop, metrics, alerting));
+});
 
 async function consume(
   config: Config,
@@ -133,5 +131,3 @@ async function consume(
   if (drainProblems.length > 0) throw new FatalError(drainProblems.join("; "));
   return 0;
 }
-
-await runProgram(main);

@@ -1,7 +1,6 @@
 // The command line in; how long and how fast the demo runs out.
-import { parseArgs } from "node:util";
 import { parseDecimal } from "../../shared/config/environment.ts";
-import { ConfigurationError, errorMessage } from "../../shared/runtime/errors.ts";
+import { ConfigurationError } from "../../shared/runtime/errors.ts";
 
 export const USAGE = `Usage: bun run demo [--seconds N] [--rate N]
 
@@ -19,6 +18,9 @@ is the demo's own: it reads no configuration and leaves nothing behind. A second
 Exit code: 0 the ledger holds, 1 it does not or something failed, 2 wrong usage.
 `;
 
+export const OPTIONS = { seconds: { type: "string" }, rate: { type: "string" } } as const;
+type OptionValues = { [Name in keyof typeof OPTIONS]?: string | undefined };
+
 export interface DemoOptions {
   /** Undefined: until a signal. */
   readonly seconds: number | undefined;
@@ -30,13 +32,8 @@ const DEFAULT_RATE = 1000;
 const MOST_SECONDS = 7 * 86_400;
 const MOST_RATE = 1_000_000;
 
-/**
- * @param args without the program's name
- * @throws ConfigurationError with every problem
- */
-export function readOptions(args: readonly string[]): DemoOptions | "help" {
-  const { seconds, rate, help } = parse(args);
-  if (help) return "help";
+/** @throws ConfigurationError with every problem */
+export function readOptions({ seconds, rate }: OptionValues): DemoOptions {
   const problems: string[] = [];
   const within = (name: string, text: string, most: number): number => {
     const value = parseDecimal(text);
@@ -51,19 +48,4 @@ export function readOptions(args: readonly string[]): DemoOptions | "help" {
   };
   if (problems.length > 0) throw new ConfigurationError(problems);
   return options;
-}
-
-function parse(args: readonly string[]): { seconds?: string; rate?: string; help?: boolean } {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        seconds: { type: "string" },
-        rate: { type: "string" },
-        help: { type: "boolean", short: "h" },
-      },
-    }).values;
-  } catch (error) {
-    throw new ConfigurationError([`${errorMessage(error)} (see --help)`]);
-  }
 }

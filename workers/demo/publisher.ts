@@ -1,7 +1,7 @@
 // A topic and a rate in; simulated records with planted faults, published by the producer's own loop, out.
 import { openSync, writeSync } from "node:fs";
 import type { KafkaConfig } from "../../shared/config/config.ts";
-import { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
 import { simulatedRecords } from "../../shared/producer/record-source.ts";

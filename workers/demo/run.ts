@@ -1,6 +1,6 @@
 // A pipeline that is ready in; records through it until a stop, and all of them consumed, out.
 import { FatalError } from "../../shared/runtime/errors.ts";
-import type { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import type { ConsumerProcess } from "./consumer-process.ts";
 import type { LedgerFigures } from "./end-to-end-proofs.ts";
 import type { Observer } from "./observer.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
-import type { Resources } from "../../shared/runtime/lifecycle.ts";
+import type { Resources } from "../../shared/runtime/resources.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { Session } from "../../shared/store/session.ts";
 import { plural } from "../../shared/text/format.ts";

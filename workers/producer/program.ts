@@ -1,12 +1,12 @@
 // The producer program: publishes simulated events or lines of JSON to the first topic of KAFKA_TOPIC.
-import { parseArgs } from "node:util";
 import { startHttpServer } from "../../shared/http/server.ts";
 import { ensureTopics } from "../../shared/kafka/admin.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings } from "../../shared/kafka/settings.ts";
 import { type Config, describeConfig, loadConfig, type ProducerConfig } from "../../shared/config/config.ts";
-import { ConfigurationError, errorMessage } from "../../shared/runtime/errors.ts";
-import { Resources, runProgram, type StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { Resources } from "../../shared/runtime/resources.ts";
+import { runProgram } from "../../shared/runtime/run-program.ts";
+import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { openInput } from "../../shared/producer/json-lines.ts";
 import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
@@ -41,25 +41,17 @@ const HTTP_DEADLINE_MS = 3000;
 const FIGURES_MS = 250;
 const PROGRESS_MS = 10_000;
 
-await runProgram(async (stop) => {
-  if (wantsHelp()) {
-    process.stdout.write(USAGE);
-    return 0;
-  }
+let running: Alerting | undefined;
+const onCrash = async (error: unknown): Promise<void> => await running?.crashed(error);
+
+await runProgram({ usage: USAGE, onCrash }, async (stop) => {
   const config = loadConfig(process.env, "producer");
   const log = makeLogger("producer", config.logLevel);
   const metrics = new MetricsRegistry({ program: "producer", processMetrics: true });
   const alerting = new Alerting("producer", config.monitoring, log, metrics);
-  return await alerting.runWithAlerts(stop, () => run(config, log, stop, metrics, alerting));
+  running = alerting;
+  return await alerting.runWithAlerts(() => run(config, log, stop, metrics, alerting));
 });
-
-function wantsHelp(): boolean {
-  try {
-    return parseArgs({ options: { help: { type: "boolean", short: "h" } } }).values.help ?? false;
-  } catch (error) {
-    throw new ConfigurationError([`${errorMessage(error)} (see --help)`]);
-  }
-}
 
 async function run(
   config: Config,

@@ -6,7 +6,7 @@ import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { adminSettings, producerSettings } from "../../shared/kafka/settings.ts";
 import type { KafkaConfig } from "../../shared/config/config.ts";
 import { errorMessage, FatalError } from "../../shared/runtime/errors.ts";
-import { StopSignal } from "../../shared/runtime/lifecycle.ts";
+import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import type { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import type { Pace } from "../../shared/producer/rate-limiter.ts";
 import { publish } from "../../shared/producer/publish-loop.ts";
