@@ -40,29 +40,29 @@ function only(deltas: HourDelta[]): HourDelta {
   return deltas[0]!;
 }
 
-test("no events make no deltas", () => {
+test("aggregate makes no delta of no events", () => {
   expect(aggregate([], NOBODY, OPTIONS)).toEqual([]);
 });
 
-describe("an hour", () => {
+describe("the hour of an event", () => {
   test.each<[offsetMs: number, hour: number]>([
     [-1, HOUR - 1],
     [0, HOUR],
     [1, HOUR],
     [HOUR_MS - 1, HOUR],
     [HOUR_MS, HOUR + 1],
-  ])("%d ms after the full hour", (offsetMs, hour) => {
+  ])("is right %d ms after the full hour", (offsetMs, hour) => {
     expect(only(aggregate([event({ timestampMs: HOUR * HOUR_MS + offsetMs })], NOBODY, OPTIONS)).hour).toBe(
       hour,
     );
   });
 
-  test("the microseconds of a timestamp never carry it over the edge", () => {
+  test("does not change with the microseconds of the timestamp", () => {
     const last = event({ timestampMs: (HOUR + 1) * HOUR_MS - 1, timestampMicros: 999 });
     expect(only(aggregate([last], NOBODY, OPTIONS)).hour).toBe(HOUR);
   });
 
-  test("the first hour of 1970 and the last of 9999", () => {
+  test("reaches from the first hour of 1970 to the last of 9999", () => {
     const deltas = aggregate(
       [event({ timestampMs: 0 }), event({ timestampMs: Date.UTC(9999, 11, 31, 23, 59, 59, 999) })],
       NOBODY,
@@ -72,31 +72,31 @@ describe("an hour", () => {
   });
 });
 
-describe("late", () => {
+describe("an event's lateness", () => {
   const dueMs = (HOUR + 1) * HOUR_MS + OPTIONS.hourGraceMs;
   test.each<[what: string, processedAtMs: number, late: number]>([
     ["before the hour has ended", dueMs - OPTIONS.hourGraceMs - 1, 0],
     ["within the grace", dueMs - 1, 0],
     ["at its end", dueMs, 2],
     ["long after", dueMs + 1e12, 2],
-  ])("%s", (_what, processedAtMs, late) => {
+  ])("is right for an event processed %s", (_what, processedAtMs, late) => {
     const events = [event(), event({ timestampMs: (HOUR + 1) * HOUR_MS - 1 })];
     const delta = only(aggregate(events, NOBODY, { ...OPTIONS, processedAtMs }));
     expect(delta).toMatchObject({ totalEvents: 2, lateEvents: late });
   });
 });
 
-describe("durations", () => {
+describe("the sum of durations", () => {
   const LONGEST_MS = 1e12;
 
-  test("only events that carry one are counted and summed, a zero among them", () => {
+  test("counts only events with a duration, and a duration of 0 too", () => {
     const delta = only(
       aggregate([event({ durationMs: 0 }), event(), event({ durationMs: 1500 })], NOBODY, OPTIONS),
     );
     expect(delta).toMatchObject({ totalEvents: 3, durationCount: 2, totalDurationMs: 1500n });
   });
 
-  test("a sum beyond 2^53 keeps its last digit", () => {
+  test("is exact beyond 2^53", () => {
     // 2^53 / 1e12 is about 9007 of the longest durations
     const count = 30_001;
     const events = Array.from({ length: count }, () => event({ durationMs: LONGEST_MS - 1 }));
@@ -109,8 +109,8 @@ describe("durations", () => {
   });
 });
 
-describe("users", () => {
-  test("each comes once an hour and type", () => {
+describe("the candidates for new users", () => {
+  test("contain each user once per hour and type", () => {
     const deltas = aggregate(
       [
         event({ userId: "a" }),
@@ -131,7 +131,7 @@ describe("users", () => {
     ]);
   });
 
-  test("those known for the same hour and type are not sent again", () => {
+  test("leave out users that are known for the same hour and type", () => {
     const known = new KnownUsers();
     const events = [event({ userId: "a" }), event({ userId: "b" })];
     known.committed(aggregate(events.slice(0, 1), known, OPTIONS));
@@ -146,7 +146,7 @@ describe("users", () => {
     ]);
   });
 
-  test("names that mean something to JavaScript are names", () => {
+  test("accept names that have a meaning in JavaScript", () => {
     const names = ["__proto__", "constructor", "toString", ""];
     const events = names.map((name) => event({ userId: name, eventType: name }));
     expect(
@@ -158,7 +158,7 @@ describe("users", () => {
   });
 });
 
-test("unsaved events are counted as such", () => {
+test("aggregate counts events without raw rows as unsaved", () => {
   const events = [event(), event()];
   expect(only(aggregate(events, NOBODY, { ...OPTIONS, unsaved: true })).unsavedEvents).toBe(2);
   expect(only(aggregate(events, NOBODY, OPTIONS)).unsavedEvents).toBe(0);
@@ -174,7 +174,7 @@ const arbitraryEvent = fc.record({
   durationMs: fc.option(fc.oneof(fc.constant(1e12), fc.integer({ min: 0, max: 1e12 })), { nil: undefined }),
 });
 
-test("however the events are ordered and cut into batches, the sums are those of a plain GROUP BY", () => {
+test("aggregate equals a plain GROUP BY in any order and any batches", () => {
   fc.assert(
     fc.property(
       fc.array(arbitraryEvent, { maxLength: 60 }),

@@ -1,9 +1,9 @@
-// Arbitrary JSON as producers may write it: any white space, escapes, repeated keys, numbers of many digits.
+// Generates arbitrary JSON text: any white space, escapes, repeated keys, numbers of many digits.
 import fc from "fast-check";
 
 const whiteSpace = fc.string({ unit: fc.constantFrom(" ", "\t", "\n", "\r"), maxLength: 2 });
 
-/** Characters that stand for themselves in a JSON string, with those that a careless scanner trips over. */
+/** Characters that a JSON string may contain unescaped, with those that confuse a careless scanner. */
 const plainCharacter = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(...Array.from("aeiou{}[]:, 0'/")) },
   { weight: 2, arbitrary: fc.string({ unit: "binary", minLength: 1, maxLength: 1 }).filter(isPlain) },
@@ -36,7 +36,7 @@ const storableEscape = fc.oneof(
     ),
 );
 
-/** NUL, and halves of surrogate pairs in every order: two of them may make a pair. */
+/** NUL, and halves of surrogate pairs in any order: two of them may form a pair. */
 const doubtfulEscape = fc.oneof(
   fc.constant("\\u0000"),
   fc.integer({ min: 0xd800, max: 0xdfff }).map(escapeUnit),
@@ -55,7 +55,7 @@ const number = fc
   )
   .map((parts) => parts.join(""));
 
-/** Keys that meet each other, those that mean something to us or to JavaScript, and one of them in disguise. */
+/** Keys that repeat, that have a meaning here or in JavaScript, and one of them written with an escape. */
 const knownKey = fc.constantFrom(
   '"event_data"',
   '"event\\u005fdata"',
@@ -69,7 +69,7 @@ const knownKey = fc.constantFrom(
 );
 
 interface Options {
-  /** Escapes for NUL and for halves of surrogate pairs come too. */
+  /** True: also generates escapes for NUL and for halves of surrogate pairs. */
   readonly doubtful?: boolean;
 }
 
@@ -123,7 +123,7 @@ export function jsonObjectText(options: Options = {}): fc.Arbitrary<string> {
   return texts(options).object;
 }
 
-/** A character that JSON strings hold as it is, and UTF-8 too. */
+/** True for a character that a JSON string in UTF-8 may contain unescaped. */
 function isPlain(character: string): boolean {
   return character >= " " && character !== '"' && character !== "\\" && character.isWellFormed();
 }

@@ -13,23 +13,23 @@ function rejectionOf(text: string | Uint8Array) {
 const inQuotes = (...bytes: number[]) => Buffer.from([0x22, ...bytes, 0x22]);
 
 describe("a tombstone", () => {
-  test("has no value", () => {
+  test("is rejected as a tombstone", () => {
     expect(decode(Buffer.from("{}"), -1, -1)).toMatchObject({ stage: "decode", reason: "tombstone" });
   });
 
-  test("an empty value is none", () => {
+  test("differs from an empty value", () => {
     expect(rejectionOf("").reason).toBe("not_json");
   });
 });
 
-describe("too large", () => {
+describe("a large value", () => {
   const sized = (bytes: number) => `"${"a".repeat(bytes - 2)}"`;
 
-  test("the limit itself is taken", () => {
+  test("is accepted at the limit", () => {
     expect(decodeText(sized(MAX_VALUE_BYTES))).toMatchObject({ hasEscapes: false });
   });
 
-  test("one byte more is not, and the sizes are named", () => {
+  test("is rejected one byte above the limit, with both sizes in the error", () => {
     expect(rejectionOf(sized(MAX_VALUE_BYTES + 1))).toEqual({
       stage: "decode",
       reason: "too_large",
@@ -37,12 +37,12 @@ describe("too large", () => {
     });
   });
 
-  test("bytes count, not characters", () => {
+  test("is measured in bytes, not in characters", () => {
     expect(rejectionOf(`"${"é".repeat(MAX_VALUE_BYTES / 2)}"`).reason).toBe("too_large");
   });
 });
 
-describe("not UTF-8", () => {
+describe("a value that is not UTF-8", () => {
   test.each<[what: string, bytes: Buffer]>([
     ["a byte that never occurs", inQuotes(0xff)],
     ["Latin-1", Buffer.from('"é"', "latin1")],
@@ -55,21 +55,21 @@ describe("not UTF-8", () => {
     ["a surrogate pair, each half by itself (CESU-8)", inQuotes(0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80)],
     ["beyond U+10FFFF", inQuotes(0xf4, 0x90, 0x80, 0x80)],
     ["UTF-16", Buffer.from("\ufeff{}", "utf16le")],
-  ])("%s", (_what, bytes) => {
+  ])("is rejected: %s", (_what, bytes) => {
     expect(rejectionOf(bytes)).toMatchObject({ stage: "decode", reason: "not_utf8" });
   });
 
-  test("bytes outside of the value do not count", () => {
+  test("is told by its own bytes, not by those around it", () => {
     const bytes = Buffer.concat([Buffer.from([0xff]), Buffer.from("{}"), Buffer.from([0xff])]);
     expect(decode(bytes, 1, 3)).toMatchObject({ value: {} });
   });
 
-  test("U+FFFD itself is a character like others", () => {
+  test("does not include the character U+FFFD itself", () => {
     expect(decodeText('"\ufffd"')).toMatchObject({ value: "\ufffd" });
   });
 });
 
-describe("not JSON", () => {
+describe("a value that is not JSON", () => {
   test.each([
     " ",
     "{",
@@ -104,24 +104,24 @@ describe("not JSON", () => {
     "1\u0000",
     "\v1",
     '\ufeff{"a":1}',
-  ])("%j", (text) => {
+  ])("is rejected: %j", (text) => {
     expect(rejectionOf(text)).toMatchObject({ stage: "decode", reason: "not_json" });
   });
 
-  test("the error quotes nothing of the payload", () => {
+  test("leaves nothing of the payload in the error", () => {
     expect(rejectionOf('{"password":"secret",}').error).toBe("the value (22 bytes) is not JSON");
   });
 });
 
-describe("too deep", () => {
+describe("a deeply nested value", () => {
   const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
 
-  test("the limit itself is taken", () => {
+  test("is accepted at the limit", () => {
     expect(decodeText(nested(MAX_DEPTH))).toMatchObject({ hasEscapes: false });
     expect(decodeText(`{"event_data":${nested(MAX_DEPTH - 1)}}`)).toMatchObject({ hasEscapes: false });
   });
 
-  test.each([MAX_DEPTH + 1, 10_000, MAX_VALUE_BYTES / 2])("%d levels are not", (depth) => {
+  test.each([MAX_DEPTH + 1, 10_000, MAX_VALUE_BYTES / 2])("is rejected at %d levels", (depth) => {
     expect(rejectionOf(nested(depth))).toMatchObject({
       stage: "decode",
       reason: "too_deep",
@@ -129,16 +129,16 @@ describe("too deep", () => {
     });
   });
 
-  test("objects count as arrays do", () => {
+  test("is rejected when it nests objects", () => {
     const depth = MAX_DEPTH + 1;
     expect(rejectionOf(`${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`).reason).toBe("too_deep");
   });
 
-  test("also where a repeated key hides the depth", () => {
+  test("is rejected when a repeated key hides the depth", () => {
     expect(rejectionOf(`{"a":${nested(MAX_DEPTH)},"a":1}`).reason).toBe("too_deep");
   });
 
-  test("braces in strings are no levels", () => {
+  test("does not count braces in strings", () => {
     expect(decodeText(`"${"[{".repeat(1000)}"`)).toMatchObject({ hasEscapes: false });
   });
 });
@@ -151,20 +151,20 @@ describe("text that PostgreSQL cannot hold", () => {
     eventText({ user_id: "\ud83d" }),
     eventText({ event_data: { half: "\ude00" } }),
     '{"a":"\\u0000","a":1}',
-  ])("%s", (text) => {
+  ])("is rejected: %s", (text) => {
     expect(rejectionOf(text)).toMatchObject({ stage: "decode", reason: "unstorable_text" });
   });
 
   test.each(['{"a":"\\\\u0000"}', '{"a":"\\ud83d\\ude00"}', '{"a":"\\u0001\\u001f\\u007f"}'])(
-    "but this it can: %s",
+    "does not include %s",
     (text) => {
       expect(decodeText(text)).toMatchObject({ value: JSON.parse(text), hasEscapes: true });
     },
   );
 });
 
-describe("what is accepted", () => {
-  test("comes as JSON.parse reads it, with the text of its event_data", () => {
+describe("an accepted value", () => {
+  test("equals the result of JSON.parse, with the text of its event_data", () => {
     const text = '{"event_data": {"n": 1.50, "big": 12345678901234567890} , "b": "\\n"}';
     expect(decodeText(text)).toEqual({
       value: { event_data: { n: 1.5, big: Number("12345678901234567890") }, b: "\n" },
@@ -173,7 +173,7 @@ describe("what is accepted", () => {
     });
   });
 
-  test("any JSON does, whatever lies around it in the buffer", () => {
+  test("does not depend on the bytes around it in the buffer", () => {
     fc.assert(
       fc.property(jsonText(), fc.string(), fc.string(), (text, before, after) => {
         const [head, body, tail] = [before, text, after].map((part) => Buffer.from(part));
@@ -189,7 +189,7 @@ describe("what is accepted", () => {
     );
   });
 
-  test("any bytes are judged, and none throws", () => {
+  test("decode accepts or rejects any bytes without throwing", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         const decoded = decodeText(bytes);

@@ -7,7 +7,7 @@ import { eventOf, eventTextWith } from "./record.ts";
 const enriched = (type: string, eventData: string) =>
   enrich(eventOf(eventTextWith(eventData, { event_type: type }))).eventDataText;
 
-describe("a purchase with a numeric amount", () => {
+describe("enrich", () => {
   test.each<[amount: string, isHighValue: boolean]>([
     ["100", false],
     ["100.0", false],
@@ -20,37 +20,37 @@ describe("a purchase with a numeric amount", () => {
     ["-0", false],
     ["-1e400", false],
     ["-500", false],
-  ])("of %s", (amount, isHighValue) => {
+  ])("marks a purchase with the amount %s", (amount, isHighValue) => {
     expect(enriched("purchase", `{"amount":${amount}}`)).toBe(
       `{"amount":${amount},"is_high_value":${isHighValue}}`,
     );
   });
 
-  test("overrules what the producer sent, as jsonb reads a repeated key", () => {
+  test("replaces the producer's flag, because jsonb keeps the last of a repeated key", () => {
     const text = enriched("purchase", '{"is_high_value":true,"amount":5,"is_high_value":"yes"}');
     expect(text).toBe('{"is_high_value":true,"amount":5,"is_high_value":"yes","is_high_value":false}');
     expect(JSON.parse(text)).toEqual({ amount: 5, is_high_value: false });
   });
 
-  test("overrules it also where the producer wrote the key with escapes", () => {
+  test("replaces the producer's flag when its key is written with escapes", () => {
     const text = enriched("purchase", '{"amount":500,"is_high\\u005fvalue":false}');
     expect(JSON.parse(text)).toEqual({ amount: 500, is_high_value: true });
   });
 
-  test("counts the last of several amounts", () => {
+  test("takes the last of several amounts", () => {
     expect(JSON.parse(enriched("purchase", '{"amount":500,"amount":5}'))).toEqual({
       amount: 5,
       is_high_value: false,
     });
   });
 
-  test("keeps the rest as it was written, white space and all", () => {
+  test("keeps the other text of event_data, white space included", () => {
     expect(enriched("purchase", ' {\n "amount" : 150.10 , "a":{"b":"}"}\t} ')).toBe(
       '{\n "amount" : 150.10 , "a":{"b":"}"}\t,"is_high_value":true}',
     );
   });
 
-  test("any other members parse to what they were", () => {
+  test("keeps any other members of event_data", () => {
     fc.assert(
       fc.property(jsonObjectText(), fc.double({ noNaN: true, noDefaultInfinity: true }), (others, amount) => {
         const end = others.lastIndexOf("}");
@@ -67,7 +67,7 @@ describe("a purchase with a numeric amount", () => {
   });
 });
 
-describe("left as it was", () => {
+describe("an event without a numeric amount", () => {
   test.each<[type: string, eventData: string]>([
     ["purchase", '{"amount":"150"}'],
     ["purchase", '{"amount":null}'],
@@ -78,11 +78,11 @@ describe("left as it was", () => {
     ["purchase", '{"is_high_value":true}'],
     ["purchases", '{"amount":150}'],
     ["page_view", '{"amount":150,"is_high_value":"mine"}'],
-  ])("%s %s", (type, eventData) => {
+  ])("is not enriched: %s %s", (type, eventData) => {
     expect(enriched(type, eventData)).toBe(eventData);
   });
 
-  test("all the other fields of a purchase", () => {
+  test("enrich keeps the other fields of a purchase unchanged", () => {
     const event = eventOf(eventTextWith('{"amount":150}', { event_type: "purchase", duration_seconds: 3 }));
     expect(enrich(event)).toEqual({ ...event, eventDataText: '{"amount":150,"is_high_value":true}' });
   });

@@ -5,7 +5,7 @@ import { MAX_DEPTH, MAX_VALUE_BYTES } from "../../shared/pipeline/decode.ts";
 import { FastReader } from "../../shared/pipeline/fast-reader.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { parseTimestamp } from "../../shared/pipeline/timestamp.ts";
-import { addRecord, eventOf, eventText, eventTextWith, judgeText, NOW_MS, SKEW_MS } from "./record.ts";
+import { addRecord, eventOf, eventText, eventTextWith, validateText, NOW_MS, SKEW_MS } from "./record.ts";
 
 /** Reads a record that has another one before and behind it. */
 function readFast(value: string | Uint8Array) {
@@ -21,7 +21,7 @@ const withDuration = (number: string) => `${eventText().slice(0, -1)},"duration_
 const withExtra = (valueText: string) => `${eventText().slice(0, -1)},"extra":${valueText}}`;
 const nestedArrays = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
 
-describe("read fast, and as the plain way reads it", () => {
+describe("the fast reader on common records", () => {
   test.each<[what: string, text: string]>([
     ["nothing but the needed fields", eventText()],
     ["a duration", eventText({ duration_seconds: 12.3456 })],
@@ -73,16 +73,16 @@ describe("read fast, and as the plain way reads it", () => {
       eventText({ timestamp: new Date(NOW_MS + SKEW_MS).toISOString() }),
     ],
     ["the largest value", withExtra(`"${"x".repeat(MAX_VALUE_BYTES - withExtra('""').length)}"`)],
-  ])("%s", (_what, text) => {
+  ])("agrees with decode and validate on %s", (_what, text) => {
     expect(readFast(text)).toStrictEqual(eventOf(text));
   });
 
-  test("event_data keeps its digits and its white space, without that around it", () => {
+  test("keeps the digits and the inner white space of event_data", () => {
     const data = '{ "n" : 12345678901234567890.10 , "e":1E400 }';
     expect(readFast(eventTextWith(` \n${data} `))?.eventDataText).toBe(data);
   });
 
-  test("a type is remembered as what it was, though others take its place", () => {
+  test("returns the right event types when they replace each other in the interner", () => {
     const reader = new FastReader();
     const block = new RecordBlock(600);
     const types = Array.from(
@@ -99,7 +99,7 @@ describe("read fast, and as the plain way reads it", () => {
   });
 });
 
-describe("handed over, though it is an event", () => {
+describe("the fast reader on rare events", () => {
   test.each<[what: string, text: string]>([
     ["an escape", eventText({ user_id: "a\nb" })],
     ["an escape in an unknown field", withExtra('"\\u00e9"')],
@@ -110,13 +110,13 @@ describe("handed over, though it is an event", () => {
     ["a duration of 16 digits", withDuration("1.234567890123456")],
     ["an amount with an exponent", withAmount('"amount":1E2')],
     ["an amount of 16 digits", withAmount('"amount":1234567890123456')],
-  ])("%s", (_what, text) => {
+  ])("leaves the event to decode and validate: %s", (_what, text) => {
     expect(readFast(text)).toBeUndefined();
-    expect(judgeText(text)).not.toHaveProperty("reason");
+    expect(validateText(text)).not.toHaveProperty("reason");
   });
 });
 
-describe("handed over, and no event", () => {
+describe("the fast reader on invalid records", () => {
   const bytesIn = (...bytes: number[]) =>
     Buffer.concat([Buffer.from(withExtra('"').slice(0, -1)), Buffer.of(...bytes, 34, 125)]);
 
@@ -197,23 +197,23 @@ describe("handed over, and no event", () => {
       `byte ${byte} in a string`,
       bytesIn(byte),
     ]),
-  ])("%s", (_what, value) => {
+  ])("leaves the record to be rejected: %s", (_what, value) => {
     expect(readFast(value)).toBeUndefined();
-    expect(judgeText(value)).toHaveProperty("reason");
+    expect(validateText(value)).toHaveProperty("reason");
   });
 
-  test("a tombstone", () => {
+  test("leaves a tombstone to be rejected", () => {
     expect(new FastReader().read(Buffer.from("\n"), -1, -1, NOW_MS, SKEW_MS)).toBeUndefined();
   });
 
-  test("a value without the newline that has to follow it", () => {
+  test("leaves a value without the newline after it to be rejected", () => {
     const bytes = Buffer.from(`${eventText()} `);
     expect(new FastReader().read(bytes, 0, bytes.length - 1, NOW_MS, SKEW_MS)).toBeUndefined();
     expect(new FastReader().read(bytes, 0, bytes.length, NOW_MS, SKEW_MS)).toBeUndefined();
   });
 });
 
-test("a record that does not end never reaches into the next one", () => {
+test("the fast reader never reads past an incomplete record into the next one", () => {
   const block = new RecordBlock(2);
   const whole = eventText({ event_data: { a: [1, 2, "x y"] } });
   for (let cut = 0; cut < whole.length; cut++) {
@@ -231,7 +231,7 @@ test("a record that does not end never reaches into the next one", () => {
   }
 });
 
-test("what is read does not keep the block's bytes", () => {
+test("the fast reader returns copies that outlast the block", () => {
   const block = new RecordBlock(1);
   addRecord(block, { offset: 0, value: eventText({ event_type: "click" }) });
   const read = new FastReader().read(block.bytes, block.valueStart[0]!, block.valueEnd[0]!, NOW_MS, SKEW_MS);
@@ -239,8 +239,8 @@ test("what is read does not keep the block's bytes", () => {
   expect(read).toStrictEqual(eventOf(eventText({ event_type: "click" })));
 });
 
-describe("numbers and instants", () => {
-  test("a decimal of at most 15 digits is the double that JSON.parse makes of it, one of more is none", () => {
+describe("the byte parsers", () => {
+  test("read a decimal of at most 15 digits like JSON.parse, and refuse a longer one", () => {
     const digits = fc.stringMatching(/^\d{1,17}$/);
     const decimals = fc
       .tuple(fc.constantFrom("", "-"), digits, fc.option(digits, { nil: undefined }))
@@ -258,7 +258,7 @@ describe("numbers and instants", () => {
     );
   });
 
-  test("a timestamp is the same instant from its bytes as from its text", () => {
+  test("read a timestamp from bytes as from text", () => {
     const part = (digits: number, max: number) =>
       fc.integer({ min: 0, max }).map((value) => String(value).padStart(digits, "0"));
     const texts = fc

@@ -27,7 +27,7 @@ describe("the member of the outermost object", () => {
     ['"event_data"', undefined],
     ["17", undefined],
     ["{}", undefined],
-  ])("%j", (text, expected) => {
+  ])("is found in %j", (text, expected) => {
     expect(member(text)).toBe(expected);
   });
 
@@ -37,11 +37,11 @@ describe("the member of the outermost object", () => {
     ["also where another key stands between and after", '{"event_data":1,"b":2,"event_data":3,"c":4}', "3"],
     ["also where the last is written with escapes", '{"event_data":1,"\\u0065vent_data":2}', "2"],
     ["also where the first is", '{"event\\u005fdata":1,"event_data":2}', "2"],
-  ])("%s", (_what, text, expected) => {
+  ])("follows the rule: %s", (_what, text, expected) => {
     expect(member(text)).toBe(expected);
   });
 
-  test("parsed, it equals the member of the parsed object", () => {
+  test("equals the member of the parsed object once it is parsed", () => {
     let found = 0;
     fc.assert(
       fc.property(
@@ -66,13 +66,13 @@ describe("the member of the outermost object", () => {
     expect(found).toBeGreaterThan(300);
   });
 
-  test("the digits of its numbers are kept", () => {
+  test("keeps the digits of its numbers", () => {
     const text = '{"event_data": {"n": 12345678901234567890.1234567890123456789, "e": 1E-7, "z": 1.50}}';
     expect(member(text)).toBe('{"n": 12345678901234567890.1234567890123456789, "e": 1E-7, "z": 1.50}');
   });
 });
 
-describe("the depth", () => {
+describe("the depth of a JSON text", () => {
   test.each<[text: string, depth: number]>([
     ["1", 0],
     ['"[[[["', 0],
@@ -81,11 +81,11 @@ describe("the depth", () => {
     ['{"a":"{{{"}', 1],
     ['[[],[[]],{"a":[]}]', 3],
     ['{"[{\\"[":{"a":["]}"]}}', 3],
-  ])("%s", (text, depth) => {
+  ])("is counted in %s", (text, depth) => {
     expect(scanJson(text, "event_data").depth).toBe(depth);
   });
 
-  test("it is that of the parsed value, unless a repeated key hides the deepest part", () => {
+  test("equals the depth of the parsed value unless a repeated key hides the deepest part", () => {
     fc.assert(
       fc.property(jsonText(), (text) => {
         const { depth } = scanJson(text, "event_data");
@@ -124,12 +124,12 @@ describe("an escape that PostgreSQL cannot store", () => {
     // a repetition that JSON.parse drops reaches jsonb all the same
     ['{"a":"\\u0000","a":1}', "\\u0000 at character 6"],
     ['{"\\u0000":1}', "\\u0000 at character 2"],
-  ])("%s", (text, found) => {
+  ])("is reported or not in %s", (text, found) => {
     expect(JSON.parse(text)).toBeDefined();
     expect(findUnstorableEscape(text)).toBe(found);
   });
 
-  test("it is found where, and only where, a string of the parsed value cannot be stored", () => {
+  test("is reported exactly when a string of the parsed value cannot be stored", () => {
     let unstorable = 0;
     fc.assert(
       fc.property(jsonText({ doubtful: true }), (text) => {

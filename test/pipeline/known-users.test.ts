@@ -26,7 +26,7 @@ describe("known users", () => {
     expect(known.of(1, "c")).toBeUndefined();
   });
 
-  test("when the next ones would not fit, all are forgotten first: fewer known is never wrong", () => {
+  test("are all forgotten when the next ones would not fit", () => {
     const known = new KnownUsers(10);
     known.committed([delta(1, "a", ["u1", "u2", "u3", "u4"])]);
     known.committed([delta(2, "a", ["u1", "u2", "u3", "u4"])]);
@@ -36,7 +36,7 @@ describe("known users", () => {
     expect(known.of(3, "a")).toEqual(new Set(["u1"]));
   });
 
-  test("hours and types without new users count as well, for they are an open set too", () => {
+  test("count hours and types without users towards the limit", () => {
     const known = new KnownUsers(10);
     for (let hour = 0; hour < 100; hour++) known.committed([delta(hour, "a", [])]);
     const held = Array.from({ length: 100 }, (_, hour) => known.of(hour, "a")).filter(
@@ -46,7 +46,7 @@ describe("known users", () => {
     expect(held.length).toBeLessThanOrEqual(10);
   });
 
-  test.each([1, 7, 50])("the bound holds against a hostile set of users, batches of %d", (batchSize) => {
+  test.each([1, 7, 50])("stay within the limit for any number of users in batches of %d", (batchSize) => {
     const bound = 1000;
     const known = new KnownUsers(bound);
     const hours = 20;
@@ -65,7 +65,7 @@ describe("known users", () => {
     }
   });
 
-  test("cleared, it knows nobody, and fills again", () => {
+  test("start empty again after a clear", () => {
     const known = new KnownUsers(10);
     known.committed([delta(1, "a", ["u"])]);
     known.clear();

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { RecentIds } from "../../shared/pipeline/recent-ids.ts";
 
 describe("recent ids", () => {
-  test("the last ones are known, at least as many as the size says, and at most twice as many", () => {
+  test("hold the newest ids, between the size and twice the size of them", () => {
     const size = 100;
     const recent = new RecentIds(size);
     for (let n = 0; n < 1000; n++) {
@@ -18,14 +18,14 @@ describe("recent ids", () => {
     }
   });
 
-  test("ids that come again do not push others out", () => {
+  test("keep other ids when one id repeats", () => {
     const recent = new RecentIds(3);
     recent.committed(["a", "b"]);
     for (let n = 0; n < 10; n++) recent.committed(["b"]);
     expect(recent.has("a")).toBe(true);
   });
 
-  test("cleared, it knows none", () => {
+  test("start empty again after a clear", () => {
     const recent = new RecentIds(2);
     recent.committed(["a", "b"]);
     recent.committed(["c"]);

@@ -5,7 +5,7 @@ import { addRecord } from "./record.ts";
 
 const bytes = fc.uint8Array({ maxLength: 50 });
 
-test("keys and values come out as they went in, however often the buffer has to grow", () => {
+test("a record block returns keys and values unchanged, also after its buffer has grown", () => {
   const record = fc.record({
     key: fc.option(bytes, { nil: undefined }),
     value: fc.option(bytes, { nil: undefined }),
@@ -44,7 +44,7 @@ test("keys and values come out as they went in, however often the buffer has to 
   );
 });
 
-test("copies outlast the block", () => {
+test("a record block returns copies that outlast it", () => {
   const block = new RecordBlock(2, 16);
   addRecord(block, { offset: 1, key: "key", value: "value" });
   const [key, value] = [block.key(0), block.value(0)];
@@ -53,8 +53,8 @@ test("copies outlast the block", () => {
   expect([String(key), String(value)]).toEqual(["key", "value"]);
 });
 
-describe("full", () => {
-  test("at its most records", () => {
+describe("a record block", () => {
+  test("is full at its maximum of records", () => {
     const block = new RecordBlock(2);
     addRecord(block, { offset: 1, value: "" });
     expect(block.full).toBe(false);
@@ -64,7 +64,7 @@ describe("full", () => {
     expect(block.full).toBe(false);
   });
 
-  test("at its most bytes, newlines among them", () => {
+  test("is full at its maximum of bytes, newlines included", () => {
     const block = new RecordBlock(10, 16);
     addRecord(block, { offset: 1, value: new Uint8Array(MAX_BLOCK_BYTES - 2) });
     expect([block.used, block.full]).toEqual([MAX_BLOCK_BYTES - 1, false]);
@@ -75,8 +75,8 @@ describe("full", () => {
   });
 });
 
-describe("headers", () => {
-  test("are stored as JSON that tells empty from null, keeps order and repetition, and any bytes", () => {
+describe("encoded headers", () => {
+  test("are JSON that tells empty from null, and keeps order, repetition and any bytes", () => {
     const headers = [
       { name: "trace", value: Buffer.from([0, 255, 10]) },
       { name: "", value: undefined },
@@ -91,7 +91,7 @@ describe("headers", () => {
     ]);
   });
 
-  test("come back as they were", () => {
+  test("decode to the original headers", () => {
     const header = fc.record({
       name: fc.string({ unit: "binary" }),
       value: fc.option(bytes, { nil: undefined }),

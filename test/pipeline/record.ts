@@ -1,4 +1,4 @@
-// What a test says about a record in; the record as the Kafka client would put it into a block out.
+// Builds records, record blocks and batches for tests.
 import type { Decoded, PipelineEvent, Rejection } from "../../shared/event.ts";
 import { Batch, type BatchClock, type PartitionKey } from "../../shared/pipeline/batch.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
@@ -11,7 +11,7 @@ export const NOW_MS = 1_773_480_413_589;
 export const SKEW_MS = 86_400_000;
 export const CLOCK: BatchClock = { processedAtMs: NOW_MS, maxFutureSkewMs: SKEW_MS };
 
-/** A record as a test writes it. */
+/** A record as a test describes it. */
 export interface TestRecord {
   readonly offset: number;
   /** The partition's slot in the client's list; 0 if not given. */
@@ -22,7 +22,7 @@ export interface TestRecord {
   readonly headers?: readonly RecordHeader[];
 }
 
-/** The members of an event that nothing is wrong with. */
+/** The members of a valid event. */
 export const GOOD_EVENT = {
   event_id: "page_view_1773480413000_k3",
   user_id: "user_7",
@@ -31,18 +31,23 @@ export const GOOD_EVENT = {
   event_data: {},
 };
 
-/** JSON text of a good event with some members changed; one that is set to undefined is left out. */
+/** JSON text of a valid event with some members changed; a member set to undefined is left out. */
 export function eventText(changes: Readonly<Record<string, unknown>> = {}): string {
   return JSON.stringify({ ...GOOD_EVENT, ...changes });
 }
 
-/** JSON text of a good event with its event_data written exactly so. */
+/** JSON text of a valid event with exactly this text of event_data. */
 export function eventTextWith(
   eventDataText: string,
   changes: Readonly<Record<string, unknown>> = {},
 ): string {
   const others = JSON.stringify({ ...GOOD_EVENT, ...changes, event_data: undefined });
   return `${others.slice(0, -1)},"event_data":${eventDataText}}`;
+}
+
+/** JSON text of a valid event with this event_id. */
+export function eventWithId(event_id: string): string {
+  return eventText({ event_id });
 }
 
 /** Adds a record at the block's end. */
@@ -69,7 +74,7 @@ function put(block: RecordBlock, content: string | Uint8Array | undefined): [sta
 
 /**
  * A batch that has read these records.
- * @param starts by slot: the partition, and the offset that the batch begins at
+ * @param starts by slot: the partition, and the offset at which its span begins
  */
 export function batchOf(
   records: readonly TestRecord[],
@@ -88,15 +93,15 @@ export function decodeText(text: string | Uint8Array): Decoded | Rejection {
   return decode(bytes, 0, bytes.length);
 }
 
-/** Decodes and validates as the flow does, now, with a day of skew. */
-export function judgeText(text: string | Uint8Array): PipelineEvent | Rejection {
+/** Decodes and validates a text at NOW_MS, with a day of skew. */
+export function validateText(text: string | Uint8Array): PipelineEvent | Rejection {
   const decoded = decodeText(text);
   return "reason" in decoded ? decoded : validate(decoded, NOW_MS, SKEW_MS);
 }
 
-/** As `judgeText`, for what must be an event. */
+/** Like `validateText`, for a text that must be a valid event. */
 export function eventOf(text: string): PipelineEvent {
-  const event = judgeText(text);
+  const event = validateText(text);
   if ("reason" in event) throw new Error(`rejected: ${event.reason}, ${event.error}`);
   return event;
 }

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { StringInterner } from "../../shared/pipeline/string-interner.ts";
 
-test("gives the string of the bytes, whatever came before, in a place that all share", () => {
+test("a string interner returns the string of the bytes when all strings share one place", () => {
   const strings = new StringInterner(1);
   const text = fc.oneof(
     fc.string({ unit: "binary" }).filter((candidate) => candidate.isWellFormed()),
@@ -20,7 +20,7 @@ test("gives the string of the bytes, whatever came before, in a place that all s
   );
 });
 
-test("a string that is longer or shorter than the one of its place is another one", () => {
+test("a string interner tells strings of different lengths apart", () => {
   const strings = new StringInterner(1);
   for (const each of ["aa", "a", "aaa", "ab", "aa", ""]) {
     expect(strings.get(Buffer.from(each), 0, each.length)).toBe(each);

@@ -3,12 +3,12 @@ import fc from "fast-check";
 import type { RejectionReason } from "../../shared/event.ts";
 import { rejectionOf, validate } from "../../shared/pipeline/validate.ts";
 import { jsonText } from "./arbitrary-json.ts";
-import { decodeText, eventOf, eventText, eventTextWith, judgeText, NOW_MS, SKEW_MS } from "./record.ts";
+import { decodeText, eventOf, eventText, eventTextWith, validateText, NOW_MS, SKEW_MS } from "./record.ts";
 
 const FAMILY = "👨‍👩‍👧‍👦"; // one character to a reader, 7 code points, 11 UTF-16 units
 
 function expectRejected(text: string, reason: RejectionReason, error: string | RegExp) {
-  const rejection = judgeText(text);
+  const rejection = validateText(text);
   expect(rejection).toMatchObject({ stage: "validate", reason });
   expect("error" in rejection && rejection.error).toMatch(error);
 }
@@ -16,9 +16,9 @@ function expectRejected(text: string, reason: RejectionReason, error: string | R
 /** A text value of so many code points, each of two UTF-16 units and four bytes. */
 const faces = (count: number) => "😀".repeat(count);
 
-test("a good event comes out with every field", () => {
+test("validate returns every field of a valid event", () => {
   const text = eventTextWith('{"page": "/a"}', { duration_seconds: 1.5 });
-  expect(judgeText(text)).toEqual({
+  expect(validateText(text)).toEqual({
     eventId: "page_view_1773480413000_k3",
     userId: "user_7",
     eventType: "page_view",
@@ -30,18 +30,18 @@ test("a good event comes out with every field", () => {
   });
 });
 
-describe("not an object", () => {
-  test.each(["null", "true", "17", '"text"', "[]", `[${eventText()}]`])("%s", (text) => {
+describe("a value that is not an object", () => {
+  test.each(["null", "true", "17", '"text"', "[]", `[${eventText()}]`])("is rejected: %s", (text) => {
     expectRejected(text, "not_an_object", "the value is JSON, but not an object");
   });
 });
 
 describe("a missing field", () => {
-  test.each(["event_id", "user_id", "event_type", "timestamp", "event_data"])("%s", (field) => {
+  test.each(["event_id", "user_id", "event_type", "timestamp", "event_data"])("is named: %s", (field) => {
     expectRejected(eventText({ [field]: undefined }), "missing_field", new RegExp(`^${field}: missing$`));
   });
 
-  test("several are named together", () => {
+  test("is named together with the others", () => {
     expectRejected(
       eventText({ event_id: undefined, timestamp: undefined }),
       "missing_field",
@@ -50,13 +50,13 @@ describe("a missing field", () => {
     expectRejected("{}", "missing_field", "event_id, user_id, event_type, timestamp, event_data: missing");
   });
 
-  test("what an object inherits, or an object inside it has, is not there", () => {
+  test("is missing when only a prototype or an inner object has it", () => {
     expectRejected(`{"__proto__":${eventText()}}`, "missing_field", /^event_id, /);
     expectRejected(`{"event":${eventText()}}`, "missing_field", /^event_id, /);
   });
 });
 
-describe("a wrong type", () => {
+describe("a field of the wrong type", () => {
   const wrong: Record<string, readonly unknown[]> = {
     event_id: [null, 1, true, {}, []],
     user_id: [null, 1, true, {}, []],
@@ -67,23 +67,23 @@ describe("a wrong type", () => {
   };
   test.each(
     Object.entries(wrong).flatMap(([field, values]) => values.map((value) => [field, value] as const)),
-  )("%s: %j", (field, value) => {
+  )("is rejected: %s: %j", (field, value) => {
     expectRejected(eventText({ [field]: value }), "wrong_type", new RegExp(`^${field}: must be `));
   });
 
-  test("a repeated field counts as it was last given", () => {
+  test("is told by the last of a repeated field", () => {
     expectRejected(`${eventText().slice(0, -1)},"user_id":1}`, "wrong_type", "user_id: must be string");
     expect(eventOf(`{"user_id":1,${eventText().slice(1)}`).userId).toBe("user_7");
   });
 });
 
-describe("lengths", () => {
+describe("the length of a field", () => {
   const limits = [
     ["event_id", "eventId", 100],
     ["user_id", "userId", 100],
     ["event_type", "eventType", 50],
   ] as const;
-  test.each(limits)("%s", (field, member, max) => {
+  test.each(limits)("is limited in code points: %s", (field, member, max) => {
     for (const value of ["a", " ", "\u200b", "a".repeat(max), faces(max), "e\u0301".repeat(max / 2)]) {
       expect(eventOf(eventText({ [field]: value }))[member]).toBe(value);
     }
@@ -103,7 +103,7 @@ describe("lengths", () => {
     }
   });
 
-  test("nothing is trimmed or normalized: equal bytes are equal ids", () => {
+  test("is that of the text as sent, neither trimmed nor normalized", () => {
     for (const id of [" a ", "\n", "e\u0301", "\u00e9", "\ufeff", "ﬁ", "K"]) {
       expect(eventOf(eventText({ event_id: id })).eventId).toBe(id);
     }
@@ -131,7 +131,7 @@ describe("duration_seconds", () => {
     ["999999999.9996", 1e12],
     ["999999999.9994", 999_999_999_999],
     ["null", undefined],
-  ])("%s s", (text, ms) => {
+  ])("is rounded to milliseconds: %s s", (text, ms) => {
     const { durationMs } = eventOf(withDuration(text));
     expect(durationMs).toBe(ms);
     expect(Object.is(durationMs, -0)).toBe(false);
@@ -141,15 +141,18 @@ describe("duration_seconds", () => {
     expect(eventOf(eventText()).durationMs).toBeUndefined();
   });
 
-  test.each(["-1", "-0.001", "-1e-300", "1000000000.0000002", "1e10", "-1e9"])("not %s", (text) => {
-    expectRejected(withDuration(text), "out_of_range", /^duration_seconds: must be [<>]= /);
-  });
+  test.each(["-1", "-0.001", "-1e-300", "1000000000.0000002", "1e10", "-1e9"])(
+    "is out of range: %s",
+    (text) => {
+      expectRejected(withDuration(text), "out_of_range", /^duration_seconds: must be [<>]= /);
+    },
+  );
 
-  test.each(["1e400", "-1e400"])("not a number beyond every double: %s", (text) => {
+  test.each(["1e400", "-1e400"])("is out of range beyond a double: %s", (text) => {
     expectRejected(withDuration(text), "out_of_range", "duration_seconds: beyond the range of a double");
   });
 
-  test("rounded to milliseconds once: never more than half of one off, and always whole", () => {
+  test("is a whole number of milliseconds, at most half of one off", () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1e9, noNaN: true }), (seconds) => {
         const { durationMs } = eventOf(withDuration(JSON.stringify(seconds)));
@@ -163,13 +166,13 @@ describe("duration_seconds", () => {
 
 describe("the timestamp", () => {
   test.each(["", "yesterday", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", "1969-12-31T23:59:59Z"])(
-    "%j is none",
+    "is rejected: %j",
     (timestamp) => {
       expectRejected(eventText({ timestamp }), "invalid_timestamp", /^timestamp: /);
     },
   );
 
-  test("too far ahead is judged by the clock that is given, to the millisecond", () => {
+  test("is compared with the given clock to the millisecond", () => {
     const at = (ms: number) => decodeText(eventText({ timestamp: new Date(ms).toISOString() }));
     for (const skewMs of [0, 1, 90_000, SKEW_MS]) {
       expect(rejectionOf(at(NOW_MS + skewMs), NOW_MS, skewMs)).toBeUndefined();
@@ -183,7 +186,7 @@ describe("the timestamp", () => {
     );
   });
 
-  test("an old one is never too old", () => {
+  test("is never too old", () => {
     expect(eventOf(eventText({ timestamp: "1970-01-01T00:00:00Z" })).timestampMs).toBe(0);
   });
 });
@@ -197,20 +200,20 @@ describe("event_data", () => {
     '{"a":1,"a":2}',
     '{"\\u00e9":"\\/"}',
     '{"event_id":1,"__proto__":null}',
-  ])("is kept as it was written: %s", (eventData) => {
+  ])("is kept as sent: %s", (eventData) => {
     expect(eventOf(eventTextWith(eventData)).eventDataText).toBe(eventData);
   });
 });
 
-describe("unknown extra fields", () => {
-  test("are no error, whatever they hold", () => {
+describe("an unknown field", () => {
+  test("is ignored with any value", () => {
     fc.assert(
       fc.property(
         fc.constantFrom("extra", "eventId", "__proto__", "constructor", "reason", ""),
         jsonText(),
         (key, json) => {
           const text = `${eventText().slice(0, -1)},${JSON.stringify(key)}:${json}}`;
-          expect(judgeText(text)).toEqual(eventOf(eventText()));
+          expect(validateText(text)).toEqual(eventOf(eventText()));
         },
       ),
       { numRuns: 300 },
@@ -233,13 +236,13 @@ describe("the amount of a purchase", () => {
     ["purchase", "{}", undefined],
     ["Purchase", '{"amount":12.5}', undefined],
     ["page_view", '{"amount":12.5}', undefined],
-  ])("%s %s", (type, eventData, amount) => {
+  ])("is read where it is a number: %s %s", (type, eventData, amount) => {
     expect(amountOf(type, eventData)).toBe(amount);
   });
 });
 
-describe("the judgement in one call", () => {
-  test("passes on what decode rejected, names what validate rejects, and has nothing to say about an event", () => {
+describe("rejectionOf", () => {
+  test("returns the rejection of decode or of validate, and undefined for an event", () => {
     expect(rejectionOf(decodeText("{"), NOW_MS, SKEW_MS)).toMatchObject({
       stage: "decode",
       reason: "not_json",
@@ -251,7 +254,7 @@ describe("the judgement in one call", () => {
     expect(rejectionOf(decodeText(eventText()), NOW_MS, SKEW_MS)).toBeUndefined();
   });
 
-  test("any JSON is judged, and none throws", () => {
+  test("validate rejects arbitrary JSON without throwing", () => {
     fc.assert(
       fc.property(jsonText(), (text) => {
         const decoded = decodeText(text);
@@ -262,7 +265,7 @@ describe("the judgement in one call", () => {
     );
   });
 
-  test("an event with any one field spoilt is rejected for that field", () => {
+  test("validate names the one field of an event that is wrong", () => {
     const fields = [
       "event_id",
       "user_id",
@@ -278,7 +281,7 @@ describe("the judgement in one call", () => {
         (field, value) => {
           if (field === "duration_seconds" && value === 0) return;
           if (field === "timestamp" && value === 0) return;
-          const rejection = judgeText(eventText({ [field]: value }));
+          const rejection = validateText(eventText({ [field]: value }));
           expect(rejection).toMatchObject({ stage: "validate" });
           expect("error" in rejection && rejection.error).toStartWith(`${field}: `);
         },

@@ -1,0 +1,29 @@
+// Describes where a test's batch begins and what it contains, in terms that compare well.
+import type { Batch, BatchEvent, PartitionKey } from "../../shared/pipeline/batch.ts";
+
+export function spanStart(
+  partition: number,
+  from = 0,
+  topic = "user-events",
+): PartitionKey & { readonly from: number } {
+  return { topic, topicId: `id-of-${topic}`, partition, from };
+}
+
+/** `id topic[partition]@offset` of each event, sorted. */
+export function places(events: readonly BatchEvent[]): string[] {
+  return events
+    .map(({ event, span, offset }) => `${event.eventId} ${span.topic}[${span.partition}]@${offset}`)
+    .toSorted();
+}
+
+/** The counts of each span. */
+export function accounts(batch: Batch) {
+  return [...batch.spans.values()].map(({ partition, from, to, consumed, duplicates, deadLettered }) => ({
+    partition,
+    from,
+    to,
+    consumed,
+    duplicates,
+    deadLettered,
+  }));
+}
