@@ -1,4 +1,4 @@
-// The stack in; what of it does not agree with itself, the code, or the configuration out, one sentence each.
+// Finds where the stack contradicts itself, the code or the configuration: one sentence for each fault.
 import { normalize } from "node:path";
 import { loadConfig, VARIABLES } from "../../shared/config/config.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
@@ -10,10 +10,10 @@ import type { Service, Stack, Stage } from "./stack.ts";
 const PINNED = /:v?\d+\.\d+(?:\.\d+)?(?:-slim)?$/;
 const BROKERS = ["kafka1", "kafka2", "kafka3"] as const;
 const PROGRAMS = ["producer", "consumer"] as const;
-/** What a container is not to take from .env: the compose file fixes what these say, or they are paths of the host. */
+/** What a container may not take from .env: values that the compose file fixes, and paths of the host. */
 const FIXED =
   /^(?:KAFKA_(?:TOPIC.*|CONSUMER_GROUP)|DB_(?:PORT|NAME|USER|PASSWORD|SSLMODE)|METRICS_PORT_\w+|AUTO_SETUP|PRODUCER_INPUT|\w+_FILE)$/;
-/** How long each program takes at most to end. */
+/** The longest time that each program takes to end. */
 const ENDING_MS = { producer: FLUSH_DEADLINE_MS, consumer: DRAIN_DEADLINE_MS };
 const defaults = loadConfig({}, "consumer");
 const DEFAULT_PORT = {
@@ -21,7 +21,7 @@ const DEFAULT_PORT = {
   consumer: defaults.monitoring.consumerPort,
 };
 
-/** @returns nothing where all is well */
+/** @returns an empty list where nothing is wrong */
 export function stackFaults(stack: Stack): string[] {
   const checks = [
     images,
@@ -55,7 +55,7 @@ function* images(stack: Stack): Faults {
     if (image === undefined && build === undefined) yield `${name} has neither an image nor a build`;
     if (image !== undefined && !PINNED.test(image)) yield `${name}: ${image} is not pinned`;
   }
-  // The tests run against this version.
+  // The tests use this version.
   for (const name of [...BROKERS, "kafka-topic"]) {
     yield* differs(`the image of ${name}`, service(stack, name).image, `apache/kafka:${KAFKA_VERSION}`);
   }
@@ -114,7 +114,7 @@ function* brokers(stack: Stack): Faults {
       yield* differs(`${variable} of ${name}`, setting(stack, name, variable), replicas ? 3 : 2);
     }
   }
-  yield* differs("what the brokers are to the host", outside, defaults.kafka.bootstrapServers);
+  yield* differs("the address of the brokers on the host", outside, defaults.kafka.bootstrapServers);
   const ui = setting(stack, "kafka-ui", "KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS");
   yield* differs("the brokers of kafka-ui", ui, inside(stack));
 }
@@ -167,7 +167,7 @@ function* programs(stack: Stack): Faults {
     for (const variable of Object.keys(environment)) {
       given.add(variable);
       if (!(variable in VARIABLES)) yield `${name}: there is no variable ${variable}`;
-      else if (FIXED.test(variable)) yield `${name}: ${variable} is not to be set in a container`;
+      else if (FIXED.test(variable)) yield `${name}: ${variable} may not be set in a container`;
     }
     const values = Object.fromEntries(Object.entries(environment).map(([key, value]) => [key, value ?? ""]));
     try {
@@ -196,7 +196,7 @@ function* mounts(stack: Stack): Faults {
       const path = normalize(source);
       if (source.startsWith(".")) {
         places.set(`${name}:${target}`, path);
-        if (!stack.paths.has(path)) yield `${name} mounts ${source}, which is not there`;
+        if (!stack.paths.has(path)) yield `${name} mounts ${source}, which does not exist`;
       } else if (!(source in stack.volumes)) yield `${name}: volume ${source} is not declared`;
       used.add(source);
     }
@@ -207,7 +207,7 @@ function* mounts(stack: Stack): Faults {
   const home = setting(stack, "grafana", "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH");
   const directory = home.slice(0, home.lastIndexOf("/"));
   const file = `${places.get(`grafana:${directory}`)}${home.slice(directory.length)}`;
-  if (!stack.paths.has(file)) yield `grafana begins with ${home}, which is not there`;
+  if (!stack.paths.has(file)) yield `grafana starts with ${home}, which does not exist`;
 }
 
 const stageOf = (stack: Stack, { build }: Service): Stage | undefined =>
@@ -215,7 +215,7 @@ const stageOf = (stack: Stack, { build }: Service): Stage | undefined =>
 const instructions = (stage: Stage | undefined, wanted: string): string[] =>
   (stage?.instructions ?? []).flatMap(({ name, text }) => (name === wanted ? [text] : []));
 
-/** A command of the compose file, or of the image that is built here. */
+/** The command of the compose file, or of the image that is built here. */
 function healthCheck(stack: Stack, each: Service): string {
   return each.healthcheck?.test.join(" ") ?? instructions(stageOf(stack, each), "HEALTHCHECK").join();
 }
@@ -234,7 +234,7 @@ function* healthChecks(stack: Stack): Faults {
     const asked = [...check.matchAll(/(?:localhost|127\.0\.0\.1)[:/](\d+)/g)].map(([, port = ""]) => port);
     const open = listensOn(stack, name);
     for (const port of asked.filter((wanted) => !open.includes(wanted))) {
-      yield `the health check of ${name} asks port ${port}, and it listens on ${open.join(", ")}`;
+      yield `the health check of ${name} asks port ${port}, but ${name} listens on ${open.join(", ")}`;
     }
   }
 }
@@ -244,7 +244,7 @@ function* order(stack: Stack): Faults {
     for (const [wanted, { condition }] of Object.entries(each.depends_on ?? {})) {
       const other = stack.services[wanted];
       if (other === undefined) {
-        yield `${name} waits for ${wanted}, which is not there`;
+        yield `${name} waits for ${wanted}, which does not exist`;
         continue;
       }
       const fits = isJob(other)
@@ -252,7 +252,7 @@ function* order(stack: Stack): Faults {
         : condition === "service_healthy" && healthCheck(stack, other) !== "";
       if (!fits) yield `${name} waits for ${wanted} by ${condition}`;
       if (other.profiles?.some((profile) => !each.profiles?.includes(profile))) {
-        yield `${name} waits for ${wanted}, which is of a profile`;
+        yield `${name} waits for ${wanted}, which belongs to a profile`;
       }
     }
   }
@@ -260,7 +260,7 @@ function* order(stack: Stack): Faults {
 
 function* limits(stack: Stack): Faults {
   for (const [name, each] of entries(stack)) {
-    if (!/^\d+[mg]$/.test(each.mem_limit ?? "")) yield `${name} has no limit of memory`;
+    if (!/^\d+[mg]$/.test(each.mem_limit ?? "")) yield `${name} has no memory limit`;
     if (!isJob(each)) yield* differs(`restart of ${name}`, each.restart, "unless-stopped");
   }
   for (const name of PROGRAMS) {
@@ -290,7 +290,7 @@ function* dockerfile(stack: Stack): Faults {
     }
   }
   for (const path of stack.buildContext) {
-    if (!stack.paths.has(path)) yield `.dockerignore lets in ${path}, which is not there`;
+    if (!stack.paths.has(path)) yield `.dockerignore includes ${path}, which does not exist`;
   }
   for (const name of PROGRAMS) {
     const { build } = service(stack, name);
@@ -308,7 +308,7 @@ function* dockerfile(stack: Stack): Faults {
     yield* differs(`EXPOSE of ${name}`, instructions(stage, "EXPOSE"), DEFAULT_PORT[name]);
     const command = instructions(stage, "CMD").join();
     const script = /"([\w/]+\.ts)"/.exec(command)?.[1] ?? command;
-    if (!stack.paths.has(script)) yield `the image of ${name} runs ${script}, which is not there`;
-    yield* differs(`what the image of ${name} runs`, script, `workers/${name}.ts`);
+    if (!stack.paths.has(script)) yield `the image of ${name} runs ${script}, which does not exist`;
+    yield* differs(`the program of the image of ${name}`, script, `workers/${name}.ts`);
   }
 }

@@ -1,12 +1,9 @@
-import { expect, test } from "bun:test";
+// Checks that the stack is consistent, and that each fault somebody could make in it is found.
+import { describe, expect, test } from "bun:test";
 import { stackFaults } from "./faults.ts";
 import { readStack, type Service, type Stack, type Stage } from "./stack.ts";
 
 const stack = await readStack();
-
-test("the stack agrees with itself, the code and the configuration", () => {
-  expect(stackFaults(stack)).toEqual([]);
-});
 
 const change = (name: string, wanted: Service) => (given: Stack) =>
   Object.assign(given.services[name]!, wanted);
@@ -20,8 +17,8 @@ const replaceIn = (wanted: string, instruction: string, from: string, to: string
   }
 };
 
-/** Each is a fault that someone may make, and a part of the sentence that it has to be found by. */
-const planted: [name: string, plant: (given: Stack) => unknown, found: string][] = [
+/** Faults, each with a part of the sentence that has to report it. */
+const injected: [name: string, inject: (given: Stack) => unknown, found: string][] = [
   // Ports
   [
     "a changed port of PostgreSQL",
@@ -49,7 +46,7 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "published address of prometheus",
   ],
   [
-    "two on one port",
+    "two services on one port",
     change("kafka-ui", { ports: ["127.0.0.1:3000:8080"] }),
     "kafka-ui and grafana are both published on 3000",
   ],
@@ -94,7 +91,7 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
   [
     "a port of the container from .env",
     set("consumer", "METRICS_PORT_CONSUMER", null),
-    "METRICS_PORT_CONSUMER is not to be set",
+    "METRICS_PORT_CONSUMER may not be set",
   ],
   ["another password", set("postgres", "POSTGRES_PASSWORD", "secret"), "POSTGRES_PASSWORD of postgres"],
   [
@@ -113,7 +110,7 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "the brokers of producer is localhost:9091",
   ],
   [
-    "a page that only the container sees",
+    "a page that only the container can reach",
     set("consumer", "HTTP_HOST", "127.0.0.1"),
     "HTTP_HOST of consumer is 127.0.0.1",
   ],
@@ -123,7 +120,7 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "PROMETHEUS_URL of producer is http://localhost:9090",
   ],
   [
-    "a voter that is not there",
+    "a voter that does not exist",
     set("kafka2", "KAFKA_CONTROLLER_QUORUM_VOTERS", "1@kafka1:29093"),
     "voters of kafka2",
   ],
@@ -142,17 +139,17 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
   ],
   // Files and images
   [
-    "a mounted file that is not there",
+    "a mounted file that does not exist",
     (given) => given.paths.delete("monitoring/prometheus"),
-    "prometheus mounts ./monitoring/prometheus, which is not there",
+    "prometheus mounts ./monitoring/prometheus, which does not exist",
   ],
   [
-    "a dashboard that is not there",
+    "a dashboard that does not exist",
     set("grafana", "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH", "/var/lib/grafana/dashboards/none.json"),
-    "none.json, which is not there",
+    "none.json, which does not exist",
   ],
   [
-    "the place of the data before PostgreSQL 18",
+    "the data directory of images before PostgreSQL 18",
     change("postgres", { volumes: ["postgres:/var/lib/postgresql/data"] }),
     "the place of the data of postgres",
   ],
@@ -177,9 +174,9 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "oven/bun:slim is not pinned",
   ],
   [
-    "a copied file that is not there",
+    "a copied file that does not exist",
     (given) => given.paths.delete("bun.lock"),
-    ".dockerignore lets in bun.lock, which is not there",
+    ".dockerignore includes bun.lock, which does not exist",
   ],
   [
     "a copied file that is ignored",
@@ -187,12 +184,12 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "copies config.example.env, which .dockerignore leaves out",
   ],
   [
-    "a program that is not there",
+    "a program that does not exist",
     replaceIn("producer", "CMD", "producer.ts", "produces.ts"),
-    "runs workers/produces.ts, which is not there",
+    "runs workers/produces.ts, which does not exist",
   ],
   [
-    "a stage that is not there",
+    "a stage that does not exist",
     (given) => (given.services["consumer"]!.build!.target = "consumers"),
     "the Dockerfile has no stage consumers",
   ],
@@ -209,7 +206,7 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "kafka-ui has no health check",
   ],
   [
-    "waiting for health that nobody checks",
+    "waiting for a health check that does not exist",
     (given) => delete given.services["postgres"]!.healthcheck,
     "consumer waits for postgres by service_healthy",
   ],
@@ -219,31 +216,37 @@ const planted: [name: string, plant: (given: Stack) => unknown, found: string][]
     "consumer waits for kafka-topic by service_healthy",
   ],
   [
-    "waiting for what is not there",
+    "waiting for a service that does not exist",
     change("consumer", { depends_on: { kafka4: { condition: "service_healthy" } } }),
-    "waits for kafka4, which is not there",
+    "waits for kafka4, which does not exist",
   ],
   [
-    "waiting for what may not be started",
+    "waiting for a service that may not be started",
     change("grafana", { depends_on: { consumer: { condition: "service_healthy" } } }),
-    "waits for consumer, which is of a profile",
+    "waits for consumer, which belongs to a profile",
   ],
   [
     "a kill in the middle of a drain",
     change("consumer", { stop_grace_period: "40s" }),
     "consumer is killed after 40000 ms",
   ],
-  ["no limit of memory", (given) => delete given.services["kafka3"]!.mem_limit, "kafka3 has no limit"],
+  ["no memory limit", (given) => delete given.services["kafka3"]!.mem_limit, "kafka3 has no memory limit"],
   ["no restart", change("producer", { restart: "always" }), "restart of producer is always"],
 ];
 
-test.each(planted)("finds %s", (_, plant, found) => {
-  const changed = structuredClone(stack);
-  plant(changed);
-  const sound = stackFaults(stack);
-  expect(
-    stackFaults(changed)
-      .filter((fault) => !sound.includes(fault))
-      .join("\n"),
-  ).toContain(found);
+describe("stack", () => {
+  test("agrees with itself, the code and the configuration", () => {
+    expect(stackFaults(stack)).toEqual([]);
+  });
+
+  test.each(injected)("has a check that finds %s", (_, inject, found) => {
+    const changed = structuredClone(stack);
+    inject(changed);
+    const present = stackFaults(stack);
+    expect(
+      stackFaults(changed)
+        .filter((fault) => !present.includes(fault))
+        .join("\n"),
+    ).toContain(found);
+  });
 });

@@ -1,4 +1,4 @@
-// compose.yaml, workers/Dockerfile, .dockerignore and prometheus.yml in; one value out that a check can be given changed.
+// Reads compose.yaml, workers/Dockerfile, .dockerignore and prometheus.yml into one value, which a test can change.
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { YAML } from "bun";
@@ -22,7 +22,7 @@ export interface Service {
   healthcheck?: { test: string[] };
 }
 
-/** One FROM of the Dockerfile, with what it has of its own. */
+/** One FROM of the Dockerfile, with its own instructions. */
 export interface Stage {
   name: string;
   from: string;
@@ -33,15 +33,15 @@ export interface Stack {
   services: Record<string, Service>;
   volumes: Record<string, null>;
   stages: Stage[];
-  /** What reaches the build: the exceptions of .dockerignore, which ignores everything else. */
+  /** The files of the build: the exceptions of .dockerignore, which ignores everything else. */
   buildContext: string[];
-  /** host:port of all that Prometheus scrapes. */
+  /** host:port of every target of Prometheus. */
   scraped: string[];
   /** Files of the repository, and the directories above them. */
   paths: Set<string>;
 }
 
-/** Reads the stack of this repository. A file of another shape shows as faults, or as an exception here. */
+/** Reads the stack of this repository. A file of another shape causes faults, or an exception here. */
 export async function readStack(): Promise<Stack> {
   const text = (await read("compose.yaml")).replaceAll(/\$\{\w+:-([^}]*)\}/g, "$1");
   const compose = YAML.parse(text) as Pick<Stack, "services" | "volumes">;
@@ -81,7 +81,7 @@ function stages(dockerfile: string): Stage[] {
 
 function exceptions(dockerignore: string): string[] {
   const lines = dockerignore.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  if (lines[0] !== "*") throw new Error(".dockerignore has to begin by ignoring everything (*)");
+  if (lines[0] !== "*") throw new Error(".dockerignore has to start by ignoring everything (*)");
   return lines.slice(1).map((line) => line.replace("!", ""));
 }
 

@@ -1,5 +1,5 @@
-// The alert rules in; proof that they are valid, name what exists, are explained, and that each one's tests can fail.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+// Checks that the alert rules are valid, name what exists and are explained, and that the test of each can fail.
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +14,9 @@ import { PROMETHEUS_DIRECTORY } from "../support/prometheus.ts";
 import { prometheusTest } from "../support/requirements.ts";
 import { groupingLabels, selectors } from "./promql.ts";
 import { EXPLAINED_ALERTS, expectedAlerts, OWN_ALERTS, RUNBOOK_LINKS, RUNBOOK_SECTIONS } from "./runbook.ts";
+
+// promtool runs a dozen times for each rule.
+setDefaultTimeout(120_000);
 
 interface Rule {
   readonly alert?: string;
@@ -61,20 +64,7 @@ async function promtool(...args: string[]): Promise<{ exitCode: number; output: 
   return { exitCode: await child.exited, output: `${stdout}${stderr}` };
 }
 
-prometheusTest(
-  "the configuration and the rules are valid, and the rules' tests pass",
-  async () => {
-    const results = await Promise.all([
-      promtool("check", "config", "prometheus.yml"),
-      promtool("check", "rules", "alert_rules.yml"),
-      promtool("test", "rules", "alert_rules_test.yml"),
-    ]);
-    for (const { exitCode, output } of results) expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
-  },
-  60_000,
-);
-
-/** Every way in which a rule can be wrong and still be valid, each by itself. */
+/** Every way in which a rule can be wrong and still be valid, one at a time. */
 function damaged(rule: AlertRule): { damage: string; rule: Rule }[] {
   const { expr, for: duration } = rule;
   const { for: _, ...immediate } = rule;
@@ -91,9 +81,93 @@ function damaged(rule: AlertRule): { damage: string; rule: Rule }[] {
   ];
 }
 
-describe("each rule's tests fail when it is", () => {
+describe("alert rules", () => {
+  prometheusTest("are valid with the configuration, and their tests pass", async () => {
+    const results = await Promise.all([
+      promtool("check", "config", "prometheus.yml"),
+      promtool("check", "rules", "alert_rules.yml"),
+      promtool("test", "rules", "alert_rules_test.yml"),
+    ]);
+    for (const { exitCode, output } of results) expect({ exitCode, output }).toMatchObject({ exitCode: 0 });
+  });
+
+  test("name only metrics that are exported, with those labels", async () => {
+    const contracts: Readonly<
+      Record<string, { readonly type: string; readonly labels: readonly string[] } | undefined>
+    > = METRICS;
+    const labelsOf = (metric: string): readonly string[] | undefined => {
+      if (metric === "up") return [];
+      if (recorded.includes(metric))
+        return [...groupingLabels(rules.find(({ record }) => record === metric)!.expr)];
+      const contract = contracts[metric];
+      if (contract !== undefined) return contract.type === "histogram" ? undefined : contract.labels;
+      const [, base = "", part] = /^(.*)_(bucket|sum|count)$/.exec(metric) ?? [];
+      const histogram = contracts[base];
+      if (histogram?.type !== "histogram") return undefined;
+      return part === "bucket" ? [...histogram.labels, "le"] : histogram.labels;
+    };
+    const unknown: string[] = [];
+    for (const { alert, record, expr } of rules) {
+      const found = selectors(expr);
+      expect({ alert, record, selectors: found.length }).not.toMatchObject({ selectors: 0 });
+      const labels = new Set(TARGET_LABELS);
+      for (const { metric, matchers } of found) {
+        const exported = labelsOf(metric);
+        if (exported === undefined) unknown.push(`${alert ?? record}: ${metric}`);
+        for (const label of exported ?? []) labels.add(label);
+        for (const { label } of matchers) {
+          if (![...TARGET_LABELS, ...(exported ?? [])].includes(label))
+            unknown.push(`${alert ?? record}: ${metric}{${label}}`);
+        }
+      }
+      for (const label of groupingLabels(expr)) {
+        if (!labels.has(label)) unknown.push(`${alert ?? record}: by ${label}`);
+      }
+    }
+    expect(unknown).toEqual([]);
+  });
+
+  test("name only label values that a consumer exports from its first scrape", async () => {
+    const metrics = new MetricsRegistry({ program: "consumer" });
+    initializeSeries(metrics, ["user-events"]);
+    setAlertThresholds(metrics, loadConfig({}, "consumer").monitoring);
+    const scrape = new Scrape(await metrics.text());
+    const missing: string[] = [];
+    let compared = 0;
+    for (const { alert, expr } of alerts) {
+      for (const { metric, matchers } of selectors(expr)) {
+        for (const { label, value } of matchers.filter((matcher) => matcher.label !== "job")) {
+          compared++;
+          if (scrape.find(metric, { [label]: value }).length === 0)
+            missing.push(`${alert}: ${metric}{${label}="${value}"}`);
+        }
+      }
+    }
+    expect(missing).toEqual([]);
+    expect(compared).toBeGreaterThan(8);
+  });
+
+  test("have a severity, a summary, a description with the value, and a section in the runbook each", () => {
+    const names = alerts.map(({ alert }) => alert);
+    expect(EXPLAINED_ALERTS.toSorted()).toEqual(names.toSorted());
+    for (const { alert, labels, annotations } of alerts) {
+      expect(alert).toMatch(/^(?:[A-Z][a-z]+)+$/);
+      expect(labels).toEqual({ severity: expect.stringMatching(/^(?:warning|critical)$/) });
+      expect(annotations).toEqual({
+        summary: expect.stringMatching(/^[A-Z]/),
+        description: expect.stringContaining("$value"),
+        runbook_url: `monitoring/RUNBOOK.md#${alert.toLowerCase()}`,
+      });
+      for (const part of ["**Means**", "**Look at**", "**Do**"]) {
+        expect(RUNBOOK_SECTIONS.get(alert)).toContain(part);
+      }
+    }
+  });
+});
+
+describe("test of the rule", () => {
   for (const alert of alerts) {
-    prometheusTest(alert.alert, async () => {
+    prometheusTest(`${alert.alert} fails when the rule is changed in any way`, async () => {
       const tests = ruleTests.filter((one) => new RegExp(`^ {2}- name: ${alert.alert}\\b`).test(one));
       const records = rules.filter(({ record }) => record !== undefined);
       const passes = async (rule: Rule, variant: string) => {
@@ -106,7 +180,7 @@ describe("each rule's tests fail when it is", () => {
           [`rule_files: [${ruleFile}]`, "evaluation_interval: 30s", "tests:", ...tests].join("\n"),
         );
         const { exitCode, output } = await promtool("test", "rules", testFile);
-        // Anything else that goes wrong would look like a test that fails.
+        // Any other fault would look like a test that fails.
         expect(output).toMatch(exitCode === 0 ? /SUCCESS/ : /exp:/);
         return exitCode === 0;
       };
@@ -121,90 +195,19 @@ describe("each rule's tests fail when it is", () => {
   }
 });
 
-test("what the rules name is exported, with those labels", async () => {
-  const contracts: Readonly<
-    Record<string, { readonly type: string; readonly labels: readonly string[] } | undefined>
-  > = METRICS;
-  const labelsOf = (metric: string): readonly string[] | undefined => {
-    if (metric === "up") return [];
-    if (recorded.includes(metric))
-      return [...groupingLabels(rules.find(({ record }) => record === metric)!.expr)];
-    const contract = contracts[metric];
-    if (contract !== undefined) return contract.type === "histogram" ? undefined : contract.labels;
-    const [, base = "", part] = /^(.*)_(bucket|sum|count)$/.exec(metric) ?? [];
-    const histogram = contracts[base];
-    if (histogram?.type !== "histogram") return undefined;
-    return part === "bucket" ? [...histogram.labels, "le"] : histogram.labels;
-  };
-  const unknown: string[] = [];
-  for (const { alert, record, expr } of rules) {
-    const found = selectors(expr);
-    expect({ alert, record, selectors: found.length }).not.toMatchObject({ selectors: 0 });
-    const labels = new Set(TARGET_LABELS);
-    for (const { metric, matchers } of found) {
-      const exported = labelsOf(metric);
-      if (exported === undefined) unknown.push(`${alert ?? record}: ${metric}`);
-      for (const label of exported ?? []) labels.add(label);
-      for (const { label } of matchers) {
-        if (![...TARGET_LABELS, ...(exported ?? [])].includes(label))
-          unknown.push(`${alert ?? record}: ${metric}{${label}}`);
-      }
-    }
-    for (const label of groupingLabels(expr)) {
-      if (!labels.has(label)) unknown.push(`${alert ?? record}: by ${label}`);
-    }
-  }
-  expect(unknown).toEqual([]);
-});
+describe("alerts", () => {
+  test("of the programs themselves are in the runbook", () => {
+    expect(OWN_ALERTS).toEqual(Object.keys(ALERT_SEVERITIES));
+  });
 
-test("the label values that the rules name are there from the first scrape of a consumer", async () => {
-  const metrics = new MetricsRegistry({ program: "consumer" });
-  initializeSeries(metrics, ["user-events"]);
-  setAlertThresholds(metrics, loadConfig({}, "consumer").monitoring);
-  const scrape = new Scrape(await metrics.text());
-  const missing: string[] = [];
-  let looked = 0;
-  for (const { alert, expr } of alerts) {
-    for (const { metric, matchers } of selectors(expr)) {
-      for (const { label, value } of matchers.filter((matcher) => matcher.label !== "job")) {
-        looked++;
-        if (scrape.find(metric, { [label]: value }).length === 0)
-          missing.push(`${alert}: ${metric}{${label}="${value}"}`);
-      }
+  test("have the names that the links and the faults of the runbook use", () => {
+    const names = alerts.map(({ alert }) => alert);
+    const anchors = names.map((name) => name.toLowerCase());
+    expect(RUNBOOK_LINKS.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
+    const faults = [...RUNBOOK_SECTIONS.keys()].filter((title) => !EXPLAINED_ALERTS.includes(title));
+    expect(faults.length).toBe(3);
+    for (const fault of faults) {
+      expect(expectedAlerts(fault).filter((alert) => !names.includes(alert))).toEqual([]);
     }
-  }
-  expect(missing).toEqual([]);
-  expect(looked).toBeGreaterThan(8);
-});
-
-test("every alert has a severity, says what and how much, and has a section in the runbook, and no other has", () => {
-  const names = alerts.map(({ alert }) => alert);
-  expect(EXPLAINED_ALERTS.toSorted()).toEqual(names.toSorted());
-  for (const { alert, labels, annotations } of alerts) {
-    expect(alert).toMatch(/^(?:[A-Z][a-z]+)+$/);
-    expect(labels).toEqual({ severity: expect.stringMatching(/^(?:warning|critical)$/) });
-    expect(annotations).toEqual({
-      summary: expect.stringMatching(/^[A-Z]/),
-      description: expect.stringContaining("$value"),
-      runbook_url: `monitoring/RUNBOOK.md#${alert.toLowerCase()}`,
-    });
-    for (const part of ["**Means**", "**Look at**", "**Do**"]) {
-      expect(RUNBOOK_SECTIONS.get(alert)).toContain(part);
-    }
-  }
-});
-
-test("the alerts of the programs themselves are in the runbook", () => {
-  expect(OWN_ALERTS).toEqual(Object.keys(ALERT_SEVERITIES));
-});
-
-test("the runbook's links lead to alerts, and its faults fire alerts that there are", () => {
-  const names = alerts.map(({ alert }) => alert);
-  const anchors = names.map((name) => name.toLowerCase());
-  expect(RUNBOOK_LINKS.filter((anchor) => !anchors.includes(anchor))).toEqual([]);
-  const faults = [...RUNBOOK_SECTIONS.keys()].filter((title) => !EXPLAINED_ALERTS.includes(title));
-  expect(faults.length).toBe(3);
-  for (const fault of faults) {
-    expect(expectedAlerts(fault).filter((alert) => !names.includes(alert))).toEqual([]);
-  }
+  });
 });

@@ -1,4 +1,4 @@
-// The dashboard and its provisioning in: their form, and every name in the queries against what the programs export.
+// Checks the form of the dashboard and its provisioning, and every name in its queries against what the programs export.
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { YAML } from "bun";
@@ -14,11 +14,11 @@ const titles = (some: readonly Panel[]) => some.map(({ title }) => title);
 /** The last schema of the classic dashboards, and panels that are not deprecated: those of Grafana 13.2. */
 const SCHEMA_VERSION = 42;
 const PANEL_TYPES = ["alertlist", "bargauge", "heatmap", "stat", "state-timeline", "table", "timeseries"];
-/** Of Grafana's list of units, those in use here. */
+/** The units of Grafana in use here. */
 const UNITS = ["none", "short", "locale", "percentunit", "s", "bytes", "Bps", "eps", "ops", "rowsps"];
 
-describe("form", () => {
-  test("is of the current schema, with current panels only", () => {
+describe("dashboard", () => {
+  test("has the current schema, and no deprecated panel", () => {
     expect(dashboard).toMatchObject({
       schemaVersion: SCHEMA_VERSION,
       uid: "event-pipeline",
@@ -27,7 +27,7 @@ describe("form", () => {
     expect(panels.filter(({ type }) => !PANEL_TYPES.includes(type))).toEqual([]);
   });
 
-  test("every panel has its own id and title, says what it shows, and has a unit and thresholds", () => {
+  test("gives every panel its own id and title, a description, a unit and thresholds", () => {
     expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length);
     expect(new Set(titles(panels)).size).toBe(panels.length);
     expect(titles(panels.filter(({ description = "" }) => description.length < 20))).toEqual([]);
@@ -39,7 +39,7 @@ describe("form", () => {
     expect(titles(lines.filter(({ options }) => options?.legend?.showLegend !== true))).toEqual([]);
   });
 
-  test("no panel lies on another or outside of the 24 columns", () => {
+  test("places no panel on another or outside of the 24 columns", () => {
     const taken = new Map<string, string>();
     const clashes = dashboard.panels.flatMap(({ title, gridPos: { x, y, w, h } }) => {
       const cells = Array.from(
@@ -56,11 +56,11 @@ describe("form", () => {
     expect(clashes).toEqual([]);
   });
 
-  test("an override names a series of its panel", () => {
+  test("overrides only series of the same panel", () => {
     const strangers = panels.flatMap(({ title, targets = [], fieldConfig }) => {
       const legends = targets.map(({ legendFormat = "" }) => legendFormat);
       const named = fieldConfig!.overrides.filter(({ matcher }) => matcher.id === "byName");
-      // Names from labels, and the columns of a table, are known only to the running pipeline.
+      // Names from labels and the columns of a table are known only while the pipeline runs.
       if (legends.some((legend) => legend === "" || legend.includes("{{"))) return [];
       return named
         .filter(({ matcher }) => !legends.includes(matcher.options))
@@ -69,7 +69,7 @@ describe("form", () => {
     expect(strangers).toEqual([]);
   });
 
-  test("the variables start at the provisioned data sources, and every panel uses them", async () => {
+  test("takes its data sources from variables that start at the provisioned ones", async () => {
     const { datasources } = await provisioned();
     const variables = dashboard.templating.list.filter(({ type }) => type === "datasource");
     expect(
@@ -87,7 +87,7 @@ describe("form", () => {
   });
 });
 
-test("the data source knows how often Prometheus scrapes", async () => {
+test("data source has the scrape interval of Prometheus", async () => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a file of another shape fails below
   const { global } = YAML.parse(await Bun.file(join(PROMETHEUS_DIRECTORY, "prometheus.yml")).text()) as {
     global: { scrape_interval: string };
@@ -106,7 +106,7 @@ async function provisioned() {
 
 /** Labels that Prometheus itself puts on what it scrapes. */
 const TARGET_LABELS = ["job", "instance"];
-/** Prometheus' own metrics, with their labels. */
+/** Metrics of Prometheus itself, with their labels. */
 const OWN: Record<string, readonly string[]> = {
   up: [],
   ALERTS: ["alertname", "alertstate", "severity"],
@@ -131,7 +131,7 @@ async function exported(): Promise<Map<string, readonly string[]>> {
   return found;
 }
 
-/** Every PromQL text of the dashboard, with where it stands. */
+/** Every PromQL text of the dashboard, with its place. */
 function expressions(): { where: string; expression: string }[] {
   const variables = dashboard.templating.list.flatMap(({ name, type, query }) => {
     const text = typeof query === "string" ? query : query.query;
@@ -149,7 +149,7 @@ function expressions(): { where: string; expression: string }[] {
   return [...variables, ...annotations, ...queries];
 }
 
-test("no query names a metric that is not exported, or a label that its metrics do not have", async () => {
+test("queries name only metrics that are exported, and labels that these have", async () => {
   const known = await exported();
   const wrong = expressions().flatMap(({ where, expression }) => {
     const { uses, grouping } = namesIn(expression);

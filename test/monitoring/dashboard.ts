@@ -1,4 +1,4 @@
-// A dashboard's JSON in; its panels, and their queries as Grafana would send them, out.
+// Reads a dashboard's JSON, and fills in its queries as Grafana would before it sends them.
 import { resolve } from "node:path";
 
 /** monitoring/grafana: provisioning and dashboards. */
@@ -83,7 +83,7 @@ export interface Surroundings {
   readonly variables: Readonly<Record<string, readonly string[]>>;
   readonly from: Date;
   readonly to: Date;
-  /** Time between two scrapes, as the data source is told by timeInterval; s. */
+  /** Time between two scrapes, the data source's timeInterval; s. */
   readonly scrapeIntervalSeconds: number;
 }
 
@@ -101,7 +101,7 @@ export function stepOf(panel: Pick<Panel, "interval">, { scrapeIntervalSeconds }
 }
 
 /**
- * A PromQL text with its variables filled in, as Grafana's data source does it.
+ * Fills in the variables of a PromQL text, as Grafana's data source does.
  * @throws Error that names a variable that does not exist
  */
 export function promql(
@@ -136,7 +136,7 @@ function asRegex(values: readonly string[]): string {
 }
 
 /**
- * An SQL text with Grafana's macros filled in.
+ * Fills in Grafana's macros in an SQL text.
  * @throws Error that names a macro or variable unknown here
  */
 export function sqlOf(text: string, panel: Pick<Panel, "title">, { from, to }: Surroundings): string {
@@ -154,12 +154,12 @@ export function sqlOf(text: string, panel: Pick<Panel, "title">, { from, to }: S
 
 const QUIET = / or vector\(0\)|(?: > 0)?\nor on \(\) label_replace\(vector\(0\), "\w+", "none", "", ""\)/g;
 
-/** A query without what it shows when nothing happens: then only what is really exported gives data. */
+/** A query without its fallback of 0, so that only exported metrics give data. */
 export function withoutFallback(expression: string): string {
   return expression.replaceAll(QUIET, "");
 }
 
-/** A metric in a PromQL text with the labels that are asked of it; grouping labels stand for all metrics. */
+/** A metric in a PromQL text, with the labels of its selectors. */
 export interface Use {
   readonly metric: string;
   readonly labels: readonly string[];
@@ -167,7 +167,7 @@ export interface Use {
 
 const WORDS = new Set(["or", "and", "unless", "bool", "offset"]);
 
-/** What a PromQL text (variables and all) names: metrics with the labels of their selectors, and grouping labels. */
+/** The names in a PromQL text with variables: metrics with the labels of their selectors, and grouping labels. */
 export function namesIn(expression: string): { uses: readonly Use[]; grouping: readonly string[] } {
   const grouping: string[] = [];
   const bare = expression

@@ -1,4 +1,4 @@
-// A PromQL expression in; the metrics and labels that it names out. For checks of rules and dashboards against metrics.ts.
+// Finds the metrics and labels that a PromQL expression names, to compare them with metrics.ts.
 
 /** One `name{label="value"}` of an expression. */
 export interface Selector {
@@ -13,7 +13,7 @@ export interface Selector {
 const KEYWORDS = new Set(["and", "or", "unless", "bool", "offset", "group_left", "group_right"]);
 const MATCHER = /([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"/g;
 
-/** The selectors of an expression. Metrics that are named by `__name__` alone are none that we use. */
+/** The selectors of an expression. A metric named by `__name__` alone is not found; we use none. */
 export function selectors(expression: string): Selector[] {
   const text = expression
     .replaceAll(/\[[^\]]*\]/g, "")

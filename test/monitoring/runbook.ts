@@ -1,4 +1,4 @@
-// RUNBOOK.md in; its sections, the alerts that it expects for a fault, and its queries out.
+// Reads RUNBOOK.md: its sections, the alerts that it expects for a fault, and its queries.
 import { resolve } from "node:path";
 
 const RUNBOOK = await Bun.file(resolve(import.meta.dir, "../../monitoring/RUNBOOK.md")).text();
@@ -15,23 +15,23 @@ export const EXPLAINED_ALERTS: readonly string[] = [...RUNBOOK_SECTIONS.keys()].
   /^\w+$/.test(title),
 );
 
-/** Where the runbook's links within itself lead. */
+/** The anchors that the runbook's own links lead to. */
 export const RUNBOOK_LINKS: readonly string[] = [...RUNBOOK.matchAll(/\]\(#([^)]+)\)/g)].map(
   ([, anchor]) => anchor!,
 );
 
-/** The alerts of the programs themselves that it tells of. */
+/** The alerts of the programs themselves that it explains. */
 export const OWN_ALERTS: readonly string[] = [...RUNBOOK.matchAll(/^\| `(\w+)` \|/gm)].map(
   ([, alert]) => alert!,
 );
 
 /**
- * The alerts that a fault is said to fire.
- * @throws Error where the runbook has no such fault
+ * The alerts that a fault fires, according to the runbook.
+ * @throws Error when the runbook has no such fault
  */
 export function expectedAlerts(fault: string): string[] {
   const [, list] = /^Expected: ((?:`\w+`,?\s)+)/m.exec(RUNBOOK_SECTIONS.get(fault) ?? "") ?? [];
-  if (list === undefined) throw new Error(`the runbook says nothing of alerts to expect for "${fault}"`);
+  if (list === undefined) throw new Error(`the runbook lists no expected alerts for "${fault}"`);
   return [...list.matchAll(/`(\w+)`/g)].map(([, alert]) => alert!);
 }
 
