@@ -1,15 +1,15 @@
-// What was sent and what became of it in, figures out: nothing counts as produced before it is acknowledged.
+// Counts what a producer sent and what became of it. A record counts as produced only when it is acknowledged.
 
-/** What the Kafka client says of records that were not delivered. */
+/** The Kafka client's report about records that were not delivered. */
 export interface DeliveryFailure {
   readonly opaque: number;
   readonly code: number;
   readonly message: string;
-  /** How many records it speaks of. */
+  /** The number of records concerned. */
   readonly count: number;
 }
 
-/** What happened since the figures were last taken. */
+/** The figures since the last `take`. */
 export interface DeliveryFigures {
   /** Acknowledged records by event type. */
   readonly acknowledged: ReadonlyMap<string, number>;
@@ -18,13 +18,13 @@ export interface DeliveryFigures {
   readonly failed: number;
 }
 
-/** Types that are told apart; a producer of real events may meet any number. */
+/** Event types counted separately; real events may have any number of types. */
 const MAX_TYPES = 512;
 const UNKNOWN_TYPE = "unknown";
 
 /**
- * The ledger of one producer. A record's type and size travel as the opaque number of its message and come
- * back with its delivery report, so that nothing is kept per message.
+ * The ledger of one producer. Type and size of a record travel as the opaque number of its message and come back
+ * with its delivery report, so the ledger keeps nothing per message.
  */
 export class DeliveryLedger {
   /** Records that the client took into its queue. */
@@ -33,7 +33,7 @@ export class DeliveryLedger {
   acknowledged = 0;
   /** Records that were refused, by the client at once or by the broker later. */
   failed = 0;
-  /** Those of them that the client had taken into its queue. */
+  /** Those of `failed` that the client had taken into its queue. */
   failedAfterSending = 0;
   /** The reason of the last failure. */
   lastFailure: { readonly code: number; readonly message: string } | undefined;
@@ -49,14 +49,14 @@ export class DeliveryLedger {
   #failedBefore = 0;
   #unacknowledgedSinceMs: number | undefined;
 
-  /** @param onFailure hears of every failure, for the log */
+  /** @param onFailure is called for every failure, for the log */
   constructor(
     onFailure: (failure: { code: number; message: string; count: number }) => void = () => undefined,
   ) {
     this.#onFailure = onFailure;
   }
 
-  /** Sent, and neither acknowledged nor failed yet. */
+  /** Records sent that are neither acknowledged nor failed yet. */
   get outstanding(): number {
     return this.sent - this.acknowledged - this.failedAfterSending;
   }
@@ -99,7 +99,7 @@ export class DeliveryLedger {
     this.#fail(code, message, count);
   }
 
-  /** The client refused to take a record at all. */
+  /** The client refused to take a record. */
   onRefused(error: unknown): void {
     const code = error instanceof Error && "code" in error && typeof error.code === "number" ? error.code : 0;
     this.#fail(code, error instanceof Error ? error.message : String(error), 1);

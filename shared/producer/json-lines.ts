@@ -1,17 +1,17 @@
-// The bytes of a file or of standard input in, its lines out as they are, many at a time.
+// Reads a file or standard input and splits it into lines, unchanged.
 import { type FileHandle, open } from "node:fs/promises";
 import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
 
 const NEWLINE = 10;
 const CHUNK_BYTES = 262_144;
-/** A line longer than this is no record of any Kafka topic, and would only fill the memory. */
+/** No Kafka topic takes a record this long; the line would only fill the memory. */
 const MAX_LINE_BYTES = 256 * 1024 * 1024;
 
 /**
  * Opens PRODUCER_INPUT.
  * @param input a path, or "-" for standard input
- * @returns its bytes as they come; read only as fast as they are taken
- * @throws FatalError when it cannot be opened, and while reading when it cannot be read
+ * @returns its bytes in chunks, read only as fast as they are taken
+ * @throws FatalError when it cannot be opened; the iteration throws it when the input cannot be read
  */
 export async function openInput(input: string): Promise<AsyncIterable<Uint8Array>> {
   if (input === "-") return explained(input, Bun.stdin.stream());
@@ -59,12 +59,12 @@ function reasonOf(error: unknown): string {
 }
 
 /**
- * Splits bytes into lines. The bytes stay as they are (bad UTF-8, a carriage return); only the newline goes.
- * Lines of nothing but white space are skipped and counted. The lines of one array may share memory and
- * are valid as long as the caller holds them.
+ * Splits bytes into lines. The bytes of a line stay unchanged (invalid UTF-8, a carriage return); only the newline is
+ * removed. Lines of white space only are skipped and counted. The lines of one array may share memory and are valid
+ * as long as the caller holds them.
  */
 export class LineSplitter {
-  /** Lines that held nothing. */
+  /** Lines of white space only. */
   blankLines = 0;
   /** Lines returned. */
   lines = 0;
@@ -78,7 +78,7 @@ export class LineSplitter {
 
   /**
    * The lines that `chunk` completes.
-   * @throws FatalError when a line is longer than the bound
+   * @throws FatalError when a line is longer than the limit
    */
   push(chunk: Uint8Array): Uint8Array[] {
     const lines: Uint8Array[] = [];
@@ -91,14 +91,14 @@ export class LineSplitter {
     return lines;
   }
 
-  /** The last line, where no newline ends it. */
+  /** The last line, if no newline ends it. */
   end(): Uint8Array[] {
     const lines: Uint8Array[] = [];
     if (this.#partBytes > 0) this.#keep(this.#complete(new Uint8Array(0)), lines);
     return lines;
   }
 
-  /** Parts are joined once, when the line is complete: a long line costs no more per byte than a short one. */
+  /** Joins the parts once, when the line is complete: a long line costs no more per byte than a short one. */
   #complete(last: Uint8Array): Uint8Array {
     if (this.#partBytes === 0) return last;
     const line = Buffer.concat([...this.#parts, last]);
@@ -112,10 +112,10 @@ export class LineSplitter {
     if (this.#partBytes > this.#maxLineBytes) {
       const number = this.lines + this.blankLines + 1;
       throw new FatalError(
-        `PRODUCER_INPUT: line ${number} is longer than ${this.#maxLineBytes} bytes, so these are no JSON lines`,
+        `PRODUCER_INPUT: line ${number} is longer than ${this.#maxLineBytes} bytes, so this is not a file of JSON lines`,
       );
     }
-    // A copy, since a reader may reuse its buffer for the next chunk; Buffer's own slice would be none.
+    // Copied, because a reader may reuse its buffer for the next chunk. Buffer.slice would not copy.
     this.#parts.push(new Uint8Array(part));
   }
 
@@ -133,17 +133,17 @@ function isBlank(line: Uint8Array): boolean {
   return line.every((byte) => byte === 32 || byte === 9 || byte === 13);
 }
 
-/** The key and type that a record made of this line gets. */
+/** The key of the record made from a line, and its type. */
 export interface LineIdentity {
-  /** user_id of a JSON object that has one as a string; else the record has no key. */
+  /** The user_id of a JSON object, if it is a string; otherwise the record has no key. */
   readonly userId: string | undefined;
-  /** event_type likewise, for counting. */
+  /** Its event_type likewise, for counting. */
   readonly eventType: string | undefined;
 }
 
 const NO_IDENTITY: LineIdentity = { userId: undefined, eventType: undefined };
 
-/** Reads what a line says of itself; a line that is no JSON object, or no UTF-8, says nothing. */
+/** Reads user_id and event_type; both are undefined if the line is not a JSON object in UTF-8. */
 export function identify(line: Uint8Array): LineIdentity {
   let value: unknown;
   try {

@@ -1,20 +1,20 @@
-// Time in, permission for one more record out: how fast a producer sends.
+// Limits how fast a producer sends.
 
-/** The most that is caught up after a wait (a full queue, a slow consumer); the rest of the time is gone. */
+/** After a wait (a full queue, a slow consumer) at most this much time is caught up. */
 const MAX_CATCH_UP_MS = 1000;
 
 /** Times are monotonic milliseconds. */
-export interface Pace {
-  /** True when a record may go now, and counts it as gone. */
+export interface RateLimiter {
+  /** True if a record may go now, which then counts as sent. */
   take(nowMs: number): boolean;
-  /** Milliseconds until the next may go; 0 = now. */
+  /** Milliseconds until the next record may go; 0 = now. */
   waitMs(nowMs: number): number;
 }
 
-export const unlimitedPace: Pace = { take: () => true, waitMs: () => 0 };
+export const noRateLimit: RateLimiter = { take: () => true, waitMs: () => 0 };
 
-/** A steady rate: right on average, in small bursts as the clock ticks. The first record goes at once. */
-export class SteadyPace implements Pace {
+/** A steady rate: exact on average, in small bursts as the clock ticks. The first record goes at once. */
+export class SteadyRateLimiter implements RateLimiter {
   readonly #perMs: number;
   #tokens = 1;
   #filledAtMs: number | undefined;
@@ -43,8 +43,8 @@ export class SteadyPace implements Pace {
   }
 }
 
-/** One record after another, each after an interval of its own. The first goes at once. */
-export class SpacedPace implements Pace {
+/** Single records, each after its own interval. The first goes at once. */
+export class SpacedRateLimiter implements RateLimiter {
   readonly #nextIntervalSeconds: () => number;
   #dueMs: number | undefined;
 

@@ -1,23 +1,23 @@
-// Simulated events or lines of JSON in, records ready to be sent out, one at a time.
+// Supplies the records to send, one at a time: simulated events, or lines of JSON.
 import { identify, LineSplitter } from "./json-lines.ts";
 import type { EventSimulator } from "./simulator.ts";
 
 export interface OutgoingRecord {
   readonly key: string | undefined;
-  /** Text only where every character is one byte. */
+  /** A string only if every character is one byte. */
   readonly value: string | Uint8Array;
   readonly eventType: string | undefined;
 }
 
 export interface RecordSource {
-  /** True when `next` has a record at once. */
+  /** True if `next` has a record at once. */
   readonly ready: boolean;
   next(): OutgoingRecord;
-  /** Waits for more; false = the source has ended. */
+  /** Waits for more records; false: the source has ended. */
   more(): Promise<boolean>;
 }
 
-/** The simulator: always ready, without an end. */
+/** Records of the simulator: always ready, without an end. */
 export function simulatedRecords(simulator: EventSimulator): RecordSource {
   return {
     ready: true,
@@ -29,7 +29,7 @@ export function simulatedRecords(simulator: EventSimulator): RecordSource {
   };
 }
 
-/** Lines as they are: the value is the line's bytes, the key its user_id where it has one. */
+/** Lines, unchanged: the value is the bytes of the line, the key is its user_id if it has one. */
 export class LineRecords implements RecordSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #splitter = new LineSplitter();
@@ -41,7 +41,7 @@ export class LineRecords implements RecordSource {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** Lines of nothing but white space, which are skipped. */
+  /** Lines of white space only, which are skipped. */
   get blankLines(): number {
     return this.#splitter.blankLines;
   }

@@ -1,4 +1,4 @@
-// A number of users and a source of chance in, realistic user events out, each as the JSON text of a record.
+// Simulates user events, each as the JSON text of a record.
 
 /** One simulated event: the record's key, its value, and its type for counting. */
 export interface SimulatedEvent {
@@ -16,16 +16,13 @@ export interface SimulatorOptions {
   readonly random?: () => number;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** What sets this simulator's event ids apart from those of all others; random by default. */
+  /** Part of every event id, so that ids of two simulators never collide; random by default. */
   readonly instance?: string;
 }
 
 export type SimulatedType = "page_view" | "click" | "search" | "purchase" | "login" | "logout";
 
-/**
- * How often each type comes, relative to the others; here in percent: page views and clicks 70, purchases and
- * authentication 15, search the rest.
- */
+/** Relative frequency of each type, here in percent: page views and clicks 70, purchases and logins 15, search 15. */
 export const WEIGHTED_TYPES: readonly (readonly [SimulatedType, number])[] = [
   ["page_view", 45],
   ["click", 25],
@@ -66,9 +63,9 @@ const QUERIES = [
 const AUTH_METHODS = ["password", "google", "github", "sso"] as const;
 
 /**
- * Simulates users: which event comes next, and how long after the one before. Event ids have the form
- * `page_view_<ms>_<suffix>`; the suffix is ten characters of the simulator followed by its running number,
- * so that ids stay unique at any rate and from any number of producers.
+ * Simulates users: which event comes next, and after what interval. Event ids have the form
+ * `page_view_<ms>_<suffix>`. The suffix is ten characters of the simulator followed by its running number, so ids are
+ * unique at any rate and across any number of producers.
  */
 export class EventSimulator {
   readonly #options: Required<SimulatorOptions>;
@@ -80,7 +77,7 @@ export class EventSimulator {
     this.#options = { random: Math.random, now: Date.now, instance: randomInstance(), ...options };
   }
 
-  /** The next event, as of now. */
+  /** The next event, with the current time. */
   next(): SimulatedEvent {
     const { now, userCount, instance } = this.#options;
     const ms = now();
@@ -98,7 +95,7 @@ export class EventSimulator {
     return { userId, eventType, json };
   }
 
-  /** Seconds until the next event: exponential around the middle of [min, max], clamped to it. */
+  /** Seconds until the next event: exponential around the middle of [min, max], clamped to that range. */
   nextIntervalSeconds(): number {
     const { minIntervalSeconds: min, maxIntervalSeconds: max, random } = this.#options;
     const exponential = (-Math.log(1 - random()) * (min + max)) / 2;
@@ -114,7 +111,7 @@ export class EventSimulator {
     return "page_view";
   }
 
-  /** The part of event_data that only this type has. */
+  /** The part of event_data that is specific to a type. */
   readonly #specifics: Readonly<Record<SimulatedType, () => string>> = {
     page_view: () => `"page_url":"${this.#one(PAGES)}","referrer":"${this.#one(REFERRERS)}"`,
     click: () =>
@@ -127,7 +124,7 @@ export class EventSimulator {
     logout: () => `"auth_method":"${this.#one(AUTH_METHODS)}"`,
   };
 
-  /** Time is spent on pages and on searches; the other events happen in a moment. */
+  /** Page views and searches have a duration; the other events do not. */
   #duration(type: SimulatedType): string {
     if (type === "page_view") return `,"duration_seconds":${this.#whole(500, 300_000) / 1000}`;
     return type === "search" ? `,"duration_seconds":${this.#whole(100, 10_000) / 1000}` : "";
@@ -137,7 +134,7 @@ export class EventSimulator {
     return `192.168.${this.#whole(0, 255)}.${this.#whole(1, 254)}`;
   }
 
-  /** A whole number within [min, max]. */
+  /** A whole number in [min, max]. */
   #whole(min: number, max: number): number {
     return min + Math.floor(this.#options.random() * (max - min + 1));
   }
@@ -147,7 +144,7 @@ export class EventSimulator {
   }
 }
 
-/** Ten characters of a-z and 0-9, about 51 bits of chance. */
+/** Ten characters of a-z and 0-9, about 51 random bits. */
 function randomInstance(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(10));
   return [...bytes].map((byte) => (byte % 36).toString(36)).join("");

@@ -17,7 +17,7 @@ function texts(...chunks: string[]): string[] {
   return split(chunks.map((chunk) => Buffer.from(chunk))).lines.map((line) => line.toString());
 }
 
-/** A file of shared/producer as an import of another file names it. */
+/** The import specifier of a file in shared/producer. */
 function sourceFile(name: string): string {
   return JSON.stringify(resolve(import.meta.dir, "../../shared/producer", name));
 }
@@ -33,24 +33,24 @@ async function all(records: LineRecords) {
   return out;
 }
 
-describe("lines", () => {
-  test("end at a newline, the last one also without", () => {
+describe("the line splitter", () => {
+  test("ends a line at a newline, and the last line also without one", () => {
     expect(texts('{"a":1}\n{"b":2}')).toEqual(['{"a":1}', '{"b":2}']);
     expect(texts('{"a":1}\n')).toEqual(['{"a":1}']);
     expect(texts("")).toEqual([]);
   });
 
-  test("go across chunks, however they are cut", () => {
+  test("joins a line that several chunks hold", () => {
     expect(texts("a", "b", "\n", "", "c\nd", "e")).toEqual(["ab", "c", "de"]);
   });
 
-  test("keep their carriage return, and blank ones are skipped and counted", () => {
+  test("keeps carriage returns, and skips and counts blank lines", () => {
     const { lines, blank } = split([Buffer.from("a\r\n\r\n  \t\n\nb\r\n ")]);
     expect(lines.map(String)).toEqual(["a\r", "b\r"]);
     expect(blank).toBe(4);
   });
 
-  test("keep every byte, also those that are no UTF-8", () => {
+  test("keeps every byte, also where it is not UTF-8", () => {
     const bytes = Buffer.from([0xff, 0xfe, 0x00, 0xc3, 0x0a, 0xed, 0xa0, 0x80]);
     expect(split([bytes]).lines).toEqual([
       Buffer.from([0xff, 0xfe, 0x00, 0xc3]),
@@ -58,7 +58,7 @@ describe("lines", () => {
     ]);
   });
 
-  test("survive a reader that uses its buffer again", () => {
+  test("keeps its bytes when the reader reuses its buffer", () => {
     const splitter = new LineSplitter();
     const buffer = Buffer.from("first half, ");
     splitter.push(buffer);
@@ -68,7 +68,7 @@ describe("lines", () => {
     ]);
   });
 
-  test("of any bytes, cut at any places, joined by newlines are what was read (property)", () => {
+  test("returns the lines of any bytes, cut into any chunks (property)", () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 200 }),
@@ -91,22 +91,22 @@ describe("lines", () => {
     );
   });
 
-  test("that are long cost no more per byte than short ones", () => {
+  test("joins a long line once, and not for each chunk", () => {
     const chunk = Buffer.alloc(65_536, "x");
     const splitter = new LineSplitter();
-    for (let n = 0; n < 800; n++) splitter.push(chunk); // joined anew for each chunk, this would copy 20 GB
+    for (let n = 0; n < 800; n++) splitter.push(chunk); // joined for each chunk, this would copy 20 GB
     const [line] = splitter.push(Buffer.from("\n"));
     expect(line?.length).toBe(800 * 65_536);
   });
 
-  test("beyond the bound are an error that says which line", () => {
+  test("throws an error with the line number for a line beyond the limit", () => {
     const splitter = new LineSplitter(10);
     splitter.push(Buffer.from("a\nb\n\n"));
     expect(() => splitter.push(Buffer.from("x".repeat(11)))).toThrow("line 4 is longer than 10 bytes");
   });
 });
 
-describe("the key", () => {
+describe("the identity of a line", () => {
   test.each([
     ['{"user_id":"user_1","event_type":"click"}', "user_1", "click"],
     ['{"user_id":"ünïcode"}\r', "ünïcode", undefined],
@@ -116,20 +116,20 @@ describe("the key", () => {
     ['"user_id"', undefined, undefined],
     ["null", undefined, undefined],
     ["{user_id", undefined, undefined],
-  ])("of %s is %p", (line, userId, eventType) => {
+  ])("%s has the key %p", (line, userId, eventType) => {
     expect(identify(Buffer.from(line))).toEqual({ userId, eventType });
   });
 
-  test("of a line that is no UTF-8 is none", () => {
+  test("is empty for a line that is not UTF-8", () => {
     const line = Buffer.concat([Buffer.from('{"user_id":"'), Buffer.from([0xff]), Buffer.from('"}')]);
     expect(identify(line).userId).toBeUndefined();
   });
 });
 
-describe("input", () => {
+describe("PRODUCER_INPUT", () => {
   const folder = mkdtempSync(join(tmpdir(), "pipeline-lines-"));
 
-  test("from a file: every line as a record, larger than one read", async () => {
+  test("supplies every line of a file that is larger than one read", async () => {
     const path = join(folder, "events.jsonl");
     const lines = Array.from(
       { length: 5000 },
@@ -145,7 +145,7 @@ describe("input", () => {
     expect(await records.more()).toBe(false);
   });
 
-  test("is read only as fast as it is taken", async () => {
+  test("is read only as fast as its records are taken", async () => {
     let read = 0;
     async function* chunks() {
       for (; read < 100; read++) yield Buffer.from(`line ${read}\n`);
@@ -153,13 +153,13 @@ describe("input", () => {
     const records = new LineRecords(chunks());
     await records.more();
     records.next();
-    await Bun.sleep(5);
+    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
     expect(read).toBeLessThanOrEqual(1);
     await records.more();
     expect(read).toBeLessThanOrEqual(2);
   });
 
-  test("from standard input", async () => {
+  test("supplies every line of standard input", async () => {
     const script = join(folder, "stdin.ts");
     writeFileSync(
       script,
@@ -181,7 +181,7 @@ describe("input", () => {
   test.each([
     [join(folder, "missing"), "there is no such file"],
     [folder, "it is a folder"],
-  ])("%s is one sentence", async (path, reason) => {
+  ])("fails with one sentence for %s", async (path, reason) => {
     const failure = await openInput(path).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(FatalError);
     expect(String(failure)).toContain(`PRODUCER_INPUT=${path} cannot be read: ${reason}`);

@@ -2,11 +2,12 @@ import { describe, expect, test } from "bun:test";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
-import { publish, type PublishOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";
+import { SteadyRateLimiter, noRateLimit } from "../../shared/producer/rate-limiter.ts";
+import { publishLoop, type PublishLoopOptions, type RecordSink } from "../../shared/producer/publish-loop.ts";
 import { LineRecords, type RecordSource } from "../../shared/producer/record-source.ts";
+import { eventually } from "../support/eventually.ts";
 
-/** Time that passes only while someone sleeps. */
+/** Time that passes only during `sleep`. */
 class FakeClock implements Clock {
   nowMs = 0;
   slept = 0;
@@ -18,22 +19,22 @@ class FakeClock implements Clock {
   }
 }
 
-/** A queue of `capacity` that `poll` empties; what it took is acknowledged then. */
+/** A queue of `capacity`; `poll` empties it and acknowledges its records. */
 class FakeSink implements RecordSink {
   readonly taken: string[] = [];
   readonly keys: (string | undefined)[] = [];
   fullAnswers = 0;
-  readonly #deliveries: DeliveryLedger;
+  readonly #ledger: DeliveryLedger;
   readonly #capacity: number;
   readonly #refuse: (value: string) => Error | undefined;
   #queued: number[] = [];
 
   constructor(
-    deliveries: DeliveryLedger,
+    ledger: DeliveryLedger,
     capacity = Number.POSITIVE_INFINITY,
     refuse: (value: string) => Error | undefined = () => undefined,
   ) {
-    this.#deliveries = deliveries;
+    this.#ledger = ledger;
     this.#capacity = capacity;
     this.#refuse = refuse;
   }
@@ -47,7 +48,7 @@ class FakeSink implements RecordSink {
   }
 
   poll(): void {
-    for (const opaque of this.#queued) this.#deliveries.onDelivered(opaque);
+    for (const opaque of this.#queued) this.#ledger.onDelivered(opaque);
     this.#queued = [];
   }
 
@@ -76,8 +77,9 @@ function lines(count: number): RecordSource {
   return new LineRecords(chunks());
 }
 
-/** Input that never comes. */
-async function* silent(): AsyncGenerator<Uint8Array> {
+/** Input that never comes. @param onRead is called when it is read */
+async function* silent(onRead: () => void): AsyncGenerator<Uint8Array> {
+  onRead();
   await new Promise(() => undefined);
   yield new Uint8Array();
 }
@@ -87,7 +89,7 @@ async function* broken(): AsyncGenerator<Uint8Array> {
   throw new Error("disk gone");
 }
 
-/** What a promise was rejected with. */
+/** The error of a promise that was rejected. */
 async function failureOf(promise: Promise<unknown>): Promise<string> {
   return await promise.then(
     () => "no failure",
@@ -108,63 +110,65 @@ function endless(onNext: (n: number) => void = () => undefined): RecordSource {
   };
 }
 
-function setUp(overrides: Partial<PublishOptions> = {}) {
-  const deliveries = new DeliveryLedger();
-  const sink = new FakeSink(deliveries);
+function setUp(overrides: Partial<PublishLoopOptions> = {}) {
+  const ledger = new DeliveryLedger();
+  const sink = new FakeSink(ledger);
   const clock = new FakeClock();
   const stop = new StopSignal();
-  const options: PublishOptions = {
+  const options: PublishLoopOptions = {
     source: lines(10),
     sink,
-    deliveries,
-    pace: unlimitedPace,
+    ledger,
+    limiter: noRateLimit,
     stop,
     clock,
     isRecordAtFault: () => false,
     ...overrides,
   };
-  return { options, deliveries, sink, clock, stop };
+  return { options, ledger, sink, clock, stop };
 }
 
-describe("publish", () => {
-  test("sends a source to its end, in order, with its keys", async () => {
-    const { options, deliveries, sink } = setUp({ source: lines(3000) });
-    expect(await publish(options)).toBe("source_ended");
+describe("the publish loop", () => {
+  test("sends all records of a source in order, with their keys", async () => {
+    const { options, ledger, sink } = setUp({ source: lines(3000) });
+    expect(await publishLoop(options)).toBe("source_ended");
     expect(sink.taken).toEqual(Array.from({ length: 3000 }, (_, n) => line(n)));
     expect(sink.keys[17]).toBe("u17");
-    expect(deliveries.sent).toBe(3000);
+    expect(ledger.sent).toBe(3000);
     sink.poll();
-    expect(deliveries.acknowledged).toBe(3000);
+    expect(ledger.acknowledged).toBe(3000);
   });
 
-  test("a full queue slows it down, and nothing is lost or doubled", async () => {
-    const { options, deliveries } = setUp({ source: lines(1000) });
-    const sink = new FakeSink(deliveries, 7);
-    await publish({ ...options, sink });
+  test("waits for a full queue without losing or repeating a record", async () => {
+    const { options, ledger } = setUp({ source: lines(1000) });
+    const sink = new FakeSink(ledger, 7);
+    await publishLoop({ ...options, sink });
     expect(sink.fullAnswers).toBeGreaterThan(50);
     expect(sink.taken).toHaveLength(1000);
     expect(new Set(sink.taken).size).toBe(1000);
-    expect(deliveries.sent).toBe(1000);
+    expect(ledger.sent).toBe(1000);
   });
 
-  test("keeps a rate of 100,000 a second", async () => {
-    const { options, clock, stop, deliveries } = setUp();
+  test("keeps a rate of 100,000 records a second", async () => {
+    const { options, clock, stop, ledger } = setUp();
     const source = endless(() => {
       if (clock.nowMs >= 2000) stop.request("over");
     });
-    expect(await publish({ ...options, source, pace: new SteadyPace(100_000) })).toBe("stopped");
-    expect(Math.abs(deliveries.sent - 200_000)).toBeLessThan(1000);
+    expect(await publishLoop({ ...options, source, limiter: new SteadyRateLimiter(100_000) })).toBe(
+      "stopped",
+    );
+    expect(Math.abs(ledger.sent - 200_000)).toBeLessThan(1000);
     expect(clock.slept).toBeGreaterThan(400);
   });
 
-  test("makes an event only when it may go, not while it waits", async () => {
+  test("takes a record from the source only when the record may go", async () => {
     const made: number[] = [];
     const { options, clock, stop } = setUp();
     const source = endless((n) => {
       made.push(clock.nowMs);
       if (n === 3) stop.request("over");
     });
-    await publish({ ...options, source, pace: new SteadyPace(10) });
+    await publishLoop({ ...options, source, limiter: new SteadyRateLimiter(10) });
     expect(made).toEqual([0, 100, 200, 300]);
   });
 
@@ -176,84 +180,85 @@ describe("publish", () => {
       else expect(sink.taken).toEqual([]);
       return open;
     };
-    await publish({ ...options, gate });
+    await publishLoop({ ...options, gate });
     expect(clock.nowMs).toBeGreaterThan(500);
     expect(sink.taken).toHaveLength(10);
   });
 
-  test("a record that is refused for itself is counted, and the next goes on", async () => {
-    const { options, deliveries } = setUp();
+  test("counts a record that is refused by itself, and continues with the next", async () => {
+    const { options, ledger } = setUp();
     const refusal = Object.assign(new Error("too large"), { code: 10 });
-    const sink = new FakeSink(deliveries, 100, (value) => (value.includes('"n":4') ? refusal : undefined));
-    await publish({ ...options, sink, isRecordAtFault: (error) => error === refusal });
+    const sink = new FakeSink(ledger, 100, (value) => (value.includes('"n":4') ? refusal : undefined));
+    await publishLoop({ ...options, sink, isRecordAtFault: (error) => error === refusal });
     expect(sink.taken).toHaveLength(9);
-    expect(deliveries).toMatchObject({ sent: 9, failed: 1, failedAfterSending: 0, acknowledged: 9 });
-    expect(deliveries.lastFailure).toEqual({ code: 10, message: "too large" });
+    expect(ledger).toMatchObject({ sent: 9, failed: 1, failedAfterSending: 0, acknowledged: 9 });
+    expect(ledger.lastFailure).toEqual({ code: 10, message: "too large" });
   });
 
-  test("any other refusal ends it at once: the rest of the source is not burnt", async () => {
-    const { options, deliveries } = setUp({ source: lines(100) });
-    const sink = new FakeSink(deliveries, 1000, (value) =>
+  test("ends at any other refusal, without taking the rest of the source", async () => {
+    const { options, ledger } = setUp({ source: lines(100) });
+    const sink = new FakeSink(ledger, 1000, (value) =>
       value.includes('"n":4') ? new Error("no such topic") : undefined,
     );
-    expect(await failureOf(publish({ ...options, sink }))).toContain("no such topic");
+    expect(await failureOf(publishLoop({ ...options, sink }))).toContain("no such topic");
     expect(sink.taken).toHaveLength(4);
   });
 
-  test("a stop ends a wait for input that never comes", async () => {
-    const { options, stop } = setUp({ source: new LineRecords(silent()) });
-    const ended = publish(options);
-    await Bun.sleep(5);
+  test("ends at a stop while it waits for input", async () => {
+    let isWaiting = false;
+    const { options, stop } = setUp({ source: new LineRecords(silent(() => (isWaiting = true))) });
+    const ended = publishLoop(options);
+    await eventually("the loop waits for input", () => isWaiting);
     stop.request("SIGINT");
     expect(await ended).toBe("stopped");
   });
 
-  test("an input that cannot be read on ends it with that error", async () => {
+  test("ends with the error of an input that cannot be read any further", async () => {
     const { options, sink } = setUp({ source: new LineRecords(broken()) });
-    expect(await failureOf(publish(options))).toContain("disk gone");
+    expect(await failureOf(publishLoop(options))).toContain("disk gone");
     expect(sink.taken).toEqual(["a"]);
   });
 });
 
-describe("the ledger", () => {
-  test("brings type and size back from the opaque number, at any size", () => {
-    const deliveries = new DeliveryLedger();
+describe("the delivery ledger", () => {
+  test("recovers type and size from the opaque number, at any size", () => {
+    const ledger = new DeliveryLedger();
     for (const bytes of [1, 391, 1_000_000_000]) {
-      deliveries.sent++;
-      const opaque = deliveries.opaque("click", bytes);
+      ledger.sent++;
+      const opaque = ledger.opaque("click", bytes);
       expect(opaque).toBeLessThan(2 ** 47);
-      deliveries.onDelivered(opaque);
+      ledger.onDelivered(opaque);
     }
-    deliveries.sent++;
-    deliveries.onDelivered(deliveries.opaque(undefined, 5));
-    const { acknowledged, sizes, failed } = deliveries.take();
+    ledger.sent++;
+    ledger.onDelivered(ledger.opaque(undefined, 5));
+    const { acknowledged, sizes, failed } = ledger.take();
     expect([...acknowledged]).toEqual([
       ["click", 3],
       ["unknown", 1],
     ]);
     expect([...sizes.keys()]).toEqual([1, 391, 1_000_000_000, 5]);
     expect(failed).toBe(0);
-    expect(deliveries.take().acknowledged.size).toBe(0);
-    expect(deliveries).toMatchObject({ sent: 4, acknowledged: 4, outstanding: 0 });
+    expect(ledger.take().acknowledged.size).toBe(0);
+    expect(ledger).toMatchObject({ sent: 4, acknowledged: 4, outstanding: 0 });
   });
 
-  test("counts types without bound as unknown, and none is lost", () => {
-    const deliveries = new DeliveryLedger();
-    for (let n = 0; n < 2000; n++) deliveries.onDelivered(deliveries.opaque(`type ${n}`, 10));
-    const { acknowledged } = deliveries.take();
+  test("counts types beyond its limit as unknown, without losing a record", () => {
+    const ledger = new DeliveryLedger();
+    for (let n = 0; n < 2000; n++) ledger.onDelivered(ledger.opaque(`type ${n}`, 10));
+    const { acknowledged } = ledger.take();
     expect(acknowledged.size).toBeLessThanOrEqual(512);
     expect([...acknowledged.values()].reduce((a, b) => a + b)).toBe(2000);
   });
 
-  test("tells failures after sending from refusals", () => {
-    const heard: unknown[] = [];
-    const deliveries = new DeliveryLedger((failure) => heard.push(failure));
-    deliveries.sent = 5;
-    deliveries.onFailed({ opaque: 1, code: 29, message: "denied", count: 2 });
-    deliveries.onRefused(new Error("odd"));
-    expect(deliveries).toMatchObject({ failed: 3, failedAfterSending: 2, outstanding: 3 });
-    expect(deliveries.take().failed).toBe(3);
-    expect(heard).toEqual([
+  test("counts failures after sending apart from refusals", () => {
+    const failures: unknown[] = [];
+    const ledger = new DeliveryLedger((failure) => failures.push(failure));
+    ledger.sent = 5;
+    ledger.onFailed({ opaque: 1, code: 29, message: "denied", count: 2 });
+    ledger.onRefused(new Error("odd"));
+    expect(ledger).toMatchObject({ failed: 3, failedAfterSending: 2, outstanding: 3 });
+    expect(ledger.take().failed).toBe(3);
+    expect(failures).toEqual([
       { code: 29, message: "denied", count: 2 },
       { code: 0, message: "odd", count: 1 },
     ]);

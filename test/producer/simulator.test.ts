@@ -22,7 +22,7 @@ function parsed(json: string): Record<string, unknown> & { event_data: Record<st
   return JSON.parse(json);
 }
 
-/** The fields of event_data that only this type has. */
+/** The fields of event_data that are specific to a type. */
 const SPECIFIC: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   page_view: { page_url: expect.stringMatching(/^\/page\/\w+$/), referrer: expect.any(String) },
   click: { element_id: expect.any(String), element_type: expect.any(String) },
@@ -37,8 +37,8 @@ const SPECIFIC: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   logout: { auth_method: expect.any(String) },
 };
 
-describe("an event", () => {
-  test("has the structure of the seed, each type its own data, and is valid", () => {
+describe("a simulated event", () => {
+  test("is valid and holds the data of its type", () => {
     const source = simulator();
     const seen = new Set<string>();
     for (let n = 0; n < 5000; n++) {
@@ -71,7 +71,7 @@ describe("an event", () => {
     expect([...seen].toSorted()).toEqual(Object.keys(SPECIFIC).toSorted());
   });
 
-  test("comes in the shares of the seed", () => {
+  test("has each type at its share", () => {
     const source = simulator();
     const counts: Record<string, number> = {};
     const total = 100_000;
@@ -85,7 +85,7 @@ describe("an event", () => {
     expect(share("search")).toBeCloseTo(0.15, 2);
   });
 
-  test("uses all users and no others; purchases fall on both sides of high value", () => {
+  test("belongs to one of all users, and purchases are both below and above high value", () => {
     const source = simulator({ userCount: 3 });
     const users = new Set<string>();
     const amounts: number[] = [];
@@ -99,7 +99,7 @@ describe("an event", () => {
     expect(Math.max(...amounts)).toBeGreaterThan(100);
   });
 
-  test("has the timestamp of the moment it is made", () => {
+  test("has the time of its creation as its timestamp", () => {
     let now = 0;
     const source = simulator({ now: () => now });
     expect(parsed(source.next().json)["timestamp"]).toBe("1970-01-01T00:00:00.000Z");
@@ -109,7 +109,7 @@ describe("an event", () => {
 });
 
 describe("event ids", () => {
-  test("are all different in one millisecond, from several simulators with the same chances", () => {
+  test("are unique in one millisecond, across several simulators with the same random numbers", () => {
     const ids = new Set<unknown>();
     const each = 50_000;
     const sources = [1, 2, 3].map(() => simulator({ random: seededRandom(1) }));
@@ -118,13 +118,13 @@ describe("event ids", () => {
     expect(ids.size).toBe(each * sources.length);
   });
 
-  test("stay within the 100 characters of the schema after 2^53 events", () => {
+  test("stay within 100 characters after 2^53 events", () => {
     const longest = `page_view_${Date.UTC(9999, 11, 31)}_${"z".repeat(10)}${Number.MAX_SAFE_INTEGER.toString(36)}`;
     expect(longest.length).toBeLessThan(100);
   });
 });
 
-describe("the spacing", () => {
+describe("the interval between events", () => {
   test("is exponential, clamped to the minimum and the maximum", () => {
     const source = simulator();
     const intervals = Array.from({ length: 50_000 }, () => source.nextIntervalSeconds());
@@ -138,13 +138,13 @@ describe("the spacing", () => {
     }
   });
 
-  test("is constant where minimum and maximum are the same", () => {
+  test("is constant if minimum and maximum are equal", () => {
     const source = simulator({ minIntervalSeconds: 0.5, maxIntervalSeconds: 0.5 });
     expect([1, 2, 3].map(() => source.nextIntervalSeconds())).toEqual([0.5, 0.5, 0.5]);
   });
 });
 
-test("the same seed gives the same events", () => {
+test("two simulators with the same seed produce the same events", () => {
   const [one, other] = [42, 42].map((seed) => simulator({ random: seededRandom(seed), instance: "fixed" }));
   for (let n = 0; n < 100; n++) expect(one!.next()).toEqual(other!.next());
 });

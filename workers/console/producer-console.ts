@@ -1,4 +1,4 @@
-// Builds the producer's console from its deliveries and its metrics.
+// Builds the producer's console from its ledger and its metrics.
 
 import { type Console, makeConsole } from "../../shared/console/routes.tsx";
 import { PrometheusWatch } from "../../shared/console/prometheus.ts";
@@ -27,27 +27,27 @@ export interface ProducerConsoleOptions {
   readonly config: Config;
   readonly topic: string;
   readonly metrics: MetricsRegistry;
-  readonly deliveries: DeliveryLedger;
+  readonly ledger: DeliveryLedger;
   readonly problems: () => readonly ProducerProblem[];
   readonly alerts: () => readonly Alert[];
 }
 
 export function makeProducerConsole(options: ProducerConsoleOptions): Console {
-  const { config, topic, metrics, deliveries, problems } = options;
+  const { config, topic, metrics, ledger, problems } = options;
   const startedAtMs = Date.now();
   const prometheus = new PrometheusWatch(config.monitoring.prometheusUrl);
   const alerts = (): Alerts => alertsShown(options.alerts(), prometheus);
   const points = new SlidingWindow<ProductionPoint>(HISTORY_MS);
   let before = { atMs: performance.now(), acknowledged: 0, failed: 0, bytes: 0 };
   const sample = (): void => {
-    const now = { atMs: performance.now(), bytes: metrics.total("bytes_total"), ...totalsOf(deliveries) };
+    const now = { atMs: performance.now(), bytes: metrics.total("bytes_total"), ...totalsOf(ledger) };
     const seconds = Math.max(0.001, (now.atMs - before.atMs) / 1000);
     points.push(now.atMs, {
       atMs: Date.now(),
       producedPerSecond: (now.acknowledged - before.acknowledged) / seconds,
       failedPerSecond: (now.failed - before.failed) / seconds,
       bytesPerSecond: (now.bytes - before.bytes) / seconds,
-      outstanding: deliveries.outstanding,
+      outstanding: ledger.outstanding,
     });
     before = now;
   };
@@ -55,14 +55,14 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   const sampling = setInterval(sample, SAMPLE_MS);
   const production = (): Production => ({
     now: points.newest,
-    totals: { ...totalsOf(deliveries), bytes: metrics.total("bytes_total") },
+    totals: { ...totalsOf(ledger), bytes: metrics.total("bytes_total") },
     types: metrics
       .values("events_produced_total")
       .map(({ labels: [eventType = ""], value }) => ({ eventType, events: value }))
       .filter(({ events }) => events > 0)
       .toSorted((a, b) => b.events - a.events || a.eventType.localeCompare(b.eventType))
       .slice(0, MOST_TYPES),
-    lastFailure: deliveries.lastFailure?.message ?? null,
+    lastFailure: ledger.lastFailure?.message ?? null,
   });
   const status = (): Status => ({
     program: "producer",

@@ -3,7 +3,7 @@ import { openSync, writeSync } from "node:fs";
 import type { KafkaConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import { SteadyRateLimiter, noRateLimit } from "../../shared/producer/rate-limiter.ts";
 import { simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
@@ -38,8 +38,8 @@ export class Publisher {
       kafka: kafkaConfig(servers),
       topic: TOPIC.name,
       source: withPlantedFaults(simulatedRecords(simulator)),
-      pace: Number.isFinite(rate) ? new SteadyPace(rate) : unlimitedPace,
-      deliveries: this.deliveries,
+      limiter: Number.isFinite(rate) ? new SteadyRateLimiter(rate) : noRateLimit,
+      ledger: this.deliveries,
       stop: this.#stop,
       log: fileLogger(servers.producerLog),
       gate: () => {

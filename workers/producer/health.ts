@@ -28,20 +28,20 @@ export const FIRST_ACKNOWLEDGEMENT_MS = 20_000;
 
 /** The health of the producer. Any number of callers may ask at any time. */
 export class ProducerHealth {
-  readonly #deliveries: DeliveryLedger;
+  readonly #ledger: DeliveryLedger;
   readonly #takeSnapshot: () => ProducerSnapshot;
   #failed = 0;
   #failedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(deliveries: DeliveryLedger, takeSnapshot: () => ProducerSnapshot) {
-    this.#deliveries = deliveries;
+  constructor(ledger: DeliveryLedger, takeSnapshot: () => ProducerSnapshot) {
+    this.#ledger = ledger;
     this.#takeSnapshot = takeSnapshot;
   }
 
   /** What is wrong now, empty when nothing is. @param nowMs monotonic */
   problems(nowMs: number = performance.now()): ProducerProblem[] {
-    const { failed, outstanding, lastFailure } = this.#deliveries;
-    const unacknowledgedMs = this.#deliveries.unacknowledgedForMs(nowMs);
+    const { failed, outstanding, lastFailure } = this.#ledger;
+    const unacknowledgedMs = this.#ledger.unacknowledgedForMs(nowMs);
     if (failed > this.#failed) this.#failedAtMs = nowMs;
     this.#failed = failed;
     const { waitingFor, isStopping } = this.#takeSnapshot();
@@ -72,6 +72,6 @@ export class ProducerHealth {
 }
 
 /** True when no record at all was acknowledged within 20 s of the first one: the topic cannot be written. */
-export function isFirstAcknowledgementOverdue(deliveries: DeliveryLedger, nowMs: number): boolean {
-  return deliveries.acknowledged === 0 && deliveries.unacknowledgedForMs(nowMs) >= FIRST_ACKNOWLEDGEMENT_MS;
+export function isFirstAcknowledgementOverdue(ledger: DeliveryLedger, nowMs: number): boolean {
+  return ledger.acknowledged === 0 && ledger.unacknowledgedForMs(nowMs) >= FIRST_ACKNOWLEDGEMENT_MS;
 }

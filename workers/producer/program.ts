@@ -9,7 +9,12 @@ import { runProgram } from "../../shared/runtime/run-program.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
 import { openInput } from "../../shared/producer/json-lines.ts";
-import { type Pace, SpacedPace, SteadyPace, unlimitedPace } from "../../shared/producer/rate-limiter.ts";
+import {
+  type RateLimiter,
+  SpacedRateLimiter,
+  SteadyRateLimiter,
+  noRateLimit,
+} from "../../shared/producer/rate-limiter.ts";
 import { LineRecords, type RecordSource, simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
@@ -19,6 +24,7 @@ import { Alerting, producerProbe } from "../alerting.ts";
 import { makeProducerConsole } from "../console/producer-console.ts";
 import { ProducerHealth, type ProducerProblem } from "./health.ts";
 import { runProducer } from "./run.ts";
+import { ProducerTelemetry } from "./telemetry.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
 
@@ -66,16 +72,17 @@ async function run(
   for (const warning of config.warnings) log.warn(warning);
   log.info(describeConfig(config, "producer"), "starting");
 
-  const deliveries = new DeliveryLedger();
+  const ledger = new DeliveryLedger();
+  const telemetry = new ProducerTelemetry(topic, ledger, metrics, log);
   let waitingFor: string | undefined = "the Kafka client";
-  const health = new ProducerHealth(deliveries, () => ({ waitingFor, isStopping: stop.isRequested }));
+  const health = new ProducerHealth(ledger, () => ({ waitingFor, isStopping: stop.isRequested }));
   const problems = (nowMs?: number): readonly ProducerProblem[] => health.problems(nowMs);
   alerting.poll(producerProbe(problems));
   const console = makeProducerConsole({
     config,
     topic,
     metrics,
-    deliveries,
+    ledger,
     problems,
     alerts: () => alerting.recent(),
   });
@@ -84,7 +91,7 @@ async function run(
     host: monitoring.httpHost,
     portVariable: "METRICS_PORT_PRODUCER",
     metrics: async () => {
-      recordDeliveries(deliveries, topic, metrics);
+      telemetry.recordDeliveries();
       return { body: await metrics.text(), contentType: metrics.contentType };
     },
     ready: () => {
@@ -110,73 +117,57 @@ async function run(
   if (found === undefined) return 0;
   waitingFor = undefined;
 
-  const figures = setInterval(() => recordDeliveries(deliveries, topic, metrics), FIGURES_MS);
-  const progress = setInterval(() => log.info(summary(deliveries), "progress"), PROGRESS_MS);
+  const figures = setInterval(() => telemetry.recordDeliveries(), FIGURES_MS);
+  const progress = setInterval(() => telemetry.progress(), PROGRESS_MS);
   log.info({ topic }, "producing");
   try {
     const ended = await runProducer({
       kafka,
       topic,
       source: source.records,
-      pace: source.pace,
-      deliveries,
+      limiter: source.limiter,
+      ledger,
       stop,
       log,
     });
-    return exitCode(deliveries, source.records, ended, log, alerting);
+    return exitCode(ledger, source.records, ended, telemetry, alerting);
   } finally {
     clearInterval(figures);
     clearInterval(progress);
-    log.info({ ...summary(deliveries), ...skippedLines(source.records) }, "finished");
+    telemetry.finished(source.records instanceof LineRecords ? source.records.blankLines : undefined);
   }
 }
 
-async function openSource(producer: ProducerConfig): Promise<{ records: RecordSource; pace: Pace }> {
+async function openSource(
+  producer: ProducerConfig,
+): Promise<{ records: RecordSource; limiter: RateLimiter }> {
   const { ratePerSecond, input } = producer;
-  const steady = ratePerSecond === undefined ? undefined : steadyPace(ratePerSecond);
+  const steady = ratePerSecond === undefined ? undefined : steadyRate(ratePerSecond);
   if (input !== undefined) {
-    return { records: new LineRecords(await openInput(input)), pace: steady ?? unlimitedPace };
+    return { records: new LineRecords(await openInput(input)), limiter: steady ?? noRateLimit };
   }
   const simulator = new EventSimulator(producer);
-  const spaced = new SpacedPace(() => simulator.nextIntervalSeconds());
-  return { records: simulatedRecords(simulator), pace: steady ?? spaced };
+  const spaced = new SpacedRateLimiter(() => simulator.nextIntervalSeconds());
+  return { records: simulatedRecords(simulator), limiter: steady ?? spaced };
 }
 
-function steadyPace(ratePerSecond: number): Pace {
-  return Number.isFinite(ratePerSecond) ? new SteadyPace(ratePerSecond) : unlimitedPace;
-}
-
-function recordDeliveries(deliveries: DeliveryLedger, topic: string, metrics: MetricsRegistry): void {
-  const { acknowledged, sizes, failed } = deliveries.take();
-  for (const [eventType, count] of acknowledged) metrics.add("events_produced_total", count, eventType);
-  for (const [bytes, count] of sizes) {
-    metrics.observe("event_size_bytes", bytes, count);
-    metrics.add("bytes_total", bytes * count, "out", "producer", topic);
-  }
-  metrics.add("kafka_produce_errors_total", failed);
-}
-
-function summary({ sent, acknowledged, failed, outstanding }: DeliveryLedger): Record<string, number> {
-  return { sent, acknowledged, failed, outstanding };
-}
-
-function skippedLines(records: RecordSource): Record<string, number> {
-  return records instanceof LineRecords ? { blankLines: records.blankLines } : {};
+function steadyRate(ratePerSecond: number): RateLimiter {
+  return Number.isFinite(ratePerSecond) ? new SteadyRateLimiter(ratePerSecond) : noRateLimit;
 }
 
 function exitCode(
   { failed, outstanding }: DeliveryLedger,
   records: RecordSource,
   ended: "source_ended" | "stopped",
-  log: Logger,
+  telemetry: ProducerTelemetry,
   alerting: Alerting,
 ): 0 | 1 {
   if (records instanceof LineRecords && ended === "stopped") {
-    log.error("stopped before the end of PRODUCER_INPUT");
+    telemetry.inputNotFinished();
     return 1;
   }
   if (failed + outstanding === 0) return 0;
-  log.error({ failed, outstanding }, "not everything was delivered");
+  telemetry.notDelivered();
   alerting.failed(`${failed + outstanding} records were not delivered`);
   return 1;
 }
