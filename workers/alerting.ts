@@ -31,7 +31,7 @@ export class Alerting {
     const port = program === "producer" ? producerPort : consumerPort;
     const source = { job: program, instance: `${hostname()}:${port}` };
     this.#webhook = url === "" ? undefined : new AlertWebhook({ url, log, ...source });
-    this.#alerts = new Alerts({ log, metrics, onEdge: (alert) => this.#webhook?.post(alert) });
+    this.#alerts = new Alerts({ log, metrics, onChange: (alert) => this.#webhook?.post(alert) });
   }
 
   /** Runs a program. Its failure is an alert. What is still to be posted at the end gets three seconds. */

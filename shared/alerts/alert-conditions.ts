@@ -1,4 +1,4 @@
-// The consumer's figures in, once a second; what they say about each alert's condition out.
+// Evaluates the alert conditions of the consumer from its figures.
 
 import type { MonitoringConfig } from "../config/config.ts";
 import type { AlertType, ConditionState } from "./alerts.ts";
@@ -8,15 +8,15 @@ import { SlidingWindow } from "../telemetry/sliding-window.ts";
 
 /** The consumer at one moment. */
 export interface ConsumerFigures {
-  /** Records since the start whose effects are committed, dead letters included. */
+  /** Committed records since the start, dead letters included. */
   readonly consumed: number;
-  /** Those of them that became dead letters. */
+  /** Those of `consumed` that became dead letters. */
   readonly failed: number;
-  /** Seconds from the receipt of a record to its COMMIT, since the start: records per bucket, and their sum. */
+  /** Seconds from the receipt of a record to its COMMIT, since the start: records per bucket, and the sum. */
   readonly processing: { readonly counts: ArrayLike<number>; readonly sum: number };
-  /** Records behind, all partitions of this process together. */
+  /** Records not yet stored, over all partitions of this process. */
   readonly lag: number;
-  /** What is wrong with the database, or with the flow, one sentence; undefined: nothing. */
+  /** What is wrong with the database, or with the flow, in one sentence; undefined if nothing is. */
   readonly databaseFault: string | undefined;
   readonly pipelineFault: string | undefined;
 }
@@ -27,9 +27,9 @@ type Thresholds = Pick<
 >;
 
 const WINDOW_MS = 60_000;
-/** Fewer dead letters, or fewer records, in the window say nothing about a rate. */
+/** With fewer dead letters, or fewer records, in the window a rate means nothing. */
 const MIN_RECORDS = 10;
-/** What was breached is clear again below this share of the threshold. */
+/** A breached condition is clear again at this share of its threshold. */
 const CLEAR_SHARE = 0.8;
 
 const LATENCY = "event_processing_duration_seconds";
@@ -98,7 +98,7 @@ function compare(value: number, threshold: number): ConditionState["state"] {
   return value <= threshold * CLEAR_SHARE ? "clear" : "between";
 }
 
-/** The 95th percentile. Past the last bound no bucket tells how far past; the mean then does, where it is higher. */
+/** The 95th percentile. Beyond the last bound the buckets do not tell how far; the mean does, if it is higher. */
 function highLatency(counts: readonly number[], records: number, sum: number): number {
   const { p95 = 0 } = quantilesOf(LATENCY, counts) ?? {};
   return p95 < LAST_BOUND ? p95 : Math.max(p95, sum / records);

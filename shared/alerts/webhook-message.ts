@@ -1,16 +1,16 @@
-// An alert in; the JSON out that receivers of Alertmanager's webhooks read (version 4), with Slack's `text` besides.
+// Formats an alert as the JSON of Alertmanager's webhooks (version 4), with Slack's `text`.
 
 import type { Alert } from "./alerts.ts";
 
-/** As Alertmanager says it of an alert that is on. */
+/** Alertmanager's value for an active alert. */
 const NOT_ENDED = "0001-01-01T00:00:00Z";
 const SUMMARY_LIMIT = 1000;
 
 type Labels = Readonly<Record<string, string>>;
 
-/** One alert, alone in its group. */
+/** A group of one alert. */
 export interface WebhookMessage {
-  /** For Slack and its kin, who pass over the rest; `&`, `<` and `>` are escaped as they want it. */
+  /** For Slack and compatible receivers, which ignore the rest; `&`, `<` and `>` are escaped as they require. */
   readonly text: string;
   readonly version: "4";
   readonly groupKey: string;
@@ -33,7 +33,7 @@ export interface WebhookMessage {
 }
 
 /**
- * @param source where the alert comes from, as Prometheus would label it
+ * @param source the origin of the alert, labelled as Prometheus would
  */
 export function webhookMessage(
   { type, severity, summary, startedAtMs, endedAtMs }: Alert,
@@ -64,7 +64,7 @@ export function webhookMessage(
         startsAt: new Date(startedAtMs).toISOString(),
         endsAt: endedAtMs === undefined ? NOT_ENDED : new Date(endedAtMs).toISOString(),
         generatorURL: "",
-        // The same for the beginning and the end of an alert, and for each time that it comes back.
+        // The same at the start and at the end of an alert, and each time that it comes back.
         fingerprint: Bun.hash(JSON.stringify(labels)).toString(16).padStart(16, "0"),
       },
     ],

@@ -1,4 +1,4 @@
-// Alerts in; each posted when it begins and when it ends, in the background, to an operator's address out.
+// Posts each alert to ALERT_WEBHOOK_URL when it starts and when it ends, in the background.
 
 import { Backoff } from "../runtime/backoff.ts";
 import { codeOf } from "../runtime/errors.ts";
@@ -7,38 +7,42 @@ import type { Alert } from "./alerts.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { webhookMessage } from "./webhook-message.ts";
 
-/** Beyond this many the oldest go. */
+/** Beyond this many the oldest are dropped. */
 const QUEUE_LIMIT = 100;
 const ANSWER_DEADLINE_MS = 5000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
+const LONGEST_RETRY_AFTER_MS = 60_000;
 const CLOSE_DEADLINE_MS = 3000;
-/** Refusals that are about the moment and not about the message. */
-const PASSING_STATUSES: ReadonlySet<number> = new Set([408, 425, 429]);
+/** Statuses that concern the moment and not the message; they are retried, like those from 500 on. */
+const TEMPORARY_STATUSES: ReadonlySet<number> = new Set([408, 425, 429]);
 
 export interface WebhookOptions {
-  /** A secret: it stands in no line of the log. */
+  /** A secret, never logged. */
   readonly url: string;
-  /** The program ("consumer") and where it runs ("host:8002"), for whoever reads the message. */
+  /** The program ("consumer") and where it runs ("host:8002"), for the reader of the message. */
   readonly job: string;
   readonly instance: string;
   readonly log: Logger;
-  /** How long a receiver may take to answer; by default 5 s. */
+  /** The receiver's time to answer; by default 5 s. */
   readonly answerDeadlineMs?: number;
-  /** How long after two failures in a row the next try comes; it doubles from there. By default 0.5 s. */
+  /** The wait after the second failure in a row; it doubles with each further one. By default 0.5 s. */
   readonly firstRetryMs?: number;
 }
 
-/** What came of one try: `failed` is tried again, `refused` is not. */
+/** The result of one attempt: `failed` is retried, `refused` is not. */
 interface Outcome {
-  readonly kind: "taken" | "failed" | "refused";
+  readonly kind: "accepted" | "failed" | "refused";
   /** For the log. The receiver's own words are left out: they may quote the address. */
   readonly reason: string;
+  /** The wait that the receiver asks for. */
+  readonly retryAfterMs: number;
 }
 
 /**
- * Posts alerts one after the other, each until it is taken or refused. Nobody waits for it: what cannot be posted
- * queues up, within a bound. That it cannot is logged once, and once that it can again.
+ * Posts alerts in order, each until it is accepted or refused. The program never waits for it: alerts that cannot be
+ * posted are queued, up to a limit. A failing receiver is logged once, and once more when it accepts alerts again.
+ * A retry library such as ky does not fit: its retry delay cannot be cut short, which the end of the program needs.
  */
 export class AlertWebhook {
   readonly #options: WebhookOptions;
@@ -48,21 +52,21 @@ export class AlertWebhook {
   readonly #abort = new AbortController();
   #posting: Promise<void> | undefined;
   #isClosing = false;
-  #lastOutcome: Outcome["kind"] = "taken";
+  #lastOutcome: Outcome["kind"] = "accepted";
 
   constructor(options: WebhookOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.firstRetryMs ?? FIRST_RETRY_MS, LAST_RETRY_MS);
   }
 
-  /** Queues an alert that has begun or ended. Returns at once. */
+  /** Queues an alert that has started or ended. Returns at once. */
   post(alert: Alert): void {
     this.#queue.push(alert);
     if (this.#queue.length > QUEUE_LIMIT) this.#queue.shift();
     this.#posting ??= this.#postAll().finally(() => (this.#posting = undefined));
   }
 
-  /** Goes on with what is queued for three more seconds at most. Never rejects. */
+  /** Posts the queued alerts for three more seconds at most. Never rejects. */
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#wake.notify();
@@ -73,20 +77,22 @@ export class AlertWebhook {
     await this.#posting;
     clearTimeout(deadline);
     const left = this.#queue.length;
-    if (left > 0) this.#options.log.warn({ alerts: left }, "the alert webhook was not told of these alerts");
+    if (left > 0)
+      this.#options.log.warn({ alerts: left }, "these alerts could not be posted to the alert webhook");
   }
 
   async #postAll(): Promise<void> {
     for (let alert = this.#queue[0]; alert !== undefined; alert = this.#queue[0]) {
       const outcome = await this.#try(alert);
-      if (this.#abort.signal.aborted && outcome.kind !== "taken") return;
-      this.#say(outcome);
+      if (this.#abort.signal.aborted && outcome.kind !== "accepted") return;
+      this.#logChange(outcome);
       if (outcome.kind === "failed") {
-        await this.#wake.wait(this.#isClosing ? FIRST_RETRY_MS : this.#backoff.next());
+        const backoffMs = Math.max(this.#backoff.next(), outcome.retryAfterMs);
+        await this.#wake.wait(this.#isClosing ? FIRST_RETRY_MS : backoffMs);
         continue;
       }
       this.#backoff.reset();
-      // A full queue may have dropped it meanwhile.
+      // A full queue may have dropped this alert meanwhile.
       if (this.#queue[0] === alert) this.#queue.shift();
     }
   }
@@ -98,29 +104,30 @@ export class AlertWebhook {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(webhookMessage(alert, { job, instance })),
-        // Followed, a POST would become a GET that says nothing.
+        // A redirect would turn the POST into a GET without a body.
         redirect: "manual",
         signal: AbortSignal.any([AbortSignal.timeout(answerDeadlineMs), this.#abort.signal]),
       });
       await answer.body?.cancel();
       const reason = `HTTP status ${answer.status}`;
-      if (answer.ok) return { kind: "taken", reason };
-      const mayPass = answer.status >= 500 || PASSING_STATUSES.has(answer.status);
-      return { kind: mayPass ? "failed" : "refused", reason };
+      const retryAfterMs = retryAfterOf(answer);
+      if (answer.ok) return { kind: "accepted", reason, retryAfterMs };
+      const isTemporary = answer.status >= 500 || TEMPORARY_STATUSES.has(answer.status);
+      return { kind: isTemporary ? "failed" : "refused", reason, retryAfterMs };
     } catch (error) {
-      return { kind: "failed", reason: nameOf(error) };
+      return { kind: "failed", reason: nameOf(error), retryAfterMs: 0 };
     }
   }
 
-  #say({ kind, reason }: Outcome): void {
+  #logChange({ kind, reason }: Outcome): void {
     const { log } = this.#options;
     if (kind === this.#lastOutcome) return;
     this.#lastOutcome = kind;
     switch (kind) {
-      case "taken":
-        return log.info("the alert webhook takes alerts again");
+      case "accepted":
+        return log.info("the alert webhook is accepting alerts again");
       case "failed":
-        return log.warn({ reason }, "the alert webhook (ALERT_WEBHOOK_URL) does not answer; trying again");
+        return log.warn({ reason }, "the alert webhook (ALERT_WEBHOOK_URL) does not answer; retrying");
       case "refused":
         return log.error(
           { reason },
@@ -130,7 +137,13 @@ export class AlertWebhook {
   }
 }
 
-/** Its name or code alone: messages of network errors may hold the address. */
+/** The seconds of a Retry-After header, in ms and up to a minute; 0 without one. Its date form is ignored. */
+function retryAfterOf({ headers }: Response): number {
+  const seconds = Number(headers.get("Retry-After"));
+  return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, LONGEST_RETRY_AFTER_MS) : 0;
+}
+
+/** The name or code alone, because messages of network errors may hold the address. */
 function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
   if (error.name === "TimeoutError") return "no answer in time";

@@ -14,7 +14,7 @@ const THRESHOLDS = {
 };
 const START_MS = Date.UTC(2026, 0, 1);
 
-/** One consumer's figures and alerts, and a clock that moves when the test says so. */
+/** The figures and alerts of one consumer, and a clock that the test moves. */
 class Trial {
   nowMs = 0;
   consumed = 0;
@@ -23,7 +23,7 @@ class Trial {
   databaseFault: string | undefined;
   pipelineFault: string | undefined;
   readonly processing = new BucketCounts("event_processing_duration_seconds");
-  readonly edges: Alert[] = [];
+  readonly changes: Alert[] = [];
   readonly lines: Record<string, unknown>[] = [];
   readonly metrics = new MetricsRegistry();
   readonly alerts: Alerts;
@@ -40,12 +40,12 @@ class Trial {
     this.alerts = new Alerts({
       log: makeLogger("test", "info", { destination }),
       metrics: this.metrics,
-      onEdge: (alert) => void this.edges.push(alert),
+      onChange: (alert) => void this.changes.push(alert),
       clock,
     });
   }
 
-  /** Seconds pass, each with one look; in each of them so many records are consumed. */
+  /** Lets seconds pass, with one evaluation and `consumed` records in each. */
   pass(seconds: number, { consumed = 0, failed = 0, tookSeconds = 0.01 } = {}): void {
     for (let second = 0; second < seconds; second++) {
       this.nowMs += 1000;
@@ -68,9 +68,9 @@ class Trial {
     };
   }
 
-  /** `high_consumer_lag +16` = began 16 s after the start, `-131` = ended then. */
+  /** `high_consumer_lag +16`: started 16 s after the beginning; `-131`: ended then. */
   get timeline(): string[] {
-    return this.edges.map(({ type, startedAtMs, endedAtMs }) =>
+    return this.changes.map(({ type, startedAtMs, endedAtMs }) =>
       endedAtMs === undefined
         ? `${type} +${(startedAtMs - START_MS) / 1000}`
         : `${type} -${(endedAtMs - START_MS) / 1000}`,
@@ -86,7 +86,7 @@ class Trial {
 }
 
 describe("an alert", () => {
-  test("begins once and ends once, however long it is on, and is logged, counted and kept", () => {
+  test("starts once and ends once, and is logged, counted and remembered", () => {
     const trial = new Trial();
     trial.lag = 1500;
     trial.pass(120);
@@ -103,7 +103,7 @@ describe("an alert", () => {
     trial.pass(120);
     expect(trial.timeline).toEqual(["high_consumer_lag +16", "high_consumer_lag -131"]);
     expect(trial.fired("high_consumer_lag")).toBe(1);
-    expect(trial.alerts.recent()).toEqual([trial.edges[1]!]);
+    expect(trial.alerts.recent()).toEqual([trial.changes[1]!]);
     expect(trial.lines.map(({ level, msg, alert }) => [level, msg, alert])).toEqual([
       ["warn", "alert: this consumer is 1500 records behind, more than 1000", "high_consumer_lag"],
       ["info", "alert over: this consumer is 1500 records behind, more than 1000", "high_consumer_lag"],
@@ -114,7 +114,7 @@ describe("an alert", () => {
     expect(trial.alerts.recent().map(({ endedAtMs }) => endedAtMs === undefined)).toEqual([true, false]);
   });
 
-  test("is not begun by what passes before its time, nor ended by a short relief", () => {
+  test("neither starts with a short breach nor ends with a short relief", () => {
     const trial = new Trial();
     for (let round = 0; round < 10; round++) {
       trial.lag = 9000;
@@ -134,7 +134,7 @@ describe("an alert", () => {
     expect(trial.timeline).toHaveLength(1);
   });
 
-  test("is not over while the figure stays close below the threshold", () => {
+  test("does not end while the figure stays close below the threshold", () => {
     const trial = new Trial();
     trial.lag = 1001;
     trial.pass(20);
@@ -146,14 +146,14 @@ describe("an alert", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("on the threshold is none", () => {
+  test("does not start when the lag equals the threshold", () => {
     const trial = new Trial();
     trial.lag = 1000;
     trial.pass(100);
     expect(trial.timeline).toEqual([]);
   });
 
-  test("that ended is remembered, the last twenty of them, newest first, behind those that are on", () => {
+  test("is remembered when it has ended, as one of the last twenty, after the active ones", () => {
     const trial = new Trial();
     for (let round = 0; round < 25; round++) {
       trial.databaseFault = `fault ${round}`;
@@ -165,9 +165,9 @@ describe("an alert", () => {
     trial.pass(20);
     trial.pipelineFault = "stuck";
     trial.pass(1);
-    const history = trial.alerts.recent();
-    expect(history).toHaveLength(22);
-    expect(history.slice(0, 4).map(({ summary }) => summary)).toEqual([
+    const recent = trial.alerts.recent();
+    expect(recent).toHaveLength(22);
+    expect(recent.slice(0, 4).map(({ summary }) => summary)).toEqual([
       "stuck",
       "this consumer is 5000 records behind, more than 1000",
       "fault 24",
@@ -177,10 +177,10 @@ describe("an alert", () => {
 });
 
 describe("high_error_rate", () => {
-  test("is about the last minute, not about all that ever was", () => {
+  test("concerns the last minute, and not the time since the start", () => {
     const trial = new Trial();
     trial.pass(3600, { consumed: 1000 });
-    // 10 % of what came last, and next to nothing of the 3.6 million.
+    // 10 % of the last records, and next to nothing of the 3.6 million.
     trial.pass(70, { consumed: 10, failed: 1 });
     expect(trial.timeline).toHaveLength(1);
     expect(trial.alerts.recent()[0]?.summary).toMatch(
@@ -191,7 +191,7 @@ describe("high_error_rate", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("is not one bad record of one, nor nine of nine", () => {
+  test("does not start for one bad record of one, nor for nine of nine", () => {
     const trial = new Trial();
     trial.pass(1, { consumed: 1, failed: 1 });
     trial.pass(8, { consumed: 1, failed: 1 });
@@ -202,13 +202,13 @@ describe("high_error_rate", () => {
     expect(trial.timeline).toHaveLength(1);
   });
 
-  test("stays away from a low share of very many", () => {
+  test("does not start for a low share of many records", () => {
     const trial = new Trial();
     trial.pass(300, { consumed: 100, failed: 5 });
     expect(trial.timeline).toEqual([]);
   });
 
-  test("with a threshold of 0 is any ten dead letters", () => {
+  test("starts at any ten dead letters with a threshold of 0", () => {
     const trial = new Trial({ errorRateThreshold: 0 });
     trial.pass(30, { consumed: 1000 });
     expect(trial.timeline).toEqual([]);
@@ -219,7 +219,7 @@ describe("high_error_rate", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("of a new process does not know what the old one saw", () => {
+  test("does not depend on the records of an earlier process", () => {
     const old = new Trial();
     old.pass(30, { consumed: 10, failed: 5 });
     expect(old.fired("high_error_rate")).toBe(1);
@@ -231,7 +231,7 @@ describe("high_error_rate", () => {
 });
 
 describe("high_processing_latency", () => {
-  test("is the 95th percentile of the last minute", () => {
+  test("compares the 95th percentile of the last minute", () => {
     const trial = new Trial();
     trial.pass(60, { consumed: 96, tookSeconds: 0.02 });
     for (let second = 0; second < 60; second++) {
@@ -252,7 +252,7 @@ describe("high_processing_latency", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("is found past the last bucket as well", () => {
+  test("starts also for a threshold beyond the last bucket", () => {
     const [last] = METRICS.event_processing_duration_seconds.buckets.slice(-1);
     const trial = new Trial({ processingLatencyThresholdSeconds: 3 * last! });
     trial.pass(30, { consumed: 10, tookSeconds: 3 * last! - 1 });
@@ -261,7 +261,7 @@ describe("high_processing_latency", () => {
     expect(trial.timeline).toHaveLength(1);
   });
 
-  test("is not a handful of slow records", () => {
+  test("does not start for a few slow records", () => {
     const trial = new Trial();
     trial.pass(9, { consumed: 1, tookSeconds: 9 });
     trial.pass(60);
@@ -269,8 +269,8 @@ describe("high_processing_latency", () => {
   });
 });
 
-describe("failures", () => {
-  test("of the database begin after seconds, and end after seconds", () => {
+describe("the alert of a failure", () => {
+  test("starts 5 s after the database is lost, and ends 10 s after it is back", () => {
     const trial = new Trial();
     trial.databaseFault = "worker 0 has no connection to PostgreSQL";
     trial.pass(5);
@@ -282,32 +282,32 @@ describe("failures", () => {
     expect(trial.lines.map(({ level }) => level)).toEqual(["error", "info"]);
   });
 
-  test("that end the program begin at once, once, and nothing ends them", () => {
+  test("starts at once, and never ends, when the failure ends the program", () => {
     const trial = new Trial();
     trial.alerts.failed(new Error("worker 1 has ended: out of memory"));
     trial.alerts.failed(new Error("later"));
     trial.pass(60);
     expect(trial.timeline).toEqual(["pipeline_failure +0"]);
-    expect(trial.edges[0]).toMatchObject({
+    expect(trial.changes[0]).toMatchObject({
       severity: "critical",
       summary: "the program ends: worker 1 has ended: out of memory",
     });
     expect(trial.fired("pipeline_failure")).toBe(1);
   });
 
-  test("that end the program begin anew where the pipeline stood still already", () => {
+  test("replaces an active pipeline_failure when a failure ends the program", () => {
     const trial = new Trial();
     trial.pipelineFault = "nothing moves";
     trial.pass(5);
     trial.alerts.failed(new Error("out of memory"));
-    expect(trial.edges.map(({ summary, endedAtMs }) => [summary, endedAtMs === undefined])).toEqual([
+    expect(trial.changes.map(({ summary, endedAtMs }) => [summary, endedAtMs === undefined])).toEqual([
       ["nothing moves", true],
       ["nothing moves", false],
       ["the program ends: out of memory", true],
     ]);
   });
 
-  test("end with a program that was asked to end, and none begins after", () => {
+  test("ends with a program that stops as requested, and none starts after it", () => {
     const trial = new Trial();
     trial.databaseFault = "a";
     trial.pass(10);
@@ -318,7 +318,7 @@ describe("failures", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("of both kinds are two alerts", () => {
+  test("is one for the database and another one for the pipeline", () => {
     const trial = new Trial();
     trial.databaseFault = "a";
     trial.pipelineFault = "b";

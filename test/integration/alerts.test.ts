@@ -84,7 +84,7 @@ kafkaTest(
     // It ends with the program.
     expect(logged(consumer)).toEqual(["alert high_error_rate", "alert over high_error_rate"]);
     expect(consumer.program.stdout.match(/ALERT_WEBHOOK_URL\)/g)).toHaveLength(1);
-    expect(consumer.program.stdout).toContain("the alert webhook was not told of these alerts");
+    expect(consumer.program.stdout).toContain("these alerts could not be posted to the alert webhook");
     expect(consumer.program.output).not.toContain("T0SECRET");
   },
   60_000,
