@@ -1,101 +1,97 @@
-// The sources of librdkafka in; a shared library, built here, out.
-import { cp, rename, rm } from "node:fs/promises";
+// Builds librdkafka from sources that npm packages carry, with gzip and zstd linked into it.
+import { appendFile, cp, mkdir, rename, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { FatalError } from "../runtime/errors.ts";
+import { findCompiler } from "./native-toolchain.ts";
+
+/** Directories of C sources. */
+export interface NativeSources {
+  readonly librdkafka: string;
+  readonly zlib: string;
+  readonly zstd: string;
+}
 
 export interface Build {
-  readonly sources: string;
+  readonly sources: NativeSources;
   /** An empty directory; afterwards it holds `fileName` and the build's log. */
   readonly directory: string;
   readonly fileName: string;
   readonly version: string;
+  /** More flags for librdkafka's configure. Without any it takes OpenSSL where it finds that. */
+  readonly flags: readonly string[];
   readonly say: (line: string) => void;
 }
 
 /**
- * Without Kerberos, and without curl (only for SASL OAUTHBEARER by OIDC): both drag in libraries. lz4 and snappy
- * are inside; TLS, zstd and gzip come along where their headers are installed.
+ * Without Kerberos, and without curl (only for SASL OAUTHBEARER by OIDC): both need libraries of the machine. lz4 and
+ * snappy are part of librdkafka's own sources.
  */
-export const CONFIGURE_FLAGS: readonly string[] = [
+const CONFIGURE_FLAGS: readonly string[] = [
   "--disable-lz4-ext",
   "--disable-gssapi",
   "--disable-curl",
   "--disable-debug-symbols",
 ];
+/** Stands in the name of a cached library for the way in which it was built; change it with the way. */
+export const BUILD_RECIPE = "static-codecs-1";
 
-/** By package manager: what installs all that a full build takes. */
-const INSTALL_COMMANDS: Readonly<Record<string, string>> = {
-  "apt-get": "apt-get install -y gcc make libc6-dev libssl-dev zlib1g-dev libzstd-dev",
-  dnf: "dnf install -y gcc make glibc-devel openssl-devel zlib-devel libzstd-devel",
-  apk: "apk add bash gcc make musl-dev linux-headers openssl-dev zlib-dev zstd-dev",
-  brew: "xcode-select --install && brew install openssl@3 zstd",
-};
-
-/** Headers that stand for the C library's. */
-const HEADER_PROBE =
-  "#include <stdio.h>\n#include <pthread.h>\n#include <sys/socket.h>\nint main(void) { return 0; }\n";
-/** The source tree without what the library is not made of. */
+/** What the library is not made of. */
 const LEFT_OUT = new Set(["tests", "examples", "win32", "src-cpp"]);
 const LOG_TAIL_LINES = 15;
 
 /**
- * Compiles librdkafka; about half a minute on two processors.
+ * Compiles zlib, zstd and librdkafka; about half a minute on two processors. The result needs the C library, and
+ * OpenSSL where that was found; headers of zlib and zstd on the machine are not used.
  * @throws FatalError naming what is missing and the command that installs it, or with the end of the log
  */
-export async function buildLibrary({ sources, directory, fileName, version, say }: Build): Promise<void> {
-  const compiler = await compilerOrThrow(version);
+export async function buildLibrary(build: Build): Promise<void> {
+  const { sources, directory, fileName, version, flags, say } = build;
+  const compiler = await findCompiler(version);
   say(`building librdkafka ${version} from the sources in its package (once, about half a minute) ...`);
   const startedAt = performance.now();
+  // configure and make write beside the sources; the packages stay as they were installed.
   const tree = join(directory, "source");
-  const log = join(directory, "build.log");
-  // configure and make write into the tree; the package stays as it was installed.
-  await cp(sources, tree, { recursive: true, filter: (from) => !isLeftOut(sources, from) });
-  const flags = [...CONFIGURE_FLAGS, `--cc=${compiler}`, `--cxx=${compiler}`];
-  await run(["bash", "./configure", ...flags], tree, log);
-  await run(["make", `-j${availableParallelism()}`, "-C", "src", fileName], tree, log);
-  await rename(join(tree, "src", fileName), join(directory, fileName));
+  await mkdir(tree);
+  const librdkafka = join(tree, "librdkafka");
+  const zstd = join(tree, "zstd");
+  const zlib = join(tree, "zlib");
+  await Promise.all([
+    cp(sources.librdkafka, librdkafka, {
+      recursive: true,
+      filter: (from) => !isLeftOut(sources.librdkafka, from),
+    }),
+    cp(sources.zlib, zlib, { recursive: true }),
+    cp(sources.zstd, zstd, { recursive: true }),
+  ]);
+  const run = async (cwd: string, ...command: string[]) => {
+    const env = { ...process.env, CC: compiler, CPATH: `${zlib}:${zstd}`, LIBRARY_PATH: tree };
+    await runLogged({ command, cwd, env, log: join(directory, "build.log") });
+  };
+  const jobs = `-j${availableParallelism()}`;
+  // Before configure, which links a program with each library that it is to use. It takes two seconds, and make keeps
+  // all processors busy before and after it.
+  await run(tree, "make", jobs, `CC=${compiler}`, "-f", join(import.meta.dir, "codecs.mk"));
+  const compilers = [`--cc=${compiler}`, `--cxx=${compiler}`];
+  await run(librdkafka, "bash", "./configure", ...CONFIGURE_FLAGS, ...compilers, ...flags);
+  await run(librdkafka, "make", jobs, "-C", "src", fileName);
+  await rename(join(librdkafka, "src", fileName), join(directory, fileName));
   await rm(tree, { recursive: true, force: true });
   say(`librdkafka ${version} built in ${Math.round((performance.now() - startedAt) / 1000)} s`);
 }
 
-/** What to type to install what a build takes: for this machine's package manager, else for each. */
-export function installCommands(): string[] {
-  const here = Object.keys(INSTALL_COMMANDS).filter((manager) => which(manager) !== null);
-  return Object.entries(INSTALL_COMMANDS).flatMap(([manager, command]) =>
-    here.length === 0 || here.includes(manager) ? [command] : [],
-  );
+interface Command {
+  readonly command: string[];
+  readonly cwd: string;
+  readonly env: Record<string, string | undefined>;
+  /** The output is appended to this file. */
+  readonly log: string;
 }
 
-async function compilerOrThrow(version: string): Promise<string> {
-  const compiler = ["gcc", "cc", "clang"].find((name) => which(name) !== null);
-  const missing = ["make", "bash"].filter((tool) => which(tool) === null);
-  if (compiler === undefined) missing.unshift("a C compiler");
-  else if (!(await compiles(compiler))) missing.unshift("the C library's headers");
-  if (compiler !== undefined && missing.length === 0) return compiler;
-  throw new FatalError(
-    `librdkafka ${version} has to be built from the sources in its package, which takes what is missing here: ` +
-      `${missing.join(", ")}. Install it and start again:\n${installCommands()
-        .map((command) => `  ${command}`)
-        .join("\n")}`,
-  );
-}
-
-async function compiles(compiler: string): Promise<boolean> {
-  const child = Bun.spawn([compiler, "-x", "c", "-fsyntax-only", "-"], {
-    stdin: new Blob([HEADER_PROBE]),
-    stdout: "ignore",
-    stderr: "ignore",
-  });
-  return (await child.exited) === 0;
-}
-
-async function run(command: string[], directory: string, log: string): Promise<void> {
-  const output = Bun.file(log);
-  const child = Bun.spawn(command, { cwd: directory, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+async function runLogged({ command, cwd, env, log }: Command): Promise<void> {
+  const child = Bun.spawn(command, { cwd, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  const before = (await output.exists()) ? await output.text() : "";
-  await Bun.write(output, `${before}$ ${command.join(" ")}\n${out}${err}`);
+  await appendFile(log, `$ ${command.join(" ")}\n${out}${err}`);
   if ((await child.exited) === 0) return;
   const tail = `${out}${err}`.trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n");
   throw new FatalError(`librdkafka cannot be built: "${command.join(" ")}" failed (log: ${log}):\n${tail}`);
@@ -103,8 +99,4 @@ async function run(command: string[], directory: string, log: string): Promise<v
 
 function isLeftOut(sources: string, path: string): boolean {
   return path === join(sources, basename(path)) && LEFT_OUT.has(basename(path));
-}
-
-function which(name: string): string | null {
-  return Bun.which(name, { PATH: process.env["PATH"] ?? "" });
 }

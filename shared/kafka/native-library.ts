@@ -1,42 +1,67 @@
-// The sources inside the package @confluentinc/kafka-javascript in; the path of a librdkafka that works here out.
+// Finds a librdkafka that works on this machine, or gets one: from the package's release, else from its sources.
+import kafkaPackage from "@confluentinc/kafka-javascript/package.json" with { type: "json" };
+import zlibPackage from "zlib-sync/package.json" with { type: "json" };
+import zstdPackage from "zstd-napi/package.json" with { type: "json" };
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cachedDirectory, withFileLock } from "../runtime/cache.ts";
+import { cacheDirectory, cachedDirectory, withFileLock } from "../runtime/cache.ts";
+import { isSetupAllowed } from "../runtime/ensure-packages.ts";
 import { FatalError, errorMessage } from "../runtime/errors.ts";
 import { Library, loadLibrary, setLibraryPath } from "./ffi/library.ts";
-import { buildLibrary, CONFIGURE_FLAGS, installCommands } from "./native-library-build.ts";
+import { BUILD_RECIPE, buildLibrary } from "./native-library-build.ts";
+import { downloadRelease, releaseUrl } from "./native-library-release.ts";
+import { offersTls, opensslCommand } from "./native-toolchain.ts";
 
 /** What `prepare` needs from outside; a test gives its own. */
 export interface NativeSetup {
-  /** The version of librdkafka that the package stands for. */
   readonly version: string;
-  /** Libraries that the package's own installation may have left; taken when one of them works. */
-  readonly prebuilt: readonly string[];
-  /** A name for the cached library, different for everything that makes a library different. */
-  readonly cacheName: string;
+  /** What the library can do, in librdkafka's words, when it is complete. */
+  readonly features: readonly string[];
   readonly fileName: string;
+  /** Libraries that the package's own installation may have left. */
+  readonly installed: readonly string[];
+  /** The start of the names of cached libraries; different for everything but TLS that makes a library different. */
+  readonly cacheName: string;
+  /** Whether a library may be downloaded or built; else one has to be in the cache. */
+  readonly isAllowed: boolean;
+  /** Whether a library that is built now would have TLS. */
+  readonly offersTls: () => Promise<boolean>;
+  /** Saves the library of the package's release as this file. Rejects where it cannot be had. */
+  readonly download: (file: string) => Promise<void>;
   /** Makes `fileName` in an empty directory. */
-  readonly build: (directory: string) => Promise<void>;
+  readonly build: (directory: string, withTls: boolean) => Promise<void>;
   readonly say: (line: string) => void;
 }
 
-/** What librdkafka can do only where it was built with a library of the system, and what that is for. */
-const OPTIONAL_FEATURES: readonly { feature: string; gives: string }[] = [
-  { feature: "ssl", gives: "TLS and SCRAM" },
-  { feature: "gzip", gives: "gzip" },
-  { feature: "zstd", gives: "zstd" },
-];
+/**
+ * How a cached library came about, best first. A release has everything and a build all but TLS, which it has where
+ * it found OpenSSL.
+ */
+const RELEASE = "release";
+const WITH_TLS = "tls";
+const WITHOUT_TLS = "plain";
 
+/** The features of librdkafka that it may lack, and what they are for. */
+const PURPOSES: Readonly<Record<string, string>> = {
+  ssl: "TLS and SCRAM",
+  gzip: "gzip",
+  snappy: "snappy",
+  lz4: "lz4",
+  zstd: "zstd",
+};
 const PLATFORMS = new Set(["linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"]);
 const CHECKSUM_FILE = "sha256";
+/** Libraries of other versions are removed only when they are not in use, as by another checkout. */
+const UNUSED_AFTER_MS = 30 * 24 * 3600_000;
 
 /**
- * A verified librdkafka: the package's own binary where its installation could download it, else one that is
- * built from the package's sources, once, and kept. The main thread awaits it before its first Kafka client and
+ * A verified librdkafka: the package's own binary where its installation or its release has one that works here,
+ * else one that is built from sources, once, and kept. The main thread awaits it before its first Kafka client and
  * its first worker thread; after that, `loadLibrary` finds the library in every thread.
- * @param say takes lines for a person: what is being done, what this build cannot do
- * @throws FatalError when there is none for this platform, or what it takes to build one is missing
+ * @param say takes lines for a person: what is being done, what the library lacks
+ * @throws FatalError when there is none for this platform, what it takes to build one is missing, or none is cached
+ *   and AUTO_SETUP=false
  */
 export async function prepareNativeLibrary(say: (line: string) => void): Promise<Library> {
   const platform = `${process.platform}-${process.arch}`;
@@ -45,63 +70,147 @@ export async function prepareNativeLibrary(say: (line: string) => void): Promise
       `there is no librdkafka for ${platform}; Linux and macOS on x64 and arm64 have one (on Windows: WSL)`,
     );
   }
-  const home = packageHome();
-  const version = await packagedVersion(home);
+  const libc = process.platform === "linux" ? linuxLibc() : undefined;
+  const home = packageHome("@confluentinc/kafka-javascript");
+  const version = kafkaPackage.librdkafka;
   const fileName = process.platform === "darwin" ? "librdkafka.1.dylib" : "librdkafka.so.1";
-  const flags = Bun.hash(CONFIGURE_FLAGS.join(" ")).toString(36).slice(0, 6);
+  const recipe = Bun.hash(`${BUILD_RECIPE} ${zlibPackage.version} ${zstdPackage.version}`);
   const path = await prepare({
     version,
-    prebuilt: [
+    features: Object.keys(PURPOSES),
+    fileName,
+    installed: [
       join(home, "build", "Release", "confluent-kafka-javascript.node"),
       join(home, "build", "deps", fileName),
     ],
-    cacheName: `librdkafka-${version}-${platform}-${libc()}-${flags}`,
-    fileName,
-    build: (directory) =>
-      buildLibrary({ sources: join(home, "deps", "librdkafka"), directory, fileName, version, say }),
+    cacheName: `librdkafka-${version}-${platform}-${libc ?? "system"}-${recipe.toString(36).slice(0, 6)}`,
+    isAllowed: isSetupAllowed(),
+    offersTls,
+    download: (file) => downloadRelease(releaseUrl(libc), file),
+    build: (directory, withTls) =>
+      buildLibrary({
+        sources: nativeSources(),
+        directory,
+        fileName,
+        version,
+        flags: withTls ? [] : ["--disable-ssl"],
+        say,
+      }),
     say,
   });
   setLibraryPath(path);
   return loadLibrary();
 }
 
+/** Where the npm packages have the sources that a build takes. */
+export function nativeSources() {
+  return {
+    librdkafka: join(packageHome("@confluentinc/kafka-javascript"), "deps", "librdkafka"),
+    zlib: join(packageHome("zlib-sync"), "deps", "zlib"),
+    zstd: join(packageHome("zstd-napi"), "deps", "zstd", "lib"),
+  };
+}
+
 /** `prepareNativeLibrary`, with everything given. @returns the path */
 export async function prepare(setup: NativeSetup): Promise<string> {
-  const { version, prebuilt, cacheName, fileName, say } = setup;
-  for (const path of prebuilt) {
-    if (existsSync(path) && (await probe(path)) === version) return path;
+  for (const path of setup.installed) {
+    if (existsSync(path) && (await faultOf(path, setup)) === "") return path;
   }
-  for (let attempt = 1; ; attempt++) {
-    const directory = await cachedDirectory(cacheName, async (empty) => {
-      await setup.build(empty);
-      await Bun.write(join(empty, CHECKSUM_FILE), await checksum(join(empty, fileName)));
+  const complete = (await openCached(setup, RELEASE)) ?? (await openCached(setup, WITH_TLS));
+  if (complete !== undefined) return ready(setup, complete);
+  // Checked at each start, so that OpenSSL that is installed later leads to a new library.
+  const withTls = setup.isAllowed && (await setup.offersTls());
+  const plain = withTls ? undefined : await openCached(setup, WITHOUT_TLS);
+  if (plain !== undefined) return ready(setup, plain);
+
+  if (!setup.isAllowed) {
+    throw new FatalError(
+      `there is no librdkafka that works in ${cacheDirectory()}, and AUTO_SETUP=false forbids to download or build ` +
+        `one. Start once with AUTO_SETUP=true, or build the image again`,
+    );
+  }
+  const made = (await tryDownload(setup)) ?? (await build(setup, withTls));
+  await removeSuperseded(setup, made.directory);
+  return ready(setup, made);
+}
+
+/** A cached library that is whole and loads. */
+interface CachedLibrary {
+  readonly directory: string;
+  readonly path: string;
+  readonly library: Library;
+}
+
+/** Removes the library when it does not work. @returns undefined when there is none that works */
+async function openCached(setup: NativeSetup, kind: string): Promise<CachedLibrary | undefined> {
+  const directory = cachedPath(setup, kind);
+  if (!existsSync(directory)) return undefined;
+  const opened = await openVerified(setup, directory);
+  if (typeof opened !== "string") return opened;
+  setup.say(`this cached librdkafka is not used: ${opened}`);
+  if (!setup.isAllowed) return undefined;
+  // Under the lock, because another process may have replaced it in the meantime.
+  return withFileLock(`${directory}.lock`, async () => {
+    const openedAgain = await openVerified(setup, directory);
+    if (typeof openedAgain !== "string") return openedAgain;
+    await rm(directory, { recursive: true, force: true });
+    return undefined;
+  });
+}
+
+/** @returns undefined where the release cannot be had, or does not work here */
+async function tryDownload(setup: NativeSetup): Promise<CachedLibrary | undefined> {
+  const { version, fileName, say } = setup;
+  try {
+    return await add(setup, RELEASE, async (directory) => {
+      say(`downloading librdkafka ${version} ...`);
+      const file = join(directory, fileName);
+      await setup.download(file);
+      const fault = await faultOf(file, setup);
+      if (fault === "") return;
+      await rm(file);
+      throw new Error(`it ${fault}`);
     });
-    const path = join(directory, fileName);
-    const library = await openVerified(path, version);
-    if (typeof library !== "string") {
-      describeFeatures(library, path, say);
-      return path;
-    }
-    if (attempt > 1) throw new FatalError(`the librdkafka that was built is of no use: ${library}`);
-    say(`building librdkafka again: ${library}`);
-    // Another process may have mended it while this one looked.
-    await withFileLock(`${directory}.lock`, async () => {
-      if (typeof (await openVerified(path, version)) === "string") {
-        await rm(directory, { recursive: true, force: true });
-      }
-    });
+  } catch (error) {
+    say(`the package's release of librdkafka is not used: ${errorMessage(error)}`);
+    return undefined;
   }
 }
 
-/** Loads a cached library; a damaged one must not be. @returns what is wrong with it, in words, if anything is */
-async function openVerified(path: string, version: string): Promise<Library | string> {
-  const expected = await readFile(join(dirname(path), CHECKSUM_FILE), "utf8").catch(() => "");
+async function build(setup: NativeSetup, withTls: boolean): Promise<CachedLibrary> {
+  return add(setup, withTls ? WITH_TLS : WITHOUT_TLS, (directory) => setup.build(directory, withTls));
+}
+
+/** Fills the cached directory of a kind, unless another process just did. @throws FatalError when it is of no use */
+async function add(
+  setup: NativeSetup,
+  kind: string,
+  fill: (emptyDirectory: string) => Promise<void>,
+): Promise<CachedLibrary> {
+  const directory = await cachedDirectory(`${setup.cacheName}-${kind}`, async (empty) => {
+    await fill(empty);
+    await Bun.write(join(empty, CHECKSUM_FILE), await checksum(join(empty, setup.fileName)));
+  });
+  const opened = await openVerified(setup, directory);
+  if (typeof opened === "string")
+    throw new FatalError(`the librdkafka that was just made does not work: ${opened}`);
+  return opened;
+}
+
+/** Loads a cached library, unless it is damaged. @returns what is wrong with it, in words, if anything is */
+async function openVerified(
+  { version, fileName }: NativeSetup,
+  directory: string,
+): Promise<CachedLibrary | string> {
+  const path = join(directory, fileName);
+  const expected = await readFile(join(directory, CHECKSUM_FILE), "utf8").catch(() => "");
   if (expected === "") return `${path} has no checksum beside it`;
   const found = await checksum(path).catch(() => undefined);
   if (found !== expected) return `${path} is damaged`;
   try {
     const library = new Library(path);
-    return library.version === version ? library : `${path} is version ${library.version}, not ${version}`;
+    if (library.version !== version) return `${path} is version ${library.version}, not ${version}`;
+    return { directory, path, library };
   } catch (error) {
     return errorMessage(error);
   }
@@ -112,50 +221,71 @@ async function checksum(path: string): Promise<string> {
 }
 
 /**
- * Loads a library that is not ours in a process of its own: it may lack functions, or end whoever loads it.
- * @returns its version, undefined when it does not work
+ * Tries a library from elsewhere in a separate process, because it may end the process that loads it.
+ * @returns what is wrong with it, in words; empty when it works and has all features
  */
-async function probe(path: string): Promise<string | undefined> {
+async function faultOf(path: string, { version, features: wanted }: NativeSetup): Promise<string> {
   const script = `
-    const { dlopen } = require("bun:ffi");
-    const { SYMBOLS } = require(${JSON.stringify(join(import.meta.dir, "ffi", "bindings.ts"))});
-    process.stdout.write(dlopen(${JSON.stringify(path)}, SYMBOLS).symbols.rd_kafka_version_str());`;
+    const { Library } = await import(${JSON.stringify(join(import.meta.dir, "ffi", "library.ts"))});
+    const library = new Library(${JSON.stringify(path)});
+    process.stdout.write([library.version, ...library.features()].join());`;
   const child = Bun.spawn([process.execPath, "-e", script], {
     cwd: "/",
     stdin: "ignore",
     stdout: "pipe",
     stderr: "ignore",
   });
-  const output = await child.stdout.text();
-  return (await child.exited) === 0 ? output.trim() : undefined;
+  const [found, ...features] = (await child.stdout.text()).trim().split(",");
+  if ((await child.exited) !== 0) return "does not load";
+  if (found !== version) return `is version ${found}, not ${version}`;
+  const missing = missingFeatures(wanted, new Set(features));
+  return missing === "" ? "" : `lacks ${missing}`;
 }
 
-function describeFeatures(library: Library, path: string, say: (line: string) => void): void {
-  const features = library.features();
-  const missing = OPTIONAL_FEATURES.filter(({ feature }) => !features.has(feature));
-  if (missing.length === 0) return;
-  const gives = missing.map((each) => each.gives).join(", ");
-  say(
-    `this librdkafka was built without ${gives} (records compressed that way cannot be read). To have it: ` +
-      `${installCommands().join(" or ")}, then remove ${dirname(path)}`,
-  );
+function missingFeatures(wanted: readonly string[], found: ReadonlySet<string>): string {
+  return wanted
+    .filter((feature) => !found.has(feature))
+    .map((feature) => PURPOSES[feature] ?? feature)
+    .join(", ");
 }
 
-function packageHome(): string {
-  return dirname(Bun.resolveSync("@confluentinc/kafka-javascript/package.json", import.meta.dir));
-}
-
-async function packagedVersion(home: string): Promise<string> {
-  const description: unknown = JSON.parse(await readFile(join(home, "package.json"), "utf8"));
-  if (typeof description === "object" && description !== null && "librdkafka" in description) {
-    return String(description.librdkafka);
+/** Removes the library without TLS that `made` replaces, and those that no start has used for a month. */
+async function removeSuperseded(setup: NativeSetup, made: string): Promise<void> {
+  const parent = cacheDirectory();
+  const directories = (await readdir(parent, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && entry.name.startsWith("librdkafka-"))
+    .map((entry) => join(parent, entry.name));
+  for (const directory of directories.filter((each) => each !== made)) {
+    const isLesser = directory === cachedPath(setup, WITHOUT_TLS);
+    const unusedMs = Date.now() - (await stat(directory)).mtimeMs;
+    if (isLesser || unusedMs > UNUSED_AFTER_MS) await rm(directory, { recursive: true, force: true });
   }
-  throw new FatalError("the package @confluentinc/kafka-javascript does not say its version of librdkafka");
+}
+
+async function ready(
+  { features, say }: NativeSetup,
+  { directory, path, library }: CachedLibrary,
+): Promise<string> {
+  const missing = missingFeatures(features, library.features());
+  if (missing !== "") {
+    say(`this librdkafka has no ${missing}; to get it, run "${opensslCommand()}" and start again`);
+  }
+  // Marks it as used; an image may be read-only.
+  const now = new Date();
+  await utimes(directory, now, now).catch(() => {});
+  return path;
+}
+
+function cachedPath({ cacheName }: NativeSetup, kind: string): string {
+  return join(cacheDirectory(), `${cacheName}-${kind}`);
+}
+
+function packageHome(name: string): string {
+  return dirname(Bun.resolveSync(`${name}/package.json`, import.meta.dir));
 }
 
 /** A library for one C library does not load under the other; a home directory may be shared. */
-function libc(): string {
-  if (process.platform !== "linux") return "system";
+function linuxLibc(): "musl" | "glibc" {
   const architecture = process.arch === "x64" ? "x86_64" : "aarch64";
   return existsSync(`/lib/ld-musl-${architecture}.so.1`) ? "musl" : "glibc";
 }

@@ -1,17 +1,18 @@
-// A librdkafka that works is found, or built once, whatever lies in the cache.
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, symlink, truncate } from "node:fs/promises";
+// Tests the choice of a librdkafka: from the cache, the package's release, or a build.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, truncate, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Library, pointer } from "../../shared/kafka/ffi/library.ts";
 import { type NativeSetup, prepare } from "../../shared/kafka/native-library.ts";
-import { buildLibrary } from "../../shared/kafka/native-library-build.ts";
+import { downloadRelease, releaseUrl } from "../../shared/kafka/native-library-release.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { libraryPath } from "./kafka-variants.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const VERSION = new Library(libraryPath).version;
+// Without TLS where OpenSSL's headers are missing.
+const FEATURES = [...new Library(libraryPath).features()];
 const FILE = "librdkafka.so.1";
 
 let temporary = "";
@@ -29,23 +30,38 @@ afterEach(async () => {
   await rm(temporary, { recursive: true, force: true });
 });
 
-/** A set-up whose build is a copy, and what it says. */
+/** A set-up without a network whose build is a copy, and what it says. */
 function setUp(more: Partial<NativeSetup> = {}) {
   const said: string[] = [];
-  const counter = { builds: 0 };
+  const builds: ("with TLS" | "without TLS")[] = [];
   const setup: NativeSetup = {
     version: VERSION,
-    prebuilt: [],
-    cacheName: "library",
+    features: FEATURES,
     fileName: FILE,
-    build: async (directory) => {
-      counter.builds++;
+    installed: [],
+    cacheName: "librdkafka-test",
+    isAllowed: true,
+    offersTls: () => Promise.resolve(true),
+    download: () => Promise.reject(new Error("no network")),
+    build: async (directory, withTls) => {
+      builds.push(withTls ? "with TLS" : "without TLS");
       await copyFile(libraryPath, join(directory, FILE));
     },
     say: (line) => said.push(line),
     ...more,
   };
-  return { setup, said, counter };
+  return { setup, said, builds };
+}
+
+function cached(kind: string, name = "librdkafka-test"): string {
+  return join(temporary, "event-pipeline", `${name}-${kind}`, FILE);
+}
+
+async function cachedDirectories(): Promise<string[]> {
+  const entries = await readdir(join(temporary, "event-pipeline"), { withFileTypes: true });
+  return entries.flatMap((entry) =>
+    entry.isDirectory() && !entry.name.endsWith(".unfinished") ? [entry.name] : [],
+  );
 }
 
 /** Changes a file that this process has loaded: under its feet, that would end it. */
@@ -56,140 +72,262 @@ async function replace(path: string, change: (file: string) => Promise<unknown>)
   await rename(file, path);
 }
 
-test("it is built once, and then found", async () => {
-  const { setup, counter } = setUp();
-  const path = await prepare(setup);
-  expect(path).toBe(join(temporary, "event-pipeline", "library", FILE));
-  expect(await prepare(setup)).toBe(path);
-  expect(counter.builds).toBe(1);
-});
+describe("a library from the cache", () => {
+  test("is built once, and then found", async () => {
+    const { setup, builds } = setUp();
+    expect(await prepare(setup)).toBe(cached("tls"));
+    expect(await prepare(setup)).toBe(cached("tls"));
+    expect(builds).toEqual(["with TLS"]);
+  });
 
-test("two processes that start at once build it once", async () => {
-  const script = `
-    import { appendFile, copyFile } from "node:fs/promises";
-    import { join } from "node:path";
-    import { prepare } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
-    const path = await prepare({
-      version: ${JSON.stringify(VERSION)}, prebuilt: [], cacheName: "library", fileName: "${FILE}",
+  test("is built once by processes that start at once", async () => {
+    const script = `
+      import { appendFile, copyFile } from "node:fs/promises";
+      import { dirname, join } from "node:path";
+      import { prepare } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
+      const path = await prepare({
+        version: ${JSON.stringify(VERSION)}, features: [], fileName: "${FILE}", installed: [], cacheName: "librdkafka-test",
+        isAllowed: true,
+        offersTls: () => Promise.resolve(false),
+        download: () => Promise.reject(new Error("no network")),
+        build: async (directory) => {
+          await appendFile(${JSON.stringify(join(temporary, "builds"))}, "built\\n");
+          await Bun.sleep(700);
+          await copyFile(${JSON.stringify(libraryPath)}, join(directory, "${FILE}"));
+        },
+        say: () => {},
+      });
+      console.log(path);`;
+    const start = () =>
+      Bun.spawn([process.execPath, "-e", script], { cwd: ROOT, env: process.env, stderr: "inherit" });
+    const children = [start(), start(), start()];
+    const paths = await Promise.all(children.map(({ stdout }) => stdout.text()));
+    const path = cached("plain");
+    expect(paths.map((line) => line.trim())).toEqual([path, path, path]);
+    expect(await Bun.file(join(temporary, "builds")).text()).toBe("built\n");
+  });
+
+  test("is not left behind by a build that fails", async () => {
+    const failing = setUp({
       build: async (directory) => {
-        await appendFile(${JSON.stringify(join(temporary, "builds"))}, "built\\n");
-        await Bun.sleep(700);
-        await copyFile(${JSON.stringify(libraryPath)}, join(directory, "${FILE}"));
+        await Bun.write(join(directory, FILE), "half");
+        throw new FatalError("no compiler");
       },
-      say: () => {},
     });
-    console.log(path);`;
-  const start = () =>
-    Bun.spawn([process.execPath, "-e", script], { cwd: ROOT, env: process.env, stderr: "inherit" });
-  const children = [start(), start(), start()];
-  const paths = await Promise.all(children.map(({ stdout }) => stdout.text()));
-  const path = join(temporary, "event-pipeline", "library", FILE);
-  expect(paths.map((line) => line.trim())).toEqual([path, path, path]);
-  expect(await Bun.file(join(temporary, "builds")).text()).toBe("built\n");
-});
-
-test("a build that failed leaves nothing that is taken for a library", async () => {
-  const failing = setUp({
-    build: async (directory) => {
-      await Bun.write(join(directory, FILE), "half");
-      throw new FatalError("no compiler");
-    },
+    await expect(prepare(failing.setup)).rejects.toThrow("no compiler");
+    const { setup, builds } = setUp();
+    await prepare(setup);
+    expect(builds).toHaveLength(1);
   });
-  await expect(prepare(failing.setup)).rejects.toThrow("no compiler");
-  const { setup, counter } = setUp();
-  await prepare(setup);
-  expect(counter.builds).toBe(1);
-});
 
-test.each([
-  ["cut off", (path: string) => replace(path, (file) => truncate(file, 1_000_000)), /is damaged/],
-  ["another file", (path: string) => replace(path, (file) => Bun.write(file, "#!/bin/sh\n")), /is damaged/],
-  ["gone", (path: string) => rm(path), /is damaged/],
-  ["without a checksum", (path: string) => rm(join(path, "..", "sha256")), /no checksum/],
-])("a cached library that is %s is built again, and never loaded", async (_, damage, reason) => {
-  const { setup, said, counter } = setUp();
-  const path = await prepare(setup);
-  await damage(path);
-  expect(await prepare(setup)).toBe(path);
-  expect(counter.builds).toBe(2);
-  expect(said.find((line) => line.startsWith("building librdkafka again"))).toMatch(reason);
-  expect((await Bun.file(path).arrayBuffer()).byteLength).toBe(Bun.file(libraryPath).size);
-});
-
-test("a library of another version is not used, however often it is built", async () => {
-  const { setup, counter } = setUp({ version: "9.9.9" });
-  await expect(prepare(setup)).rejects.toThrow(`is version ${VERSION}, not 9.9.9`);
-  expect(counter.builds).toBe(2);
-});
-
-test("the package's own binary is used when it works, and only then", async () => {
-  const works = join(temporary, "works.node");
-  await copyFile(libraryPath, works);
-  const broken = join(temporary, "broken.node");
-  await Bun.write(broken, "not a library");
-  const { setup, counter } = setUp({ prebuilt: [join(temporary, "missing.node"), broken, works] });
-  expect(await prepare(setup)).toBe(works);
-  expect(counter.builds).toBe(0);
-  const other = setUp({ prebuilt: [broken] });
-  expect(await prepare(other.setup)).toBe(join(temporary, "event-pipeline", "library", FILE));
-  const older = setUp({
-    prebuilt: [works],
-    version: "9.9.9",
-    build: () => Promise.reject(new Error("built")),
+  test.each([
+    ["cut off", (path: string) => replace(path, (file) => truncate(file, 1_000_000)), /is damaged/],
+    ["another file", (path: string) => replace(path, (file) => Bun.write(file, "#!/bin/sh\n")), /is damaged/],
+    ["gone", (path: string) => rm(path), /is damaged/],
+    ["without a checksum", (path: string) => rm(join(path, "..", "sha256")), /no checksum/],
+  ])("is built again when it is %s", async (_, damage, reason) => {
+    const { setup, said, builds } = setUp();
+    const path = await prepare(setup);
+    await damage(path);
+    expect(await prepare(setup)).toBe(path);
+    expect(builds).toHaveLength(2);
+    expect(said.find((line) => line.startsWith("this cached librdkafka is not used"))).toMatch(reason);
+    expect((await Bun.file(path).arrayBuffer()).byteLength).toBe(Bun.file(libraryPath).size);
   });
-  await expect(prepare({ ...older.setup, cacheName: "other" })).rejects.toThrow("built");
+
+  test("is not used when it is of another version", async () => {
+    await expect(prepare(setUp({ version: "9.9.9" }).setup)).rejects.toThrow(
+      `is version ${VERSION}, not 9.9.9`,
+    );
+  });
+
+  test("is replaced by one with TLS at the first start after OpenSSL was installed", async () => {
+    const { setup: before } = setUp({ offersTls: () => Promise.resolve(false) });
+    expect(await prepare(before)).toBe(cached("plain"));
+    expect(await prepare(before)).toBe(cached("plain"));
+    const { setup: after, builds } = setUp();
+    expect(await prepare(after)).toBe(cached("tls"));
+    expect(builds).toEqual(["with TLS"]);
+    expect(await cachedDirectories()).toEqual(["librdkafka-test-tls"]);
+    // Without its headers OpenSSL still works.
+    expect(await prepare(before)).toBe(cached("tls"));
+  });
+
+  test("is removed with a new build when no start has used it for a month", async () => {
+    const monthsAgo = new Date(Date.now() - 90 * 24 * 3600_000);
+    const older = ["librdkafka-older-tls", "librdkafka-recent-tls", "librdkafka-oldest"];
+    for (const name of older) {
+      const directory = join(temporary, "event-pipeline", name);
+      await mkdir(directory, { recursive: true });
+      if (!name.includes("recent")) await utimes(directory, monthsAgo, monthsAgo);
+    }
+    await prepare(setUp().setup);
+    expect((await cachedDirectories()).toSorted()).toEqual(["librdkafka-recent-tls", "librdkafka-test-tls"]);
+  });
+
+  test("counts as used with each start", async () => {
+    const { setup } = setUp();
+    const directory = dirname(await prepare(setup));
+    const monthsAgo = new Date(Date.now() - 90 * 24 * 3600_000);
+    await utimes(directory, monthsAgo, monthsAgo);
+    await prepare(setup);
+    expect((await stat(directory)).mtimeMs).toBeGreaterThan(monthsAgo.getTime() + 1000);
+  });
+
+  test("can be loaded again after its removal by the threads of a program that uses it", async () => {
+    const { setup } = setUp();
+    const path = await prepare(setup);
+    await rm(dirname(path), { recursive: true });
+    expect(new Library(path).version).toBe(VERSION);
+  });
 });
 
-test("without a compiler one message says what to install", async () => {
-  const script = `
-    import { prepareNativeLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
-    await prepareNativeLibrary(console.log).catch((error) => console.log(error.name + ": " + error.message));`;
-  const tools = join(temporary, "bin");
-  await mkdir(tools);
-  await symlink("/usr/bin/env", join(tools, "apt-get"));
-  const run = async () => {
-    const env = { ...process.env, PATH: tools };
-    const child = Bun.spawn([process.execPath, "-e", script], { cwd: "/", env, stderr: "inherit" });
-    return child.stdout.text();
-  };
-  expect(await run()).toMatch(
-    /^FatalError: librdkafka [\d.]+ has to be built .*missing here: a C compiler, make, bash\. Install it and start again:\n {2}apt-get install -y gcc make libc6-dev libssl-dev zlib1g-dev libzstd-dev\n$/,
-  );
-  // A compiler that finds no headers.
-  await Bun.write(join(tools, "gcc"), "#!/bin/sh\nexit 1\n");
-  await chmod(join(tools, "gcc"), 0o755);
-  await symlink("/usr/bin/env", join(tools, "make"));
-  await symlink("/bin/sh", join(tools, "bash"));
-  expect(await run()).toMatch(/missing here: the C library's headers\. Install/);
-  const left = existsSync(join(temporary, "event-pipeline"))
-    ? await readdir(join(temporary, "event-pipeline"))
-    : [];
-  expect(left.filter((name) => !/\.(lock|unfinished)$/.test(name))).toEqual([]);
+describe("a start that may not set up", () => {
+  test("uses a cached library, with TLS or without", async () => {
+    const { setup: before } = setUp({ offersTls: () => Promise.resolve(false) });
+    await prepare(before);
+    const { setup, builds } = setUp({ isAllowed: false });
+    expect(await prepare(setup)).toBe(cached("plain"));
+    expect(builds).toEqual([]);
+  });
+
+  test("fails without a cached library, and says what to do", async () => {
+    const { setup, builds } = setUp({
+      isAllowed: false,
+      download: () => Promise.reject(new Error("not to be called")),
+    });
+    await expect(prepare(setup)).rejects.toThrow(
+      /AUTO_SETUP=false forbids .* Start once with AUTO_SETUP=true/,
+    );
+    expect(builds).toEqual([]);
+  });
 });
 
-test("a build works in a copy of the sources, and tells the end of its log when it fails", async () => {
-  const sources = join(temporary, "sources");
-  await mkdir(join(sources, "src"), { recursive: true });
-  const configure = async (text: string) => {
-    await Bun.write(join(sources, "configure"), text);
-  };
-  const build = async (name: string) => {
-    const directory = join(temporary, name);
-    await mkdir(directory);
-    await buildLibrary({ sources, directory, fileName: FILE, version: "1.2.3", say: () => {} });
-    return directory;
-  };
-  await Bun.write(join(sources, "src", "Makefile"), `${FILE}:\n\tcp ../configured $@\n`);
-  await configure('echo "$@" > configured\n');
-  const made = await build("good");
-  const flags = await Bun.file(join(made, FILE)).text();
-  expect(flags).toContain("--disable-lz4-ext --disable-gssapi --disable-curl --disable-debug-symbols");
-  expect(existsSync(join(sources, "configured"))).toBe(false);
-  expect((await readdir(made)).toSorted()).toEqual(["build.log", FILE]);
-  await configure("echo checking for sanity... ; echo this compiler cannot compile >&2; exit 3\n");
-  await expect(build("bad")).rejects.toThrow(
-    /^librdkafka cannot be built: "bash \.\/configure .*" failed \(log: .*build\.log\):\nchecking for sanity\.\.\.\nthis compiler cannot compile$/,
-  );
+describe("the package's own binary", () => {
+  test("is used when it was installed and works", async () => {
+    const works = join(temporary, "works.node");
+    await copyFile(libraryPath, works);
+    const broken = join(temporary, "broken.node");
+    await Bun.write(broken, "not a library");
+    const { setup, builds } = setUp({ installed: [join(temporary, "missing.node"), broken, works] });
+    expect(await prepare(setup)).toBe(works);
+    expect(builds).toEqual([]);
+    expect(await prepare(setUp({ installed: [broken] }).setup)).toBe(cached("tls"));
+  });
+
+  test.each<[string, Partial<NativeSetup>]>([
+    ["is of another version", { version: "9.9.9" }],
+    ["lacks a feature", { features: ["gzip", "time travel"] }],
+  ])("is not used when it %s", async (_, wanted) => {
+    const installed = join(temporary, "installed.node");
+    await copyFile(libraryPath, installed);
+    const build = () => Promise.reject(new Error("built"));
+    await expect(prepare(setUp({ ...wanted, installed: [installed], build }).setup)).rejects.toThrow("built");
+  });
+});
+
+describe("the package's release", () => {
+  /** Serves what a release holds. */
+  function serve(answer: () => Response | Promise<Response>) {
+    const server = Bun.serve({ port: 0, fetch: answer });
+    const deadlines = { answerMs: 30_000, downloadMs: 30_000 };
+    return {
+      download: (file: string) => downloadRelease(`${server.url.href}release.tar.gz`, file, deadlines),
+      [Symbol.asyncDispose]: () => server.stop(true),
+    };
+  }
+
+  async function archive(path: string, content: Blob): Promise<Response> {
+    const files = { "Release/obj.target/notes.txt": "not this one", [path]: await content.arrayBuffer() };
+    return new Response(await new Bun.Archive(files, { compress: "gzip" }).bytes());
+  }
+
+  test("has a name that node-pre-gyp gives it", () => {
+    const url = new URL(releaseUrl("musl"));
+    expect(url.href).toMatch(
+      /^https:\/\/github\.com\/confluentinc\/confluent-kafka-javascript\/releases\/download\/v([\d.]+)\/confluent-kafka-javascript-v\1-node-v\d+-(linux|darwin)-musl-(x64|arm64)\.tar\.gz$/,
+    );
+    expect(releaseUrl(undefined)).toContain(`-${process.platform}-unknown-${process.arch}.`);
+  });
+
+  test("is used before a build, and then found in the cache", async () => {
+    await using release = serve(() =>
+      archive("Release/confluent-kafka-javascript.node", Bun.file(libraryPath)),
+    );
+    const { setup, builds } = setUp({ download: release.download });
+    expect(await prepare(setup)).toBe(cached("release"));
+    expect(await prepare(setUp().setup)).toBe(cached("release"));
+    expect(builds).toEqual([]);
+  });
+
+  test("replaces a library without TLS", async () => {
+    await prepare(setUp({ offersTls: () => Promise.resolve(false) }).setup);
+    await using release = serve(() =>
+      archive("Release/confluent-kafka-javascript.node", Bun.file(libraryPath)),
+    );
+    expect(await prepare(setUp({ download: release.download }).setup)).toBe(cached("release"));
+    expect(await cachedDirectories()).toEqual(["librdkafka-test-release"]);
+  });
+
+  test.each<[string, () => Response | Promise<Response>, RegExp]>([
+    ["is missing", () => new Response("", { status: 404 }), /HTTP 404/],
+    ["is no archive", () => new Response("hello"), /release\.tar\.gz: ./],
+    ["holds no addon", () => archive("README.md", new Blob(["hello"])), /holds no addon/],
+    ["does not load", () => archive("Release/a.node", new Blob(["hello"])), /does not load/],
+  ])("gives way to a build when it %s", async (_, answer, reason) => {
+    await using release = serve(answer);
+    const { setup, said, builds } = setUp({ download: release.download });
+    expect(await prepare(setup)).toBe(cached("tls"));
+    expect(builds).toHaveLength(1);
+    expect(said.find((line) => line.startsWith("the package's release of librdkafka is not used"))).toMatch(
+      reason,
+    );
+  });
+
+  test("gives way to a build when the network answers nothing", async () => {
+    const { promise, resolve } = Promise.withResolvers<Response>();
+    const server = Bun.serve({ port: 0, fetch: () => promise });
+    try {
+      const deadlines = { answerMs: 50, downloadMs: 30_000 };
+      await expect(downloadRelease(server.url.href, join(temporary, "file"), deadlines)).rejects.toThrow(
+        "no answer within 0.05 s",
+      );
+    } finally {
+      resolve(new Response());
+      await server.stop(true);
+    }
+  });
+
+  test("gives way to a build when its download stalls", async () => {
+    const stalled = new ReadableStream({
+      pull: (controller) => {
+        controller.enqueue(new Uint8Array(1000));
+        return new Promise(() => {});
+      },
+    });
+    const server = Bun.serve({ port: 0, fetch: () => new Response(stalled) });
+    try {
+      const deadlines = { answerMs: 30_000, downloadMs: 300 };
+      await expect(downloadRelease(server.url.href, join(temporary, "file"), deadlines)).rejects.toThrow(
+        "not complete within 0.3 s",
+      );
+    } finally {
+      await server.stop(true);
+    }
+  });
+});
+
+describe("the set-up", () => {
+  test("says what the library lacks, and the command that adds it", async () => {
+    const complete = setUp();
+    await prepare(complete.setup);
+    expect(complete.said.filter((line) => line.startsWith("this librdkafka"))).toEqual([]);
+    const { setup, said } = setUp({ features: ["gzip", "time travel"] });
+    await prepare(setup);
+    expect(said.at(-1)).toMatch(
+      /^this librdkafka has no time travel; to get it, run ".*(libssl-dev|openssl).*" and start again$/,
+    );
+  });
 });
 
 test("what C returns is a pointer or an error", () => {
