@@ -1,6 +1,6 @@
-// `bun run test [path…]`: sets up what the tests need, runs types, lint and all tests, and counts on the last line.
+// Runs the tests side by side, each file in its own process: `bun run test [path…]`, `bun run test:long`.
 import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
@@ -9,142 +9,213 @@ import { reapOnExit } from "../shared/runtime/child-reaper.ts";
 import { SharedServers } from "./support/shared-servers.ts";
 import { whyNoKafka } from "./support/kafka-artifacts.ts";
 import { prepareKafka } from "./support/kafka.ts";
+import { Progress } from "./support/progress.ts";
 import { type TestReport, readTestReport } from "./support/test-report.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
-const HELP = `Usage: bun run test [path…] [-t pattern]
+const USAGE = `Usage: bun run test [path…] [-t pattern]
+       bun run test:long [path…] [-t pattern]
 
-Runs the types, the linter, the format check and every test. With paths (or parts of paths) it runs only the
-test files that match; with -t, only the tests whose names match.
+Runs the types, the linter, the format check and every test but the long ones, which are in files named
+*.long.test.ts; test:long runs those. With paths (or parts of paths) test runs only the files that match, also
+long ones; with -t, only the tests whose names match.
+
+Exit code: 0 all passed, 1 something failed, 2 wrong usage. With CI=true a skipped test is a failure.
 `;
 
+const LONG_FILE = /\.long\.test\.ts$/;
 /** A test that takes longer has hung; the few that need longer say so themselves. */
-const TEST_TIMEOUT_MS = 30_000;
-const FILE_DEADLINE_MS = 8 * 60_000;
-const LIGHT_FILES_AT_ONCE = 2;
-/** These start servers and count on time to pass: one file after the other. */
-const HEAVY = /^test\/(?:support|integration|chaos|demo|monitoring|bench|console|compose)\//;
+const TEST_TIMEOUT_MS = 60_000;
+const FILE_DEADLINE_MS = 10 * 60_000;
+/** Most files wait more than they compute. */
+const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
+/** Long files start clusters and browsers, and freeze and kill what they started. */
+const LONG_FILES_AT_ONCE = 2;
+/** What takes longest starts first, so that the run does not end with one file that the others left behind. */
+const START_FIRST = [
+  "test/kafka/rebalance",
+  "test/producer/producer",
+  "test/kafka/admin",
+  "test/integration/",
+  "test/kafka/consumer",
+  "test/properties/fold",
+  "test/check/",
+  "test/chaos/brokers",
+  "test/monitoring/faults",
+  "test/chaos/",
+];
+
+interface Job {
+  readonly name: string;
+  readonly run: () => Promise<{ report: TestReport; output: string }>;
+}
+
+interface Arguments {
+  readonly files: readonly string[];
+  readonly pattern: string | undefined;
+  /** False where only a part was asked for. */
+  readonly withTypesAndLint: boolean;
+}
 
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
 const skips: string[] = [];
+const progress = new Progress(process.stdout);
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      help: { type: "boolean", short: "h" },
-      "test-name-pattern": { type: "string", short: "t" },
-    },
-  });
-  if (values.help) {
-    console.log(HELP);
-    return;
-  }
-  const pattern = values["test-name-pattern"];
-  const files = testFiles(positionals);
-  if (files.length === 0) {
-    console.error(`no test file matches ${positionals.join(", ")}`);
-    process.exitCode = 2;
-    return;
-  }
-  const everything = positionals.length === 0 && pattern === undefined;
-
-  console.log("== set-up");
-  await check("native library", () => prepareNativeLibrary(say));
-  const noKafka = whyNoKafka();
-  if (noKafka !== undefined) say(`no Kafka broker of our own: ${noKafka}`);
-  else await check("Kafka", () => prepareKafka(say));
+  const { files, pattern, withTypesAndLint } = readArguments(process.argv.slice(2));
   const servers = new SharedServers();
-  await check("PostgreSQL", () => servers.postgres());
 
-  if (everything) {
-    console.log("\n== types and lint");
-    await script("types");
-    await script("lint");
-  }
+  progress.print(withTypesAndLint ? "== set-up, types and lint" : "== set-up");
+  await Promise.all([
+    step("native library", () => prepareNativeLibrary(say)),
+    kafkaStep(),
+    step("PostgreSQL", () => servers.postgres()),
+    sideBySide(withTypesAndLint ? [script("types"), script("lint")] : [], 1),
+  ]);
 
-  console.log("\n== tests");
-  const runFile = (file: string) => testFile(file, servers.env, pattern);
-  await eachOf(
-    files.filter((file) => !HEAVY.test(file)),
-    LIGHT_FILES_AT_ONCE,
-    runFile,
-  );
-  await eachOf(
-    files.filter((file) => HEAVY.test(file)),
-    1,
-    runFile,
-  );
+  progress.print("\n== tests");
+  const isLong = (file: string) => LONG_FILE.test(file);
+  const jobsOf = (some: readonly string[]) => some.map((file) => testFile(file, servers.env, pattern));
+  const [long, short] = [files.filter(isLong), files.filter((file) => !isLong(file))];
+  await sideBySide(jobsOf(short), FILES_AT_ONCE);
+  await sideBySide(jobsOf(long), LONG_FILES_AT_ONCE);
 
   const kept = await servers.stop(total.failed > 0 ? "keep databases" : "remove databases");
+  progress[Symbol.dispose]();
   summary(kept);
 }
 
-function say(line: string): void {
-  console.log(`   ${line}`);
+function readArguments(args: readonly string[]): Arguments {
+  const { values, positionals } = parse(args);
+  const all = [...new Bun.Glob("{test,shared,workers,bench}/**/*.test.ts").scanSync({ cwd: ROOT })];
+  const isPart = (file: string, path: string) =>
+    file.includes(path) || file.startsWith(relative(ROOT, resolve(path)));
+  const unknown = positionals.filter((path) => !all.some((file) => isPart(file, path)));
+  if (unknown.length > 0) misused(`no test file matches ${unknown.join(", ")}`);
+  const isPartial = positionals.length > 0;
+  const files = all
+    .filter((file) => (values.long || !isPartial ? LONG_FILE.test(file) === values.long : true))
+    .filter((file) => !isPartial || positionals.some((path) => isPart(file, path)))
+    .toSorted((a, b) => startOrder(a) - startOrder(b) || a.localeCompare(b));
+  if (files.length === 0) misused(`no long test file matches ${positionals.join(", ")}`);
+  const pattern = values["test-name-pattern"];
+  return { files, pattern, withTypesAndLint: !values.long && !isPartial && pattern === undefined };
 }
 
-/** A step of the set-up: without it some tests will fail, and the others still tell something. */
-async function check(what: string, work: () => Promise<unknown>): Promise<void> {
-  const start = performance.now();
+function parse(args: readonly string[]) {
   try {
-    await work();
-    say(`${what}: ready (${seconds(start)})`);
+    const parsed = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", short: "h" },
+        long: { type: "boolean", default: false },
+        "test-name-pattern": { type: "string", short: "t" },
+      },
+    });
+    if (parsed.values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    return parsed;
   } catch (error) {
-    total.failed++;
-    failures.push(`set-up: ${what}`);
-    say(`${what}: FAILED: ${errorMessage(error)}`);
+    return misused(errorMessage(error));
   }
 }
 
-/** Runs a script of package.json; it counts as one test. */
-async function script(name: string): Promise<void> {
+function misused(message: string): never {
+  console.error(`${message}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+function startOrder(file: string): number {
+  const index = START_FIRST.findIndex((prefix) => file.startsWith(prefix));
+  return index < 0 ? START_FIRST.length : index;
+}
+
+function say(line: string): void {
+  progress.print(`   ${line}`);
+}
+
+async function kafkaStep(): Promise<void> {
+  const missing = whyNoKafka();
+  if (missing === undefined) await step("Kafka", () => prepareKafka(say));
+  else say(`no Kafka broker of our own: ${missing}`);
+}
+
+/** A step of the set-up. When it fails, some tests fail too, and the others are still worth running. */
+async function step(name: string, work: () => Promise<unknown>): Promise<void> {
   const start = performance.now();
-  const { exitCode, output } = await run([process.execPath, "run", name], {});
-  const passed = exitCode === 0;
-  const counts = passed ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
-  report(name, { ...counts, failures: [], skipped: [] }, output, start);
+  progress.expect(1);
+  progress.started(name);
+  try {
+    await work();
+    say(`${name}: ready (${seconds(start)})`);
+  } catch (error) {
+    total.failed++;
+    failures.push(`set-up: ${name}`);
+    say(`${name}: FAILED: ${errorMessage(error)}`);
+  }
+  progress.ended(name);
 }
 
-function testFiles(wanted: readonly string[]): string[] {
-  return [...new Bun.Glob("{test,shared,workers,bench}/**/*.test.ts").scanSync({ cwd: ROOT })]
-    .filter((file) => wanted.length === 0 || wanted.some((part) => matches(file, part)))
-    .toSorted();
+/** Runs the jobs in their order, at most `atOnce` at the same time. */
+async function sideBySide(jobs: readonly Job[], atOnce: number): Promise<void> {
+  progress.expect(jobs.length);
+  const waiting = jobs.values();
+  const lane = async () => {
+    for (const job of waiting) {
+      const start = performance.now();
+      progress.started(job.name);
+      const { report, output } = await job.run();
+      progress.ended(job.name);
+      count(job.name, report, output, start);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
 }
 
-function matches(file: string, part: string): boolean {
-  return file.includes(part) || file.startsWith(relative(ROOT, resolve(part)));
+/** A script of package.json; it counts as one test. */
+function script(name: string): Job {
+  return {
+    name,
+    run: async () => {
+      const { exitCode, output } = await run([process.execPath, "run", name], {});
+      const passed = exitCode === 0 ? 1 : 0;
+      return { report: { passed, failed: 1 - passed, failures: [], skipped: [] }, output };
+    },
+  };
 }
 
 /** Each file is a process of its own: one that crashes or hangs takes no other with it. */
-async function testFile(
-  file: string,
-  env: Readonly<Record<string, string>>,
-  pattern: string | undefined,
-): Promise<void> {
-  const start = performance.now();
-  const junit = join(tmpdir(), `event-pipeline-${crypto.randomUUID()}.xml`);
-  const { exitCode, output } = await run(
-    [
-      process.execPath,
-      "test",
-      "--pass-with-no-tests",
-      `--timeout=${TEST_TIMEOUT_MS}`,
-      "--reporter=junit",
-      `--reporter-outfile=${junit}`,
-      ...(pattern === undefined ? [] : ["-t", pattern]),
-      `./${file}`,
-    ],
-    env,
-  );
-  const written = await Bun.file(junit)
-    .text()
-    .catch(() => undefined);
-  await rm(junit, { force: true });
-  const result = readTestReport(written, exitCode);
-  // With a pattern, what does not match it counts as skipped there.
-  report(file, pattern === undefined ? result : { ...result, skipped: [] }, output, start);
+function testFile(file: string, env: Readonly<Record<string, string>>, pattern: string | undefined): Job {
+  return {
+    name: file,
+    run: async () => {
+      const junit = join(tmpdir(), `event-pipeline-${crypto.randomUUID()}.xml`);
+      const { exitCode, output } = await run(
+        [
+          process.execPath,
+          "test",
+          "--pass-with-no-tests",
+          `--timeout=${TEST_TIMEOUT_MS}`,
+          "--reporter=junit",
+          `--reporter-outfile=${junit}`,
+          ...(pattern === undefined ? [] : ["-t", pattern]),
+          `./${file}`,
+        ],
+        env,
+      );
+      const written = await Bun.file(junit)
+        .text()
+        .catch(() => undefined);
+      await rm(junit, { force: true });
+      const report = readTestReport(written, exitCode);
+      // With a pattern, a test that does not match it is listed as skipped.
+      return { report: pattern === undefined ? report : { ...report, skipped: [] }, output };
+    },
+  };
 }
 
 async function run(
@@ -158,31 +229,32 @@ async function run(
     timeout: FILE_DEADLINE_MS,
     killSignal: "SIGKILL",
   });
-  const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
+  const reaper = reapOnExit({ pid: child.pid, signal: "KILL" });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   const exitCode = await child.exited;
-  guardian.release();
+  reaper.release();
   const ending = child.signalCode === null ? "" : `\nended by ${child.signalCode}\n`;
   return { exitCode, output: `${stdout}${stderr}${ending}` };
 }
 
-/** One line for what passed, all of the output for what did not. */
-function report(name: string, result: TestReport, output: string, start: number): void {
-  const { passed, failed, skipped } = result;
+/** Adds to the totals. Prints one line, and before it the whole output of a job that failed. */
+function count(name: string, report: TestReport, output: string, start: number): void {
+  const { passed, failed, skipped } = report;
   total.passed += passed;
   total.failed += failed;
   skips.push(...skipped.map((test) => `${name}: ${test}`));
-  if (failed > 0)
+  if (failed > 0) {
     failures.push(
-      ...(result.failures.length > 0 ? result.failures.map((test) => `${name}: ${test}`) : [name]),
+      ...(report.failures.length > 0 ? report.failures.map((test) => `${name}: ${test}`) : [name]),
     );
+    progress.print(output.trim().replaceAll(/^/gm, "   | "));
+  }
   const counts = [
     `${passed} passed`,
     ...(failed > 0 ? [`${failed} FAILED`] : []),
     ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
   ];
-  if (failed > 0) console.log(output.trim().replaceAll(/^/gm, "   | "));
-  console.log(`   ${name}: ${counts.join(", ")} (${seconds(start)})`);
+  say(`${name}: ${counts.join(", ")} (${seconds(start)})`);
 }
 
 function summary(kept: string | undefined): void {
@@ -197,18 +269,6 @@ function summary(kept: string | undefined): void {
 
 function list(title: string, lines: readonly string[]): void {
   if (lines.length > 0) console.log(`\n== ${title}\n${lines.map((line) => `   ${line}`).join("\n")}`);
-}
-
-async function eachOf<T>(
-  items: readonly T[],
-  atOnce: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const waiting = items.values();
-  const lane = async () => {
-    for (const item of waiting) await work(item);
-  };
-  await Promise.all(Array.from({ length: atOnce }, lane));
 }
 
 function seconds(start: number): string {

@@ -12,7 +12,7 @@ const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 async function guardedServer(signal: "QUIT" | "TERM" | "KILL", then: string) {
   const directory = await mkdtemp(join(tmpdir(), "event-pipeline-guardian-"));
   const script = `
-    const { guard, removeOnExit } = await import(${JSON.stringify(MODULE)});
+    const { reapOnExit, removeOnExit } = await import(${JSON.stringify(MODULE)});
     const body = 'trap "" INT HUP; trap "echo asked > ${directory}.asked; exit" TERM QUIT; while :; do sleep 0.05; done';
     const server = Bun.spawn(["sh", "-c", body], { detached: true, stdio: ["ignore", "ignore", "ignore"] });
     const guardian = reapOnExit({ pid: server.pid, signal: ${JSON.stringify(signal)} });
@@ -22,6 +22,8 @@ async function guardedServer(signal: "QUIT" | "TERM" | "KILL", then: string) {
     ${then}`;
   const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "ignore"] });
   const pid = Number(new TextDecoder().decode((await parent.stdout.getReader().read()).value));
+  // Signals to process 0 would go to this test's own process group.
+  if (!(pid > 0)) throw new Error("the parent has printed no process id");
   return { parent, pid, directory, asked: `${directory}.asked` };
 }
 
