@@ -1,4 +1,4 @@
-// The consumer's topics in; a 0 in every counter whose label values are known beforehand out.
+// Initialises every counter series whose labels are known up front to 0.
 
 import type { RejectionReason } from "../event.ts";
 import { DATABASE_CAUSES, type ResyncCause } from "./worker-telemetry.ts";
@@ -34,14 +34,14 @@ const RESYNC_CAUSES = keysOf<ResyncCause>({
   delivery: 0,
 });
 
-/** What is tried again without a resync. */
+/** Retries without a resync. */
 const OTHER_RETRIES = ["copy", "stuck_peer"] as const;
 const REBALANCES = ["assign", "revoke", "lost"] as const;
 const TABLES = ["raw_events", "hourly_aggregations", "hourly_users", "dead_letter_events"] as const;
 
 /**
- * Prometheus sees a counter grow only from its second sample on: of a series that appears with its first event,
- * that event is missed by every rate, and by every alert. To be called before the first scrape.
+ * Call this before the first scrape. Prometheus sees a counter grow only from its second sample on: if a series
+ * appears with its first event, every rate and every alert misses that event.
  */
 export function initializeSeries(metrics: Recorder, topics: readonly string[]): void {
   for (const topic of topics) {

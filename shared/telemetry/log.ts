@@ -1,4 +1,5 @@
-// What happened in, one line out: JSON for machines, a readable line on a terminal.
+// Makes the logger: JSON lines, or readable lines on a terminal.
+
 import { isatty } from "node:tty";
 import pino, { type DestinationStream, type Logger } from "pino";
 import pretty from "pino-pretty";
@@ -8,15 +9,15 @@ import { codeOf } from "../runtime/errors.ts";
 export type { Logger } from "pino";
 
 export interface LoggerOptions {
-  /** Fields of every line, as `{ worker: 3 }` in a worker thread. */
+  /** Fields of every line, for example `{ worker: 3 }` in a worker thread. */
   readonly bindings?: Readonly<Record<string, string | number>>;
-  /** Where lines go: a file descriptor (default 1, standard output), or a stream of a test. */
+  /** A file descriptor (1 by default, standard output), or the stream of a test. */
   readonly destination?: 1 | 2 | DestinationStream;
 }
 
 /**
- * A logger that any thread may make. Lines are written synchronously, so that none is lost when the process
- * ends and those of several threads do not mix.
+ * Makes a logger, in any thread. Lines are written synchronously, so that none is lost when the process ends and the
+ * lines of several threads do not mix.
  * @param name the program ("consumer")
  */
 export function makeLogger(name: string, level: LogLevel, options: LoggerOptions = {}): Logger {
@@ -35,7 +36,7 @@ export function makeLogger(name: string, level: LogLevel, options: LoggerOptions
 
 function terminalOrPipe(fd: 1 | 2): DestinationStream {
   if (!isatty(fd)) return pino.destination({ fd, sync: true });
-  // A stream in this thread: pino's transports need a worker thread and lose lines at an abrupt end.
+  // A stream in this thread: pino's transports need a worker thread, and lose lines at an abrupt exit.
   return pretty({
     destination: fd,
     sync: true,
@@ -46,7 +47,7 @@ function terminalOrPipe(fd: 1 | 2): DestinationStream {
   });
 }
 
-/** What of an error may be logged: drivers attach rows, parameters and settings, and those stay out. */
+/** The loggable part of an error. Drivers attach rows, parameters and settings; those stay out. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return String(error);
   const code = codeOf(error);

@@ -1,4 +1,4 @@
-// The contract with Prometheus, dashboards and alerts: every metric with its type, help, labels and buckets.
+// Declares every metric with its type, help, labels and buckets: the contract with Prometheus, dashboards and alerts.
 
 interface MetricContract {
   readonly type: "counter" | "gauge" | "histogram";
@@ -13,8 +13,8 @@ export interface CounterContract extends MetricContract {
 export interface GaugeContract extends MetricContract {
   readonly type: "gauge";
   /**
-   * How the values of several threads become one: `last` = the thread that set a label set last owns it,
-   * `sum` = all threads together, `max` = the greatest ever set.
+   * How the values of several threads are merged. `last`: the thread that set a label set last owns it; `sum`: all
+   * threads together; `max`: the greatest value ever set.
    */
   readonly merge: "last" | "sum" | "max";
 }
@@ -45,16 +45,16 @@ function histogram<const Labels extends readonly string[]>(
   return { type: "histogram", help, labels, buckets } as const satisfies HistogramContract;
 }
 
-/** 0.1 ms to a minute: the work on one batch, and the statements of its transaction. */
+/** 0.1 ms to a minute, for the work on one batch and its transaction. */
 const BATCH_SECONDS = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
-/** 5 ms to an hour: how old an event is when its transaction commits. */
+/** 5 ms to an hour, for the age of an event when its transaction commits. */
 const AGE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600];
 const BATCH_RECORDS = [1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000];
 const RECORD_BYTES = [64, 128, 256, 512, 1024, 2048, 4096, 16_384, 65_536, 262_144, 1_048_576];
 
-/** They move when the broker has acknowledged. */
+/** Updated when the broker has acknowledged a record. */
 const PRODUCER_METRICS = {
   events_produced_total: counter("Events acknowledged by Kafka.", ["event_type"]),
   event_size_bytes: histogram("Size of the record values acknowledged by Kafka.", [], RECORD_BYTES),
@@ -62,19 +62,23 @@ const PRODUCER_METRICS = {
 } as const;
 
 const CONSUMER_METRICS = {
-  // Records. They move when the COMMIT is known: consumed = processed + duplicates + failed.
-  records_fetched_total: counter("Records received from Kafka, those read again included.", ["topic"]),
+  // Records. Updated when the COMMIT is answered: consumed = processed + duplicates + failed.
+  records_fetched_total: counter("Records received from Kafka, repeated reads included.", ["topic"]),
   events_consumed_total: counter("Records whose effects are committed.", ["topic"]),
   events_processed_total: counter("Events stored.", ["event_type"]),
   events_failed_total: counter("Records that became dead letters.", ["error_type", "topic"]),
-  duplicate_events_total: counter("Events whose event_id was stored before.", ["topic"]),
+  duplicate_events_total: counter("Events whose event_id was already stored.", ["topic"]),
   late_events_total: counter(
-    "Events that came after their hour was due to close; they are counted in it.",
+    "Events that arrived after their hour was due to close; their hour counts them.",
     [],
   ),
   dead_letter_events_total: counter("Dead letters stored, by reason.", ["reason"]),
-  skipped_offsets_total: counter("Offsets that were gone from the log before they could be read.", ["topic"]),
-  last_event_processed_unixtime: gauge("When events were last committed, in seconds since 1970.", [], "max"),
+  skipped_offsets_total: counter("Offsets that were deleted from the log before they were read.", ["topic"]),
+  last_event_processed_unixtime: gauge(
+    "Time of the last commit of events, in seconds since 1970.",
+    [],
+    "max",
+  ),
 
   // Time.
   event_processing_duration_seconds: histogram(
@@ -89,7 +93,7 @@ const CONSUMER_METRICS = {
   ),
   aggregation_duration_seconds: histogram("Aggregating the events of one batch.", [], BATCH_SECONDS),
   event_age_at_commit_seconds: histogram(
-    "Age of an event (now less its timestamp) when its transaction was committed.",
+    "Age of an event (now minus its timestamp) when its transaction was committed.",
     [],
     AGE_SECONDS,
   ),
@@ -107,15 +111,15 @@ const CONSUMER_METRICS = {
   ),
   db_batch_size: histogram("Records in one transaction.", [], BATCH_RECORDS),
   db_insert_errors_total: counter("Transactions that failed.", ["table", "error_type"]),
-  db_connections_active: gauge("Open connections to Postgres.", [], "sum"),
-  retries_total: counter("Attempts repeated, by what was repeated.", ["kind"]),
-  resyncs_total: counter("Times that a worker dropped its state and read its offsets again.", ["cause"]),
-  paused_seconds_total: counter("Time that workers spent paused because Postgres was away.", []),
+  db_connections_active: gauge("Open connections to PostgreSQL.", [], "sum"),
+  retries_total: counter("Retries, by what was retried.", ["kind"]),
+  resyncs_total: counter("Resyncs: a worker dropped its state and read its offsets again.", ["cause"]),
+  paused_seconds_total: counter("Time that workers spent paused because nothing could be stored.", []),
 
   // Kafka.
   kafka_consume_errors_total: counter("Errors reported by the Kafka client.", []),
   kafka_consumer_lag: gauge(
-    "Records of a partition that are not committed yet.",
+    "Records of a partition that are not stored yet.",
     ["topic", "partition"],
     "last",
   ),
@@ -126,7 +130,7 @@ const CONSUMER_METRICS = {
 
 const COMMON_METRICS = {
   bytes_total: counter("Bytes of record values transferred.", ["direction", "source", "topic"]),
-  alerts_fired_total: counter("Alerts that began.", ["alert_type", "severity"]),
+  alerts_fired_total: counter("Alerts that started.", ["alert_type", "severity"]),
   alert_threshold: gauge("The thresholds of ALERT_*, for alert rules.", ["alert"], "last"),
   pipeline_build_info: gauge("1, labelled with the versions in use.", ["version", "librdkafka"], "last"),
 } as const;
@@ -138,7 +142,7 @@ export type MetricName = keyof typeof METRICS;
 
 export const METRIC_NAMES = Object.keys(METRICS) as readonly MetricName[];
 
-/** Whose scrape it is. */
+/** The program that exports the metrics. */
 export type Program = "producer" | "consumer";
 
 /** The metrics that a program exports. */
@@ -155,13 +159,13 @@ export type CounterName = NamesOf<"counter">;
 export type GaugeName = NamesOf<"gauge">;
 export type HistogramName = NamesOf<"histogram">;
 
-/** As many strings as there are labels. */
+/** One string per label. */
 type StringPerLabel<Labels extends readonly string[]> = { [Index in keyof Labels]: string };
 
-/** The label values of a metric, one string for each of its labels, in order. */
+/** The label values of a metric, in the order of its labels. */
 export type LabelValues<Name extends MetricName> = StringPerLabel<(typeof METRICS)[Name]["labels"]>;
 
-/** The alerts that a program raises itself, with their severity; each is exported as 0 from the start. */
+/** The alerts that the programs raise themselves, with their severity; each is exported as 0 from the start. */
 export const ALERT_SEVERITIES = {
   high_error_rate: "warning",
   high_consumer_lag: "warning",
@@ -170,6 +174,6 @@ export const ALERT_SEVERITIES = {
   pipeline_failure: "critical",
 } as const;
 
-/** Distinct values of `event_type` that get a series of their own; further ones count as `other`. */
+/** Distinct values of `event_type` that have their own series; further ones count as `other`. */
 export const EVENT_TYPE_LIMIT = 100;
 export const OTHER_EVENT_TYPES = "other";

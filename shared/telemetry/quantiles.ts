@@ -1,12 +1,13 @@
-// Observations per bucket of a histogram in; what share of them lies below which value out.
+// Estimates quantiles from the buckets of a histogram.
 
 import type { Quantiles } from "../api-schema.ts";
 import { type HistogramName, METRICS } from "./metrics.ts";
 
 /**
- * As Prometheus's histogram_quantile: straight lines between the bounds, the last finite bound at most.
- * @param counts per bucket, not cumulated, the last one beyond all bounds
- * @returns undefined where nothing was observed
+ * Works like Prometheus's histogram_quantile: it interpolates linearly within a bucket, and returns at most the last
+ * finite bound.
+ * @param counts per bucket, not cumulative, the last one for +Inf
+ * @returns undefined if nothing was observed
  */
 export function quantilesOf(metric: HistogramName, counts: ArrayLike<number>): Quantiles | undefined {
   const bounds: readonly number[] = METRICS[metric].buckets;

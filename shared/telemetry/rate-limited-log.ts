@@ -1,8 +1,9 @@
-// Things that may happen thousands of times a second in; a log line for the first, then one now and then, out.
+// Logs what may happen thousands of times a second: the first time at once, then one line per interval.
+
 import type { Logger } from "./log.ts";
 
 interface Repeated {
-  /** What happened since the last line. */
+  /** Occurrences since the last line. */
   count: number;
   text: string;
   fields: Readonly<Record<string, unknown>>;
@@ -10,10 +11,10 @@ interface Repeated {
 }
 
 const EVERY_MS = 10_000;
-/** Different things that are told apart; further ones share one line. */
+/** Distinct keys; further ones share one line. */
 const MAX_KEYS = 50;
 
-/** Warnings, at most one line for each thing in ten seconds; `count` says how often it happened since the last. */
+/** Warnings, at most one line per key in ten seconds; `count` is the number of occurrences since the last line. */
 export class RateLimitedLog {
   readonly #log: Logger;
   readonly #nowMs: () => number;
@@ -28,14 +29,14 @@ export class RateLimitedLog {
   }
 
   /**
-   * Counts, and writes the line when it is due.
-   * @param fields of the latest stand in the line
-   * @param key what counts as the same thing; by default the text
+   * Counts an occurrence, and writes a line if one is due.
+   * @param fields the line holds those of the latest occurrence
+   * @param key occurrences of one key share a line; by default the text
    */
   warn(text: string, fields: Readonly<Record<string, unknown>> = {}, count = 1, key = text): void {
-    const isTold = this.#repeated.has(key) || this.#repeated.size < MAX_KEYS;
-    const ownKey = isTold ? key : "";
-    const latest = { text: isTold ? text : "other trouble", fields };
+    const isDistinct = this.#repeated.has(key) || this.#repeated.size < MAX_KEYS;
+    const ownKey = isDistinct ? key : "";
+    const latest = { text: isDistinct ? text : "other warnings", fields };
     const known = this.#repeated.get(ownKey) ?? { count: 0, lastLineMs: Number.NEGATIVE_INFINITY, ...latest };
     Object.assign(known, latest);
     known.count += count;
@@ -43,7 +44,7 @@ export class RateLimitedLog {
     this.#writeDue();
   }
 
-  /** Writes what was counted and not said yet. */
+  /** Writes the lines that are not due yet. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -57,7 +58,7 @@ export class RateLimitedLog {
       if (this.#nowMs() - repeated.lastLineMs >= this.#everyMs) this.#write(repeated);
       else isLeft = true;
     }
-    // The end of a burst is told too, though nothing follows it.
+    // The end of a burst is logged too, although nothing follows it.
     if (!isLeft || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

@@ -1,4 +1,5 @@
-// What happened in one thread in, compact deltas out; the main thread merges them into the one scrape.
+// Records the metrics of one thread as compact deltas, which the main thread merges into one scrape.
+
 import {
   type CounterName,
   EVENT_TYPE_LIMIT,
@@ -10,11 +11,11 @@ import {
   OTHER_EVENT_TYPES,
 } from "./metrics.ts";
 
-/** How any code reports figures: typed by the contract in metrics.ts. */
+/** How code reports figures, typed by the contract in metrics.ts. */
 export interface Recorder {
   /** Adds to a counter. */
   add<Name extends CounterName>(metric: Name, n: number, ...labels: LabelValues<Name>): void;
-  /** Puts `count` observations of the same value into a histogram; costs the same for any count. */
+  /** Adds `count` observations of one value to a histogram; costs the same for any count. */
   observe<Name extends HistogramName>(
     metric: Name,
     value: number,
@@ -23,26 +24,26 @@ export interface Recorder {
   ): void;
   /** Sets a gauge. */
   set<Name extends GaugeName>(metric: Name, value: number, ...labels: LabelValues<Name>): void;
-  /** Takes the series of a gauge away. */
+  /** Removes the series of a gauge. */
   remove<Name extends GaugeName>(metric: Name, ...labels: LabelValues<Name>): void;
 }
 
-/** What moved in one thread since the last take; fit for postMessage. */
+/** The changes in one thread since the last `take`; can be sent by postMessage. */
 export interface Recording {
-  /** [metric, label values, how much more] */
+  /** [metric, label values, increase] */
   readonly counters: readonly (readonly [CounterName, readonly string[], number])[];
-  /** [metric, label values, the value, or undefined where the series is gone] */
+  /** [metric, label values, value; undefined if the series was removed] */
   readonly gauges: readonly (readonly [GaugeName, readonly string[], number | undefined])[];
-  /** [metric, label values, further observations per bucket (not cumulated, the last is +Inf), their sum] */
+  /** [metric, label values, observations per bucket (not cumulative, the last is +Inf), their sum] */
   readonly histograms: readonly (readonly [HistogramName, readonly string[], Float64Array, number])[];
 }
 
-/** Keeps the distinct values of `event_type` within a bound, since anyone may send any type. */
+/** Limits the distinct values of `event_type`, because any producer may send any type. */
 export class EventTypeLimit {
-  // The types that the design knows have their place, whatever arrives first.
+  // The types of the simulator always have a series, regardless of what arrives first.
   readonly #known = new Set(["page_view", "click", "purchase", "search", "login", "logout"]);
 
-  /** Label values with an event type beyond the bound replaced by `other`. */
+  /** The label values, with an event type beyond the limit replaced by `other`. */
   apply(metric: MetricName, labels: readonly string[]): readonly string[] {
     const names: readonly string[] = METRICS[metric].labels;
     const index = names.indexOf("event_type");
@@ -59,7 +60,7 @@ export class EventTypeLimit {
   }
 }
 
-/** One series of a histogram: observations per bucket, not cumulated, the last one for +Inf. */
+/** One series of a histogram: observations per bucket, not cumulative, the last one for +Inf. */
 export class BucketCounts {
   readonly counts: Float64Array;
   sum = 0;
@@ -87,7 +88,7 @@ export class BucketCounts {
 export class SeriesMap<Name extends MetricName, Value> {
   readonly #byMetric = new Map<Name, Map<string, { readonly labels: readonly string[]; value: Value }>>();
 
-  /** The series of these label values, made by `make` where it is new. */
+  /** The series of these label values; `make` creates the value of a new one. */
   series(
     metric: Name,
     labels: readonly string[],
@@ -98,7 +99,7 @@ export class SeriesMap<Name extends MetricName, Value> {
       byLabels = new Map();
       this.#byMetric.set(metric, byLabels);
     }
-    // No label value of ours can hold NUL: topics, reasons and event types exclude it.
+    // No label value can hold NUL: topics, reasons and event types exclude it.
     const key = labels.length === 1 ? labels[0]! : labels.join("\0");
     let series = byLabels.get(key);
     if (series === undefined) {
@@ -127,18 +128,18 @@ export class SeriesMap<Name extends MetricName, Value> {
   }
 }
 
-/** The recorder of a worker thread: plain maps, emptied by `take`. */
+/** The recorder of a worker thread: plain maps that `take` empties. */
 export class ThreadRecorder implements Recorder {
   readonly #counters = new SeriesMap<CounterName, number>();
   readonly #gauges = new SeriesMap<GaugeName, number | undefined>();
   readonly #histograms = new SeriesMap<HistogramName, BucketCounts>();
   readonly #eventTypes = new EventTypeLimit();
-  #moved = false;
+  #hasChanged = false;
 
   add<Name extends CounterName>(metric: Name, n: number, ...labels: LabelValues<Name>): void {
     if (n === 0) return;
     this.#counters.series(metric, this.#eventTypes.apply(metric, labels), () => 0).value += n;
-    this.#moved = true;
+    this.#hasChanged = true;
   }
 
   observe<Name extends HistogramName>(
@@ -149,22 +150,22 @@ export class ThreadRecorder implements Recorder {
   ): void {
     if (count === 0) return;
     this.#histograms.series(metric, labels, () => new BucketCounts(metric)).value.observe(value, count);
-    this.#moved = true;
+    this.#hasChanged = true;
   }
 
   set<Name extends GaugeName>(metric: Name, value: number, ...labels: LabelValues<Name>): void {
     this.#gauges.series(metric, labels, () => undefined).value = value;
-    this.#moved = true;
+    this.#hasChanged = true;
   }
 
   remove<Name extends GaugeName>(metric: Name, ...labels: LabelValues<Name>): void {
     this.#gauges.series(metric, labels, () => undefined).value = undefined;
-    this.#moved = true;
+    this.#hasChanged = true;
   }
 
-  /** What moved since the last take, or undefined when nothing did. */
+  /** The changes since the last call; undefined if there were none. */
   take(): Recording | undefined {
-    if (!this.#moved) return undefined;
+    if (!this.#hasChanged) return undefined;
     const recording: Recording = {
       counters: [...this.#counters.all()],
       gauges: [...this.#gauges.all()],
@@ -178,7 +179,7 @@ export class ThreadRecorder implements Recorder {
     this.#counters.clear();
     this.#gauges.clear();
     this.#histograms.clear();
-    this.#moved = false;
+    this.#hasChanged = false;
     return recording;
   }
 }

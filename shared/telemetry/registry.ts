@@ -1,4 +1,5 @@
-// Recordings of all threads in, one process's worth of Prometheus text out. Main thread only.
+// Merges the recordings of all threads and renders them for Prometheus. Main thread only.
+
 import { collectDefaultMetrics, type Metric, type MetricValueWithName, Registry } from "prom-client";
 import {
   ALERT_SEVERITIES,
@@ -20,12 +21,12 @@ export interface Series {
   readonly value: number;
 }
 
-/** The source under which the main thread's own figures stand. */
+/** The source of the main thread's own figures. */
 const MAIN = "main";
 
 /**
- * What prom-client can measure under Bun and Prometheus' conventions allow. Left out: V8's heap spaces and
- * libuv's handles (Bun has neither), and loop percentiles, which need a timer that wakes an idle process.
+ * The metrics of prom-client that work under Bun and follow Prometheus' conventions. Left out: V8's heap spaces and
+ * libuv's handles, which Bun does not have, and loop percentiles, whose timer wakes an idle process.
  */
 const PROCESS_METRICS = new Set([
   "process_cpu_user_seconds_total",
@@ -42,8 +43,8 @@ const PROCESS_METRICS = new Set([
 ]);
 
 /**
- * Every metric of metrics.ts, merged from all sources and rendered by prom-client. It is itself the
- * Recorder of the main thread. Counters and histograms only ever grow; gauges go with their source.
+ * Every metric of metrics.ts, merged from all sources and rendered by prom-client. It is also the Recorder of the main
+ * thread. Counters and histograms never decrease; the gauges of a source are removed with it.
  */
 export class MetricsRegistry implements Recorder {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
@@ -54,8 +55,8 @@ export class MetricsRegistry implements Recorder {
   readonly #eventTypes = new EventTypeLimit();
 
   /**
-   * @param options.program exports only the metrics of this program; by default those of both
-   * @param options.processMetrics adds CPU, memory and event loop figures of this process
+   * @param options.program exports the metrics of this program only; by default those of both
+   * @param options.processMetrics adds CPU, memory and event loop metrics of this process
    */
   constructor({ program, processMetrics = false }: { program?: Program; processMetrics?: boolean } = {}) {
     for (const name of program === undefined ? METRIC_NAMES : metricsOf(program)) this.#register(name);
@@ -63,7 +64,7 @@ export class MetricsRegistry implements Recorder {
       this.#counters.series("alerts_fired_total", [alert, severity], () => 0);
     }
     if (processMetrics) {
-      // The precision is that of the timer behind the percentiles, which are left out.
+      // The precision sets the timer behind the percentiles, which are left out.
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 60_000 });
       for (const { name } of this.#registry.getMetricsAsArray()) {
         if (!(name in METRICS) && !PROCESS_METRICS.has(name)) this.#registry.removeSingleMetric(name);
@@ -92,7 +93,7 @@ export class MetricsRegistry implements Recorder {
     this.#set(metric, labels, undefined, MAIN);
   }
 
-  /** Adds what a thread recorded. @param source names the thread, for its gauges */
+  /** Adds the recording of a thread. @param source the thread, as the owner of its gauges */
   merge(recording: Recording, source: string): void {
     for (const [metric, labels, n] of recording.counters) this.#add(metric, labels, n);
     for (const [metric, labels, counts, sum] of recording.histograms) {
@@ -101,14 +102,14 @@ export class MetricsRegistry implements Recorder {
     for (const [metric, labels, value] of recording.gauges) this.#set(metric, labels, value, source);
   }
 
-  /** Takes away the gauges of a thread that has ended; what it counted stays. */
+  /** Removes the gauges of a thread that has ended; its counts stay. */
   dropSource(source: string): void {
     for (const [metric, labels] of this.#gauges.all().toArray()) {
       if (METRICS[metric].merge !== "max") this.#set(metric, labels, undefined, source);
     }
   }
 
-  /** The value of a counter, or of a gauge over all sources; undefined where the series does not exist. */
+  /** The value of a counter, or of a gauge over all sources; undefined if there is no such series. */
   value<Name extends CounterName | GaugeName>(
     metric: Name,
     ...labels: LabelValues<Name>
@@ -125,12 +126,12 @@ export class MetricsRegistry implements Recorder {
     return [...this.#valuesOf(metric)];
   }
 
-  /** The sum over all series of a counter or gauge; 0 where there is none. */
+  /** The sum over all series of a counter or gauge; 0 if there are none. */
   total(metric: CounterName | GaugeName): number {
     return this.#valuesOf(metric).reduce((total, { value }) => total + value, 0);
   }
 
-  /** A histogram without labels as it is now: observations per bucket, the last one for +Inf, and their sum. */
+  /** The current state of a histogram without labels: observations per bucket, the last one for +Inf, and their sum. */
   histogram(metric: HistogramName): { readonly counts: Float64Array; readonly sum: number } {
     const { counts, sum } = this.#histograms.series(metric, [], () => new BucketCounts(metric)).value;
     return { counts: counts.slice(), sum };
@@ -167,16 +168,16 @@ export class MetricsRegistry implements Recorder {
     } else yield* this.#counters.of(metric);
   }
 
-  /** Gives prom-client the metric; what it renders is read from here at each scrape. */
+  /** Registers the metric with prom-client, which reads its values from here at each scrape. */
   #register(name: MetricName): void {
     const { help, labels, type } = METRICS[name];
-    // A series without labels exists from the start: rate() needs the 0 before the first 1.
+    // A series without labels starts at 0: rate() needs the 0 before the first 1.
     if (labels.length === 0) {
       if (isHistogram(name)) this.#histograms.series(name, [], () => new BucketCounts(name));
       else if (!isGauge(name)) this.#counters.series(name, [], () => 0);
     }
     const metric = { name, get: async () => ({ name, help, type, values: this.#rendered(name) }) };
-    // prom-client asks a metric for nothing but these two; its own classes could not take whole buckets.
+    // prom-client uses only these two members of a metric; its own classes cannot take whole buckets.
     this.#registry.registerMetric(metric as unknown as Metric);
   }
 
@@ -194,24 +195,24 @@ export class MetricsRegistry implements Recorder {
   }
 }
 
-/** One histogram series as its lines: cumulated buckets, sum, count. */
+/** The lines of a histogram series: cumulative buckets, sum, count. */
 function bucketLines(
   name: HistogramName,
   labels: Record<string, string>,
   { counts, sum }: BucketCounts,
 ): MetricValueWithName<string>[] {
   const bounds: readonly number[] = METRICS[name].buckets;
-  let cumulated = 0;
+  let cumulative = 0;
   const lines: MetricValueWithName<string>[] = [...counts].map((count, index) => {
-    cumulated += count;
+    cumulative += count;
     return {
       metricName: `${name}_bucket`,
       labels: { ...labels, le: bounds[index] ?? "+Inf" },
-      value: cumulated,
+      value: cumulative,
     };
   });
   lines.push({ metricName: `${name}_sum`, labels, value: sum });
-  lines.push({ metricName: `${name}_count`, labels, value: cumulated });
+  lines.push({ metricName: `${name}_count`, labels, value: cumulative });
   return lines;
 }
 

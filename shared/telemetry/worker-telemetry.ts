@@ -1,4 +1,4 @@
-// One function for each thing that happens to a worker: it moves the metrics and writes the log line together.
+// Reports what happens to a worker: each method moves the metrics and writes the log line together.
 
 import type { TopicPartition } from "../event.ts";
 import type { Batch } from "../pipeline/batch.ts";
@@ -21,7 +21,7 @@ export type ResyncCause =
   | "topic_changed"
   | "delivery";
 
-/** Those that are failed transactions. */
+/** The causes that are failed transactions. */
 export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
   "fence",
   "connection",
@@ -32,21 +32,20 @@ export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
   "access",
 ]);
 
-/** What happens to a worker, told to the metrics and the log at once. */
 export class WorkerTelemetry {
   readonly #recorder: Recorder;
   readonly #log: Logger;
-  readonly #occasionally: RateLimitedLog;
+  readonly #rateLimited: RateLimitedLog;
 
   constructor(recorder: Recorder, log: Logger) {
     this.#recorder = recorder;
     this.#log = log;
-    this.#occasionally = new RateLimitedLog(log);
+    this.#rateLimited = new RateLimitedLog(log);
   }
 
-  /** Says what was held back because it repeats; before the end. */
+  /** Writes the repeated warnings that are not due yet; call it before the end. */
   flushLog(): void {
-    this.#occasionally.flush();
+    this.#rateLimited.flush();
   }
 
   recordsFetched(topic: string, records: number): void {
@@ -95,14 +94,14 @@ export class WorkerTelemetry {
     this.#recorder.add("resyncs_total", 1, cause);
     this.#recorder.add("retries_total", 1, cause);
     if (DATABASE_CAUSES.has(cause)) this.#recorder.add("db_insert_errors_total", 1, "raw_events", cause);
-    // The first time is news; what repeats is said now and then.
-    const isNews = attempt <= 1 || attempt % 10 === 0;
+    // Repeated attempts are logged now and then.
+    const isDue = attempt <= 1 || attempt % 10 === 0;
     const level = cause === "lost" || cause === "topic_changed" || cause === "fence" ? "warn" : "error";
-    this.#log[isNews ? level : "debug"]({ cause, attempt, waitMs: Math.round(waitMs) }, message);
+    this.#log[isDue ? level : "debug"]({ cause, attempt, waitMs: Math.round(waitMs) }, message);
   }
 
   flowResumed(pausedMs: number): void {
-    this.#log.info({ pausedMs: Math.round(pausedMs) }, "going on after a pause");
+    this.#log.info({ pausedMs: Math.round(pausedMs) }, "resumed after a pause");
   }
 
   paused(seconds: number): void {
@@ -113,7 +112,7 @@ export class WorkerTelemetry {
     this.#recorder.add("retries_total", backends.length, "stuck_peer");
     this.#log.warn(
       { backends },
-      "ended sessions that sat in a transaction while their client was stopped or gone",
+      "ended sessions that stayed in a transaction although their client was stopped or gone",
     );
   }
 
@@ -126,14 +125,14 @@ export class WorkerTelemetry {
     this.#recorder.set("db_connections_active", 0);
   }
 
-  /** @param owned how many the worker has now */
+  /** @param owned the number of partitions that the worker has now */
   assigned(partitions: readonly TopicPartition[], owned: number): void {
     this.#recorder.add("rebalances_total", 1, "assign");
     this.#recorder.set("consumer_assigned_partitions", owned);
     this.#logPartitions("info", partitions, owned, "partitions assigned");
   }
 
-  /** @param owned how many are left to the worker */
+  /** @param owned the number of partitions that the worker keeps */
   revoked(partitions: readonly TopicPartition[], owned: number, lost: boolean): void {
     this.#recorder.add("rebalances_total", 1, lost ? "lost" : "revoke");
     this.#recorder.set("consumer_assigned_partitions", owned);
@@ -145,7 +144,7 @@ export class WorkerTelemetry {
     this.#recorder.add("skipped_offsets_total", to - from, topic);
     this.#log.error(
       { topic, partition, from, to },
-      `${to - from} records were deleted by Kafka before they were read (retention); going on at the start of the log`,
+      `${to - from} records were deleted by Kafka before they were read (retention); continuing at the start of the log`,
     );
   }
 
@@ -153,8 +152,8 @@ export class WorkerTelemetry {
     this.#log.error(
       { topic, partition, stored, end },
       "the stored offset lies past the end of the log: Kafka has lost records that are stored here. This partition waits " +
-        "until its log has grown past that offset. A topic that is deleted and made anew is read from its beginning; " +
-        "do not edit pipeline_offsets, or its account no longer holds",
+        "until its log has grown past that offset. To read a topic from its beginning, delete it and create it again; " +
+        "do not edit pipeline_offsets, or its figures no longer balance",
     );
   }
 
@@ -169,34 +168,34 @@ export class WorkerTelemetry {
 
   kafkaError(name: string, message: string): void {
     this.#recorder.add("kafka_consume_errors_total", 1);
-    // A broker that is away is an error several times a second.
-    this.#occasionally.warn(message, { code: name }, 1, `error ${name}`);
+    // An unreachable broker causes several errors a second.
+    this.#rateLimited.warn(message, { code: name }, 1, `error ${name}`);
   }
 
   kafkaLog(level: number, facility: string, message: string): void {
-    // syslog levels; a broker's failure (FAIL) comes as an error too, which kafkaError tells
+    // syslog levels; a broker's failure (FAIL) is also an error, which kafkaError logs
     if (level <= 3 && facility !== "FAIL")
-      this.#occasionally.warn(message, { facility }, 1, `log ${facility}`);
+      this.#rateLimited.warn(message, { facility }, 1, `log ${facility}`);
     else this.#log.debug({ facility }, message);
   }
 
   offsetCommitFailed(error: string): void {
-    // Decides nothing: Kafka's own offsets serve lag tools, and the next commit corrects them.
-    this.#log.debug({ error }, "Kafka did not take the offsets");
+    // Kafka's own offsets only serve lag tools, and the next commit corrects them.
+    this.#log.debug({ error }, "Kafka did not accept the offsets");
   }
 
-  /** One line for each reason now and then; it names the place of the latest record. */
+  /** Writes a rate-limited line per reason, with the position of the latest record. */
   #logDeadLetters(letters: ReturnType<Batch["rejections"]>): void {
     const byReason = Map.groupBy(letters, ({ reason }) => reason);
     for (const [reason, ofReason] of byReason) {
       const { topic, partition, offset } = ofReason.at(-1)!;
       const latest = { reason, topic, partition, offset };
-      const text = "records that can never be stored went to the dead letters";
-      this.#occasionally.warn(text, latest, ofReason.length, `dead letter ${reason}`);
+      const text = "records that can never be stored became dead letters";
+      this.#rateLimited.warn(text, latest, ofReason.length, `dead letter ${reason}`);
     }
   }
 
-  /** One line for each topic; an assignment that changes nothing is no news, having none at all is. */
+  /** Writes a line per topic. A rebalance without a change is logged only if the worker has no partitions at all. */
   #logPartitions(
     level: "info" | "warn",
     changed: readonly TopicPartition[],

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { METRIC_NAMES, METRICS, metricsOf } from "../../shared/telemetry/metrics.ts";
 
-/** What DESIGN names, with its labels. */
-const DESIGN: Readonly<Record<string, readonly string[]>> = {
+/** The metrics that dashboards, alerts and the README use, with their labels. */
+const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   events_produced_total: ["event_type"],
   bytes_total: ["direction", "source", "topic"],
   event_size_bytes: [],
@@ -38,13 +38,13 @@ const DESIGN: Readonly<Record<string, readonly string[]>> = {
   skipped_offsets_total: ["topic"],
 };
 
-test("every metric that the design names exists with its labels", () => {
+test("every metric of the contract exists with its labels", () => {
   const ours: Record<string, readonly string[]> = {};
-  for (const name of METRIC_NAMES) if (name in DESIGN) ours[name] = METRICS[name].labels;
-  expect(ours).toEqual(DESIGN);
+  for (const name of METRIC_NAMES) if (name in CONTRACT) ours[name] = METRICS[name].labels;
+  expect(ours).toEqual(CONTRACT);
 });
 
-test("names and buckets follow Prometheus' conventions", () => {
+test("metric names and buckets follow Prometheus' conventions", () => {
   for (const name of METRIC_NAMES) {
     const metric = METRICS[name];
     expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
@@ -57,7 +57,7 @@ test("names and buckets follow Prometheus' conventions", () => {
   }
 });
 
-test("each program exports what is its own, and both what is common", () => {
+test("each program exports its own metrics, and both export the common ones", () => {
   const producer = metricsOf("producer");
   const consumer = metricsOf("consumer");
   expect(producer).toContain("events_produced_total");

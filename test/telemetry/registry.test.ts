@@ -8,12 +8,12 @@ async function scrapeOf(registry: MetricsRegistry): Promise<Scrape> {
   return new Scrape(await registry.text());
 }
 
-/** Everything that a thread recorded, as it arrives in another one. */
+/** The recording of a thread, as it arrives in another thread. */
 function sent(recorder: ThreadRecorder) {
   return structuredClone(recorder.take()!);
 }
 
-describe("the text of a scrape", () => {
+describe("a scrape", () => {
   test("has HELP and TYPE of every metric once, and no series twice", async () => {
     const registry = new MetricsRegistry({ processMetrics: true });
     registry.add("events_processed_total", 1, "page_view");
@@ -35,7 +35,7 @@ describe("the text of a scrape", () => {
     const scrape = new Scrape(text);
     expect(scrape.value("process_resident_memory_bytes")).toBeGreaterThan(1e6);
     expect(scrape.value("process_start_time_seconds")).toBeGreaterThan(1e9);
-    // Promtool complains of gauges that end in _total; prom-client has some.
+    // Promtool warns about gauges that end in _total; prom-client has some.
     for (const [name, type] of scrape.types) expect(type === "gauge" && name.endsWith("_total")).toBe(false);
     expect(registry.contentType).toBe("text/plain; version=0.0.4; charset=utf-8");
   });
@@ -47,7 +47,7 @@ describe("the text of a scrape", () => {
     expect((await scrapeOf(registry)).value("events_processed_total", { event_type: hostile })).toBe(4);
   });
 
-  test("begins with zero for counters and histograms without labels, and for the alerts", async () => {
+  test("starts at 0 for counters and histograms without labels, and for the alerts", async () => {
     const scrape = await scrapeOf(new MetricsRegistry());
     expect(scrape.value("late_events_total")).toBe(0);
     expect(scrape.value("db_batch_size_count")).toBe(0);
@@ -63,15 +63,15 @@ describe("the text of a scrape", () => {
     expect(scrape.find("last_event_processed_unixtime")).toEqual([]);
   });
 
-  test("of one program leaves the other's metrics out", async () => {
+  test("leaves out the metrics of the other program", async () => {
     const scrape = await scrapeOf(new MetricsRegistry({ program: "producer" }));
     expect([...scrape.types.keys()]).toContain("events_produced_total");
     expect([...scrape.types.keys()]).not.toContain("events_consumed_total");
   });
 });
 
-describe("histograms", () => {
-  test("count each value in its bucket; a bound belongs to the bucket below", async () => {
+describe("a histogram", () => {
+  test("counts each value in its bucket, and a bound in the bucket below it", async () => {
     const registry = new MetricsRegistry();
     for (const [value, count] of [
       [1, 2],
@@ -91,7 +91,7 @@ describe("histograms", () => {
     expect(scrape.value("db_batch_size_sum")).toBeCloseTo(2 + 5 + 5.1 + 15_000 + 4e9);
   });
 
-  test("a count costs nothing: a billion observations at once", async () => {
+  test("takes a billion observations at once", async () => {
     const recorder = new ThreadRecorder();
     recorder.observe("event_age_at_commit_seconds", 0.02, 1_000_000_000);
     const registry = new MetricsRegistry();
@@ -102,8 +102,8 @@ describe("histograms", () => {
   });
 });
 
-describe("merging threads", () => {
-  test("counters and histograms add up, and each delta counts once", async () => {
+describe("the merged metrics", () => {
+  test("add up counters and histograms, counting each delta once", async () => {
     const registry = new MetricsRegistry();
     const threads = [new ThreadRecorder(), new ThreadRecorder()];
     for (let round = 0; round < 3; round++) {
@@ -121,7 +121,7 @@ describe("merging threads", () => {
     expect(registry.value("events_consumed_total", "t")).toBe(64);
   });
 
-  test("a lag belongs to the thread that set it last; the former owner cannot take it away", () => {
+  test("hold the lag of the thread that set it last; its former owner cannot remove it", () => {
     const registry = new MetricsRegistry();
     const [a, b] = [new ThreadRecorder(), new ThreadRecorder()];
     a.set("kafka_consumer_lag", 5, "t", "0");
@@ -137,7 +137,7 @@ describe("merging threads", () => {
     expect(registry.values("kafka_consumer_lag")).toEqual([]);
   });
 
-  test("connections are summed, the last event is the latest", () => {
+  test("sum connections, and keep the latest time of an event", () => {
     const registry = new MetricsRegistry();
     const [a, b] = [new ThreadRecorder(), new ThreadRecorder()];
     a.set("db_connections_active", 1);
@@ -154,7 +154,7 @@ describe("merging threads", () => {
     expect(registry.value("last_event_processed_unixtime")).toBe(200);
   });
 
-  test("a dropped thread takes its gauges along and leaves what it counted", () => {
+  test("keep the counts of a thread that has ended, without its gauges", () => {
     const registry = new MetricsRegistry();
     const [a, b] = [new ThreadRecorder(), new ThreadRecorder()];
     for (const [index, thread] of [a, b].entries()) {
@@ -171,7 +171,7 @@ describe("merging threads", () => {
     expect(registry.value("last_event_processed_unixtime")).toBe(100);
   });
 
-  test("nothing that moved is nothing to send", () => {
+  test("receive no recording without a change", () => {
     const recorder = new ThreadRecorder();
     expect(recorder.take()).toBeUndefined();
     recorder.add("late_events_total", 0);
@@ -182,8 +182,8 @@ describe("merging threads", () => {
   });
 });
 
-describe("event types", () => {
-  test("beyond 100 count as other, and no event is lost", () => {
+describe("the event types", () => {
+  test("beyond the first 100 count as other, without losing an event", () => {
     const registry = new MetricsRegistry();
     const threads = [new ThreadRecorder(), new ThreadRecorder()];
     for (let type = 0; type < 1000; type++) {
@@ -198,7 +198,7 @@ describe("event types", () => {
     expect(registry.value("events_processed_total", "other")).toBeGreaterThan(2600);
   });
 
-  test("that the design knows keep their place after a flood of others", () => {
+  test("of the simulator keep their series after a flood of others", () => {
     const recorder = new ThreadRecorder();
     for (let type = 0; type < 1000; type++) recorder.add("events_processed_total", 1, `type_${type}`);
     recorder.add("events_processed_total", 5, "purchase");
