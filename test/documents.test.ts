@@ -1,0 +1,60 @@
+// Checks that the links and paths of the documents lead to files and headings that exist.
+import { describe, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dir, "..");
+const PLACES = ["*.md", "{bench,monitoring,shared,test,workers}/**/*.md"];
+const DOCUMENTS = PLACES.flatMap((pattern) => [...new Bun.Glob(pattern).scanSync({ cwd: ROOT })]);
+
+const text = (document: string): string => readFileSync(join(ROOT, document), "utf8");
+
+/** Without code blocks, whose content is no Markdown. */
+const prose = (document: string): string => text(document).replaceAll(/^```[^]*?^```/gm, "");
+
+/** The anchors of a document's headings, as GitHub and Forgejo make them. */
+function anchors(document: string): string[] {
+  return [...prose(document).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\- _]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+}
+
+/** Why a link of a document leads nowhere; undefined: it leads somewhere. */
+function fault(document: string, link: string): string | undefined {
+  if (/^https?:/.test(link)) return undefined;
+  const [path = "", anchor] = link.split("#");
+  const target = path === "" ? document : relative(ROOT, resolve(ROOT, dirname(document), path));
+  if (!existsSync(join(ROOT, target))) return `${document}: ${link} does not exist`;
+  if (anchor === undefined || !target.endsWith(".md") || anchors(target).includes(anchor)) return undefined;
+  return `${document}: ${link} names no heading`;
+}
+
+describe("documents", () => {
+  test("include the README and the runbook", () => {
+    expect(DOCUMENTS).toContain("README.md");
+    expect(DOCUMENTS).toContain("monitoring/RUNBOOK.md");
+  });
+
+  test("have no link that leads nowhere", () => {
+    const faults = DOCUMENTS.flatMap((document) =>
+      [...prose(document).matchAll(/\]\(([^)\s]+)\)/g)].flatMap(
+        ([, link = ""]) => fault(document, link) ?? [],
+      ),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  test("name no file of the repository that does not exist", () => {
+    const PATH = /(?<![\w/.-])(?:workers|shared|test|sql|bench|monitoring)\/[\w./-]*\w(?![\w*…])/g;
+    const missing = DOCUMENTS.flatMap((document) =>
+      [...text(document).matchAll(PATH)]
+        .map(([path]) => path)
+        .filter((path) => !existsSync(join(ROOT, path)) && !existsSync(join(ROOT, dirname(document), path)))
+        .map((path) => `${document}: ${path}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
