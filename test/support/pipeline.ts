@@ -145,7 +145,7 @@ export class TestPipeline implements AsyncDisposable {
     return pipeline;
   }
 
-  /** Takes a new producer: one that knew a topic before it was made anew is confused by it. */
+  /** Takes a new producer: one that knew a topic before it was recreated is confused by it. */
   async renewProducer(): Promise<void> {
     await this.#producer.close();
     this.#producer = await this.#openProducer();
@@ -311,6 +311,12 @@ export class TestConsumer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.program[Symbol.asyncDispose]();
+  }
+
+  /** How many partitions each of its workers owns, as its log last reported. */
+  get ownedByWorker(): ReadonlyMap<string, number> {
+    const lines = this.program.stdout.matchAll(/"worker":(\d+).*"owned":(\d+)/g);
+    return new Map([...lines].map(([, worker, owned]) => [worker!, Number(owned)]));
   }
 
   /** Asks it to drain. @throws unless it ends with 0 */
