@@ -1,16 +1,16 @@
-// Names of environment variables in, warnings out: those that look like ours and are not.
+// Warns about environment variables that look like ours and are not.
 import type { Environment } from "./environment.ts";
 
-/** What only this program's variables begin with. */
+/** Prefixes that only variables of this program have. */
 const OWN_PREFIXES = ["PRODUCER_", "CONSUMER_", "AGGREGATOR_", "FLUSH_", "SAVE_", "METRICS_PORT_", "ALERT_"];
-/** What others use too (KAFKA_HEAP_OPTS, Kubernetes' DB_SERVICE_HOST): a warning only close to one of ours. */
+/** Prefixes that other programs use too (KAFKA_HEAP_OPTS, DB_SERVICE_HOST of Kubernetes). */
 const SHARED_PREFIXES = ["KAFKA_", "DB_", "LOG_", "HTTP_", "MAX_FUTURE_", "PROMETHEUS_"];
 
 /**
- * One sentence for each variable that is probably a misspelling of one in `known`.
- * KAFKA_CONFIG_* is left alone: librdkafka refuses what it does not know.
+ * One sentence for each variable that is probably meant for this program and is not one of `known`. KAFKA_CONFIG_* is
+ * skipped, because librdkafka refuses properties that it does not know.
  */
-export function misspelledVariables(environment: Environment, known: readonly string[]): string[] {
+export function unknownVariables(environment: Environment, known: readonly string[]): string[] {
   const warnings: string[] = [];
   for (const name of Object.keys(environment).toSorted()) {
     if (known.includes(name) || name.startsWith("KAFKA_CONFIG_")) continue;
@@ -28,7 +28,7 @@ export function misspelledVariables(environment: Environment, known: readonly st
 function closest(name: string, known: readonly string[]): { name: string; distance: number } {
   let best = { name: "", distance: Number.POSITIVE_INFINITY };
   for (const candidate of known) {
-    // Cut short (MAX_FUTURE_SKEW) is one slip, however much is missing.
+    // A name cut short (MAX_FUTURE_SKEW) counts as one slip, however much is missing.
     if (name.length >= 8 && candidate.startsWith(`${name}_`)) return { name: candidate, distance: 1 };
     const distance = editDistance(name, candidate);
     if (distance < best.distance) best = { name: candidate, distance };
@@ -36,7 +36,7 @@ function closest(name: string, known: readonly string[]): { name: string; distan
   return best;
 }
 
-/** Levenshtein's distance: insertions, deletions and replacements. */
+/** The Levenshtein distance: insertions, deletions and replacements. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {

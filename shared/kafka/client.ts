@@ -1,4 +1,5 @@
 // Settings by librdkafka's names in; a running librdkafka client out, with its errors and logs as values.
+import { variableOf } from "../config/kafka-properties.ts";
 import { ConfigurationError, FatalError } from "../runtime/errors.ts";
 import { isNull, type Library, loadLibrary, type Pointer, pointer } from "./ffi/library.ts";
 import { ErrorCode, EventType } from "./ffi/bindings.ts";
@@ -32,12 +33,6 @@ const UNKNOWN_PROPERTY = -2;
 const NO_CONSUMER_CLOSE = 8;
 /** RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE: no thread could be made. */
 const NO_RESOURCES = -194;
-
-/** Settings whose variable is not their name with a prefix. */
-const VARIABLES: Settings = {
-  "bootstrap.servers": "KAFKA_BOOTSTRAP_SERVERS",
-  "group.id": "KAFKA_CONSUMER_GROUP",
-};
 
 /** One `rd_kafka_t`. Whoever opens it closes it, after everything that was made from it. */
 export class Client {
@@ -107,11 +102,6 @@ export class Client {
   destroy(): void {
     this.library.c.rd_kafka_destroy_flags(this.handle, NO_CONSUMER_CLOSE);
   }
-}
-
-/** The environment variable that sets a librdkafka property. */
-function variableOf(property: string): string {
-  return VARIABLES[property] ?? `KAFKA_CONFIG_${property.toUpperCase().replaceAll(".", "_")}`;
 }
 
 /** What rd_kafka_new says names properties in backticks, if it is about any. */

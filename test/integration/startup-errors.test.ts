@@ -1,6 +1,6 @@
 // What keeps a program from starting in; one clear sentence and an exit code out, or patience where that is better.
 import { describe, expect, test } from "bun:test";
-import { REFUSED_PROPERTIES } from "../../shared/config/config.ts";
+import { REFUSED_PROPERTIES } from "../../shared/config/kafka-properties.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { PostgresServer, sharedPostgres } from "../support/postgres.ts";

@@ -1,4 +1,5 @@
 // The embedded servers in; the environment of the consumer program out.
+import { variableOf } from "../../shared/config/kafka-properties.ts";
 import { EMBEDDED_CONSUMER_SETTINGS } from "../../shared/kafka/embedded.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
@@ -10,9 +11,10 @@ export const WORKERS = 1;
 
 /** All that it needs; whatever else stands in this process's environment, or in a .env file, is not handed on. */
 export function consumerEnvironment({ broker, database }: Servers): Record<string, string> {
-  const properties = Object.entries(EMBEDDED_CONSUMER_SETTINGS).map(
-    ([name, value]) => [`KAFKA_CONFIG_${name.toUpperCase().replaceAll(".", "_")}`, value] as const,
-  );
+  const properties = Object.entries(EMBEDDED_CONSUMER_SETTINGS).map(([name, value]) => [
+    variableOf(name),
+    value,
+  ]);
   return {
     KAFKA_BOOTSTRAP_SERVERS: broker.bootstrapServers,
     KAFKA_TOPIC: TOPIC.name,

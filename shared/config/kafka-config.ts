@@ -1,0 +1,56 @@
+// Describes and reads the configuration of Kafka's side.
+import { Type } from "typebox";
+import { kafkaProperties } from "./kafka-properties.ts";
+import { readSection, type SectionSource, type SectionValues } from "./section.ts";
+
+const BROKER = Type.Refine(Type.String(), isHostAndPort);
+
+export const KAFKA_SECTION = Type.Object({
+  bootstrapServers: Type.Array(BROKER, {
+    variable: "KAFKA_BOOTSTRAP_SERVERS",
+    default: ["localhost:9091", "localhost:9092", "localhost:9093"],
+    minItems: 1,
+    allowed: "host:port, several separated by commas",
+  }),
+  topics: Type.Array(Type.String({ pattern: /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$/ }), {
+    variable: "KAFKA_TOPIC",
+    default: ["user-events"],
+    minItems: 1,
+    uniqueItems: true,
+    allowed: "different topics separated by commas, each 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'",
+  }),
+  partitions: Type.Integer({ variable: "KAFKA_TOPIC_PARTITIONS", default: 6, minimum: 1, maximum: 100_000 }),
+  /** Undefined: 3 where there are three brokers, else 1. */
+  replicationFactor: Type.Optional(
+    Type.Integer({ variable: "KAFKA_TOPIC_REPLICATION_FACTOR", minimum: 1, maximum: 100 }),
+  ),
+  consumerGroup: Type.String({
+    variable: "KAFKA_CONSUMER_GROUP",
+    default: "data-pipeline-consumer",
+    pattern: /^[\x21-\x7e]{1,200}$/,
+    allowed: "1 to 200 printable characters without spaces",
+  }),
+});
+
+type KafkaValues = SectionValues<typeof KAFKA_SECTION.properties>;
+
+export interface KafkaConfig extends Omit<KafkaValues, "bootstrapServers"> {
+  /** Addresses separated by commas. */
+  readonly bootstrapServers: string;
+  /** Further librdkafka properties by their own names ("ssl.ca.location"). */
+  readonly passThrough: Readonly<Record<string, string>>;
+}
+
+export function readKafkaConfig(source: SectionSource): KafkaConfig {
+  const values = readSection(KAFKA_SECTION, source);
+  return {
+    ...values,
+    bootstrapServers: values.bootstrapServers.join(),
+    passThrough: kafkaProperties(source),
+  };
+}
+
+function isHostAndPort(address: string): boolean {
+  const port = /^(?:\[[0-9a-fA-F:.%]+\]|[^\s:/[\]]+):(\d{1,5})$/.exec(address)?.[1];
+  return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+}

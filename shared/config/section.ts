@@ -1,0 +1,128 @@
+// Reads one section of the configuration from the environment variables that its schema names.
+import { type Static, type TObject, type TOptional, type TProperties, type TSchema, Type } from "typebox";
+import { Check } from "typebox/value";
+import { type Environment, parseDecimal, readSecret, readText } from "./environment.ts";
+
+/** What the schema of a setting says besides its type, bounds and default. */
+interface SettingOptions {
+  /** The name of the environment variable. */
+  readonly variable: string;
+  readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  /** The allowed values in words, after "must be"; by default derived from the type and its bounds. */
+  readonly allowed?: string;
+  /** The value is kept out of messages and logs, and may come from the file that `<variable>_FILE` names. */
+  readonly isSecret?: true;
+}
+
+/** The values of a section. An optional setting without a value is undefined. */
+export type SectionValues<Properties extends TProperties> = {
+  readonly [Name in keyof Properties]: Properties[Name] extends TOptional<Properties[Name]>
+    ? Static<Properties[Name]> | undefined
+    : Static<Properties[Name]>;
+};
+
+type Value = string | number | boolean | readonly string[] | undefined;
+
+export interface SectionSource {
+  readonly environment: Environment;
+  /** Gets every problem: the variable, its value and what is allowed. */
+  readonly problems: string[];
+  /** False leaves secrets unread and empty. */
+  readonly readSecrets: boolean;
+}
+
+/** A wrong number becomes NaN, which no comparison finds wrong a second time; any other wrong value its default. */
+export function readSection<Properties extends TProperties>(
+  { properties }: TObject<Properties>,
+  source: SectionSource,
+): SectionValues<Properties> {
+  const values = Object.entries(properties).map(([name, schema]) => [name, readSetting(schema, source)]);
+  return Object.fromEntries(values) as SectionValues<Properties>;
+}
+
+/** The environment variables of a section, each with its default as text ("" = none). */
+export function variablesOf({ properties }: TObject): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const schema of Object.values(properties)) {
+    const { variable, isSecret, default: byDefault = "" } = optionsOf(schema);
+    variables[variable] = String(byDefault);
+    if (isSecret) variables[`${variable}_FILE`] = "";
+  }
+  return variables;
+}
+
+/** Adds what is wrong with the value of a variable. */
+export function addProblem(problems: string[], variable: string, value: unknown, problem: string): void {
+  problems.push(`${variable}=${withoutCredentials(String(value))}: ${problem}`);
+}
+
+/** Secrets are left out, and so are a user name and password within a URL. */
+export function describeSection(
+  { properties }: TObject,
+  values: Readonly<Record<string, Value>>,
+): Record<string, string | number | boolean> {
+  const described: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(values)) {
+    const schema = properties[name];
+    if (value === undefined) continue;
+    if (schema !== undefined && optionsOf(schema).isSecret)
+      described[name] = value === "" ? "(none)" : REDACTED;
+    else if (value === Infinity) described[name] = "unlimited";
+    else if (typeof value === "number" || typeof value === "boolean") described[name] = value;
+    else described[name] = withoutCredentials(String(value));
+  }
+  return described;
+}
+
+export const REDACTED = "(redacted)";
+
+export function withoutCredentials(text: string): string {
+  return text.replace(/\/\/[^/@\s]*@/g, `//${REDACTED}@`);
+}
+
+function readSetting(schema: TSchema, { environment, problems, readSecrets }: SectionSource): unknown {
+  const { variable, isSecret, default: byDefault, allowed = allowedBy(schema) } = optionsOf(schema);
+  if (isSecret && !readSecrets) return "";
+  const secret = isSecret ? readSecret(environment, variable, problems) : undefined;
+  const text = secret ?? readText(environment, variable);
+  if (text === "" && secret === undefined) return byDefault;
+  const value = valueOf(schema, text);
+  if (Check(schema, value)) return value;
+  addProblem(problems, variable, isSecret ? REDACTED : text, `must be ${allowed}`);
+  return Type.IsInteger(schema) || Type.IsNumber(schema) ? Number.NaN : byDefault;
+}
+
+/** The value that `text` writes, of the schema's type where it can be read as one. */
+function valueOf(schema: TSchema, text: string): unknown {
+  if (Type.IsInteger(schema) || Type.IsNumber(schema)) return parseDecimal(text);
+  if (Type.IsBoolean(schema)) {
+    return /^(true|1|yes)$/i.test(text) || (/^(false|0|no)$/i.test(text) ? false : undefined);
+  }
+  if (Type.IsEnum(schema) || Type.IsLiteral(schema)) return text.toLowerCase();
+  if (Type.IsArray(schema)) return splitList(text);
+  if (Type.IsUnion(schema)) {
+    return schema.anyOf.map((each) => valueOf(each, text)).find((value) => Check(schema, value));
+  }
+  return text;
+}
+
+function allowedBy(schema: TSchema): string {
+  const { minimum, maximum } = optionsOf(schema);
+  if (Type.IsInteger(schema)) return `a whole number from ${minimum} to ${maximum}`;
+  if (Type.IsNumber(schema)) return `a number from ${minimum} to ${maximum}`;
+  if (Type.IsEnum(schema)) return `one of ${schema.enum.join(", ")}`;
+  return "true or false";
+}
+
+function optionsOf(schema: TSchema): SettingOptions {
+  return schema as SettingOptions;
+}
+
+function splitList(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
