@@ -46,8 +46,8 @@ describe("installPackages", () => {
     expect(installs).toBe(2);
   });
 
-  test("throws the output of an installation that fails on an empty clone", () => {
-    expect(ensure({ success: false, output: "network is down" })).rejects.toThrow("network is down");
+  test("throws the output of an installation that fails on an empty clone", async () => {
+    await expect(ensure({ success: false, output: "network is down" })).rejects.toThrow("network is down");
   });
 
   test("keeps packages of unknown origin when the installation fails", async () => {
