@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { reapOnExit, removeOnExit, type Reaper } from "../shared/runtime/child-reaper.ts";
-import { inherited } from "../test/support/environment.ts";
+import { inherited } from "../test/support/process.ts";
 import { kafkaArtifacts } from "../test/support/kafka-artifacts.ts";
 import type { Bench } from "./pipeline.ts";
 import { simulated } from "./records.ts";

@@ -11,12 +11,11 @@ import {
   PRODUCER_SECTIONS,
 } from "../../shared/api-schema.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { startChromium, whyNoChromium } from "../support/chromium.ts";
+import { startChromium, Visit, whyNoChromium } from "../support/browser.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { PostgresServer } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
 import { browserTest } from "../support/requirements.ts";
-import { Visit } from "../support/browser.ts";
 
 const EVENTS = 6000;
 const MEGABYTE = 1_000_000;

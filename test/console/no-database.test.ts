@@ -1,10 +1,9 @@
 // The console of a consumer that has never reached PostgreSQL.
 import { expect } from "bun:test";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { startChromium, whyNoChromium } from "../support/chromium.ts";
+import { startChromium, Visit, whyNoChromium } from "../support/browser.ts";
 import { Program } from "../support/process.ts";
 import { requiring } from "../support/requirements.ts";
-import { Visit } from "../support/browser.ts";
 
 requiring("Chromium", whyNoChromium())(
   "what is not known is not shown as nothing",

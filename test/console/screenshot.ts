@@ -3,14 +3,13 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Browser } from "playwright-core";
 import { freePorts } from "../../shared/runtime/free-port.ts";
-import { startChromium } from "../support/chromium.ts";
+import { startChromium, Visit } from "../support/browser.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
 import { PostgresServer, TestDatabase } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
 import { startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
 import { createTopic } from "../support/topics.ts";
-import { Visit } from "../support/browser.ts";
 
 const HELP = `Usage: bun test/console/screenshot.ts [--seconds N] [--all folder]
 

@@ -4,10 +4,8 @@ import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { reapOnExit } from "../../shared/runtime/child-reaper.ts";
-import { inherited } from "../support/environment.ts";
+import { inherited, isRunning, Program } from "../support/process.ts";
 import { eventually } from "../support/eventually.ts";
-import { isRunning } from "../support/is-running.ts";
-import { Program } from "../support/process.ts";
 
 const DEMO = "workers/demo.ts";
 const TIMEOUT_MS = 60_000;

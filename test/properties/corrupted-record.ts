@@ -1,5 +1,5 @@
 // The bytes of a sound record in; the same bytes with a few accidents out.
-import type { Chance } from "./chance.ts";
+import type { Chance } from "../support/seeded-random.ts";
 
 type Accident = (chance: Chance, record: Buffer) => Buffer;
 

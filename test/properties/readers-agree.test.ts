@@ -7,7 +7,7 @@ import { FastReader } from "../../shared/pipeline/fast-reader.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
 import { addRecord, NOW_MS, SKEW_MS } from "../pipeline/record.ts";
-import { Chance } from "./chance.ts";
+import { Chance } from "../support/seeded-random.ts";
 import { damaged } from "./corrupted-record.ts";
 import { SOUND_FORMS, soundRecord } from "./valid-record.ts";
 

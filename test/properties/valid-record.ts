@@ -1,7 +1,7 @@
 // A choice of form in; the text of a record that nothing is wrong with, as some producer would write it, out.
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { NOW_MS } from "../pipeline/record.ts";
-import type { Chance } from "./chance.ts";
+import type { Chance } from "../support/seeded-random.ts";
 
 export const SOUND_FORMS = ["compact", "python", "reordered", "non-ASCII", "nested", "spaced"] as const;
 type Form = (typeof SOUND_FORMS)[number];

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "../support/eventually.ts";
-import { isRunning } from "../support/is-running.ts";
+import { isRunning } from "../support/process.ts";
 
 const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 

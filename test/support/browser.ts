@@ -1,6 +1,26 @@
-// A browser and an address in; a visit to the console that remembers all that a page must not do, out.
+// Starts Chromium, and opens the console in a tab that records everything a page must not do.
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { eventually } from "./eventually.ts";
+
+/** Debian's Chromium; its sandbox needs privileges that a container does not give. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** Why no browser can be started here, in words; undefined where one can. */
+export function whyNoChromium(): string | undefined {
+  return Bun.which("chromium") === null ? "there is no `chromium` on the PATH" : undefined;
+}
+
+export async function startChromium(): Promise<Browser> {
+  // Only here: almost every test file imports this module, through requirements.ts.
+  const { chromium } = await import("playwright-core");
+  return await chromium.launch({ executablePath: Bun.which("chromium") ?? "chromium", args: FLAGS });
+}
 
 /** One tab. Disposing closes it. */
 export class Visit implements AsyncDisposable {

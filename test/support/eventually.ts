@@ -1,4 +1,4 @@
-// A condition in; its first true value out, or an error that says what it was at the deadline.
+// Waits for a condition: returns its first true value, or throws what it last was when the deadline passes.
 import { errorMessage } from "../../shared/runtime/errors.ts";
 
 export interface EventuallyOptions {

@@ -1,4 +1,4 @@
-// Source files in; who imports whom out, and what of it goes against the direction of the design.
+// Reads who imports whom from source files, and finds imports against the allowed direction, and cycles.
 import { dirname, join, relative } from "node:path";
 
 /** Repository paths by importing file; a package keeps its name. */

@@ -1,4 +1,4 @@
-// Java and Maven in; the jars of Apache Kafka out, cached.
+// Fetches the jars of Apache Kafka with Maven and caches them.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory, cachedDirectory } from "../../shared/runtime/cache.ts";

@@ -1,9 +1,9 @@
-// The properties of one Kafka broker in; its process out, with its log, and an end when this process ends.
+// Runs one Kafka broker as a child process that ends with this process.
 import { closeSync, openSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
-import { inherited } from "./environment.ts";
+import { inherited } from "./process.ts";
 import { eventually } from "./eventually.ts";
 import type { KafkaArtifacts } from "./kafka-artifacts.ts";
 

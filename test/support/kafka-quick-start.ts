@@ -1,4 +1,4 @@
-// The jars of Kafka in; what makes the start of a broker quick out: recorded once, cached, and used by every start.
+// Records once, and caches, what makes the start of a Kafka broker quick.
 import { copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cachedDirectory } from "../../shared/runtime/cache.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describeTopics } from "../../shared/kafka/admin.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { eventually } from "./eventually.ts";
-import { isRunning } from "./is-running.ts";
+import { isRunning } from "./process.ts";
 import { kafkaArtifacts } from "./kafka-artifacts.ts";
 import { runJava } from "./kafka-broker.ts";
 import { KafkaCluster } from "./kafka.ts";

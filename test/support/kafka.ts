@@ -1,4 +1,4 @@
-// A number of brokers in; a real Kafka cluster out (Apache Kafka in KRaft mode), which ends with the test.
+// Starts a real Kafka cluster (Apache Kafka in KRaft mode) that ends with its test.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

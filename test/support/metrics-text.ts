@@ -1,4 +1,4 @@
-// The text of a Prometheus scrape in; its samples out, to ask for by name and labels.
+// Parses the text of a Prometheus scrape into samples that a test can look up by name and labels.
 
 export interface Sample {
   readonly name: string;

@@ -1,4 +1,4 @@
-// A topic, a database and known records in; consumers that move them, and the proof that all arrived once, out.
+// Runs consumer programs on a topic of known records, and proves that each record was stored once.
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { producerSettings } from "../../shared/kafka/settings.ts";

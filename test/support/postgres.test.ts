@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import postgres from "postgres";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { eventually } from "./eventually.ts";
-import { isRunning } from "./is-running.ts";
+import { isRunning } from "./process.ts";
 import { PostgresServer, type TestDatabase, sharedPostgres } from "./postgres.ts";
 import { rejection } from "./rejection.ts";
 

@@ -1,4 +1,4 @@
-// A PostgreSQL server in (its own, or the one of the test run); fresh databases for tests out.
+// Creates databases for tests, on the server that all tests share or on one of the test's own.
 import { basename } from "node:path";
 import postgres from "postgres";
 import type { DatabaseConfig } from "../../shared/config/config.ts";

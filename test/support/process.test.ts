@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { eventually } from "./eventually.ts";
-import { isRunning } from "./is-running.ts";
-import { Program } from "./process.ts";
+import { isRunning, Program } from "./process.ts";
 import { rejection } from "./rejection.ts";
 
 let directory: string;

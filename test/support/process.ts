@@ -1,9 +1,9 @@
-// A program of this repository in; a running child process out, with all it prints and a sure end.
+// Runs a program of this repository as a child process, collects its output, and ends it with the test.
+import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
-import { inherited } from "./environment.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
 
@@ -161,4 +161,29 @@ export class Program {
 async function collect(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
   const decoder = new TextDecoder();
   for await (const bytes of stream) add(decoder.decode(bytes, { stream: true }));
+}
+
+/** @returns the variables of this process among `names`, for a child process that gets no others */
+export function inherited(...names: string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** Whether a process runs. A zombie does not: it has ended, and its parent may take long to reap it. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    // No such file where there is no /proc.
+    return process.platform !== "linux";
+  }
 }

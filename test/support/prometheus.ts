@@ -1,11 +1,11 @@
-// The repository's Prometheus configuration and addresses to scrape in; a real Prometheus that scrapes them out.
+// Starts a real Prometheus with the repository's configuration and other scrape targets.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { YAML } from "bun";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { reapOnExit, removeOnExit } from "../../shared/runtime/child-reaper.ts";
-import { inherited } from "./environment.ts";
+import { inherited } from "./process.ts";
 import { eventually } from "./eventually.ts";
 
 /** prometheus.yml, alert_rules.yml and their tests. */

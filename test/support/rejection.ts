@@ -1,4 +1,4 @@
-// A promise that should fail in; its error out.
+// Returns the error of a promise that must fail.
 
 /**
  * Waits for a promise to be rejected. (`expect(…).rejects` is typed as if there were nothing to await: forgotten

@@ -1,6 +1,6 @@
-// What a test needs from the machine in; `test` out, or a skip that says what is missing, which in CI is a failure.
+// Registers tests that need something of the machine: skipped with the reason where it is missing, failed in CI.
 import { test } from "bun:test";
-import { whyNoChromium } from "./chromium.ts";
+import { whyNoChromium } from "./browser.ts";
 import { whyNoKafka } from "./kafka-artifacts.ts";
 import { whyNoPrometheus } from "./prometheus.ts";
 import { whyNoSharedKafka } from "./shared-kafka.ts";

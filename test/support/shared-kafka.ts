@@ -1,4 +1,4 @@
-// The Kafka that all tests of a run share: the run's broker, or the one that KAFKA_BOOTSTRAP_SERVERS names.
+// Gives tests the Kafka they share: the broker of the run, or the one that KAFKA_BOOTSTRAP_SERVERS names.
 import { whyNoKafka } from "./kafka-artifacts.ts";
 import { sharedServer } from "./shared-servers.ts";
 import { type TopicOptions, createTopic } from "./topics.ts";

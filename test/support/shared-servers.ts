@@ -1,4 +1,4 @@
-// The servers that all test files of a run share: each is started when the first test asks for it.
+// Starts the servers that all test files of a run share, each when the first test asks for it.
 import { rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// The JUnit report of one `bun test` in; how many tests passed, failed and were skipped out.
+// Counts the passed, failed and skipped tests in the JUnit report of one `bun test`.
 
 export interface TestReport {
   readonly passed: number;

@@ -1,4 +1,4 @@
-// The address of a cluster in; topics made and deleted there, with the programs' own admin client.
+// Creates and deletes topics with the programs' own admin client.
 import { deleteTopics, ensureTopics } from "../../shared/kafka/admin.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 

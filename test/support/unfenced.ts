@@ -1,4 +1,4 @@
-// This repository in; a copy of it without the fence out: what the fence is good for shows in what breaks there.
+// Copies this repository without the fence, so that a test can show what the fence prevents.
 import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";

@@ -1,4 +1,4 @@
-// Answers in; a server that takes alerts as an operator's receiver would, and what it was sent, out.
+// Receives alerts as an operator's webhook receiver does, and keeps them.
 import type { WebhookMessage } from "../../shared/alerts/webhook-message.ts";
 
 export class WebhookReceiver implements AsyncDisposable {
