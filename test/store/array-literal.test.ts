@@ -27,12 +27,12 @@ async function elements(literal: string, type: string): Promise<(string | null)[
   return rows.map(({ element }) => element);
 }
 
-describe("text", () => {
+describe("a text array", () => {
   const storable = fc
     .string({ unit: "binary", maxLength: 12 })
     .filter((text) => text.isWellFormed() && !text.includes("\0"));
 
-  test("of any kind is read as it was written", async () => {
+  test("is read back unchanged for any text", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(
@@ -47,7 +47,7 @@ describe("text", () => {
     );
   });
 
-  test("that needs no quoting may be sent as plain", async () => {
+  test("equals the quoted one when no text needs quoting", async () => {
     const texts = ["a", "", "NULL", "a,b", "{c}", " d ", "\n", "é", "😀"];
     expect(textArray(texts, true)).toBe(textArray(texts));
     expect(await elements(textArray(texts, true), "text")).toEqual(texts);
@@ -55,7 +55,7 @@ describe("text", () => {
   });
 });
 
-test("numbers, large ones too, and nulls", async () => {
+test("a number array is read back unchanged, large numbers and nulls included", async () => {
   expect(await elements(numberArray([0, -1, Number.MAX_SAFE_INTEGER, undefined]), "bigint")).toEqual([
     "0",
     "-1",
@@ -73,7 +73,7 @@ test("numbers, large ones too, and nulls", async () => {
   expect(await elements(numberArray([]), "int")).toEqual([]);
 });
 
-test("bytes of any kind, empty ones and nulls", async () => {
+test("a bytea array is read back unchanged, empty values and nulls included", async () => {
   const bytes = fc.option(fc.uint8Array({ maxLength: 20 }), { nil: undefined });
   await fc.assert(
     fc.asyncProperty(fc.array(bytes, { maxLength: 10 }), async (values) => {

@@ -1,4 +1,4 @@
-// COPY is the fast way into raw_events. What happens when it fails, and when its connection does.
+// Tests the COPY into raw_events: its failures, and the loss of its connection.
 import { describe, expect, test } from "bun:test";
 import { codeOf } from "../../shared/runtime/errors.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
@@ -25,7 +25,7 @@ const many = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, n) => event(`${prefix}${n}`));
 
 describe("a COPY that fails on its last row", () => {
-  test("for an event_id that is stored: the batch is done again, and the repeated one is a duplicate", async () => {
+  test("repeats the batch by unnest and counts a duplicate when the event_id is stored", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -36,7 +36,7 @@ describe("a COPY that fails on its last row", () => {
     await expectProven(database);
   });
 
-  test("for its content: it is a dead letter, and the rest is stored", async () => {
+  test("makes a dead letter and stores the rest when the content is refused", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -46,7 +46,7 @@ describe("a COPY that fails on its last row", () => {
     await expectProven(database);
   });
 
-  test("for the tables: nothing is stored, nothing a dead letter, and the server's reason is told", async () => {
+  test("stores nothing and reports the server's error when the tables refuse it", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -55,7 +55,7 @@ describe("a COPY that fails on its last row", () => {
     const error = await rejection(worker.store.commit(batchFrom(0, [...many("a", 499), event("z")])));
     expect({ code: codeOf(error), kind: classify(error) }).toEqual({ code: "23514", kind: "schema" });
     expect(await everything(database)).toEqual(before);
-    // The same session goes on when the change is undone.
+    // The same session stores the batch after the change is undone.
     await database.sql`alter table raw_events drop constraint raw_events_event_id_check`;
     await worker.store.commit(batchFrom(0, [...many("a", 499), event("z")]));
     expect(await account(database)).toMatchObject({ stored: 500 });
@@ -63,7 +63,7 @@ describe("a COPY that fails on its last row", () => {
   });
 });
 
-test("after a failure batches go by unnest, until twenty in a row held nothing that was stored", async () => {
+test("batches go by unnest after a failed COPY until twenty in a row hold no stored event", async () => {
   await using database = await pipelineDatabase();
   await using worker = await openStore(database);
   await enter(worker.session, 1);
@@ -76,7 +76,7 @@ test("after a failure batches go by unnest, until twenty in a row held nothing t
   await commit("again");
   expect(await commit("again")).toBe(true);
   for (let n = 0; n < 19; n++) await commit(`a${n}`);
-  // One short of it: by unnest, which only skips it. And the count begins anew.
+  // One batch short of twenty: unnest skips the repeated id, and the count starts again.
   expect(await commit("again")).toBe(false);
   for (let n = 0; n < 20; n++) await commit(`b${n}`);
   expect(await commit("again")).toBe(true);
@@ -84,19 +84,19 @@ test("after a failure batches go by unnest, until twenty in a row held nothing t
   await expectProven(database);
 });
 
-/** Batches whose rows are more than sockets hold, so that a COPY that is held up is still being sent. */
+/** A batch larger than the buffers of a socket, so that a blocked COPY is still being sent. */
 const LARGE = Array.from({ length: 150 }, (_, n) =>
   eventTextWith(`{"a":"${"x".repeat(100_000)}"}`, { event_id: `large_${n}` }),
 );
 
-/** Makes the insert of one event wait for as long as the lock is held. */
-async function holdUp({ sql }: TestDatabase, eventId: string) {
+/** Blocks the insert of one event until it is disposed. */
+async function blockInsert({ sql }: TestDatabase, eventId: string) {
   const lock = await sql.reserve();
   await lock`select pg_advisory_lock(1)`;
-  await sql.unsafe(`create function hold_up() returns trigger language plpgsql
+  await sql.unsafe(`create function block_insert() returns trigger language plpgsql
     as 'begin perform pg_advisory_lock(1); perform pg_advisory_unlock(1); return new; end'`);
-  await sql.unsafe(`create trigger hold_up before insert on raw_events for each row
-    when (new.event_id = '${eventId}') execute function hold_up()`);
+  await sql.unsafe(`create trigger block_insert before insert on raw_events for each row
+    when (new.event_id = '${eventId}') execute function block_insert()`);
   return {
     async [Symbol.asyncDispose]() {
       await lock`select pg_advisory_unlock(1)`;
@@ -106,18 +106,18 @@ async function holdUp({ sql }: TestDatabase, eventId: string) {
 }
 
 describe("a backend that is terminated", () => {
-  // With the first row held up most of the rows are still unsent; with the last one all are sent, and unanswered.
+  // When the first row is blocked, most rows are unsent; when the last row is blocked, all are sent and unanswered.
   test.each([
     ["in the middle of a COPY", "large_0"],
     ["at the last row of a COPY", `large_${LARGE.length - 1}`],
-  ])("%s: no hang, no half batch, and the next session does it again", async (_when, heldUpAt) => {
+  ])("stores nothing %s, and the next session stores the batch", async (_when, blockedAt) => {
     await using database = await pipelineDatabase();
     const session = await openSession(database);
     await enter(session, 1);
     const before = await everything(database);
-    const heldUp = await holdUp(database, heldUpAt);
+    const blocked = await blockInsert(database, blockedAt);
     const committing = rejection(new Store(session, STORE_OPTIONS).commit(batchFrom(0, LARGE)));
-    await eventually("it is held up", async () => {
+    await eventually("the COPY is blocked", async () => {
       const [backend] = await database.sql`
         select query, wait_event from pg_stat_activity where pid = ${session.backendPid}`;
       return backend?.["wait_event"] === "advisory" && /^\s*copy raw_events/.test(String(backend["query"]));
@@ -125,7 +125,7 @@ describe("a backend that is terminated", () => {
     await database.sql`select pg_terminate_backend(${session.backendPid})`;
     expect(classify(await committing)).toBe("connection");
     expect(session.isLost).toBe(true);
-    await heldUp[Symbol.asyncDispose]();
+    await blocked[Symbol.asyncDispose]();
     expect(await everything(database)).toEqual(before);
 
     await using next = await openStore(database);

@@ -18,12 +18,12 @@ import {
   STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
-describe("the database belongs to one consumer group at a time", () => {
+describe("the owner of a database", () => {
   const open = (database: TestDatabase, consumerGroup: string, role: SessionRole = "main") =>
     openSession(database, { role, consumerGroup });
   const claim = (session: Session, group: string) => claimDatabase(session.sql, group);
 
-  test("a new one is anybody's, and stays theirs", async () => {
+  test("is the first group to claim it", async () => {
     await using database = await pipelineDatabase();
     const session = await open(database, "first");
     expect(await claim(session, "first")).toEqual({ previousGroup: undefined });
@@ -36,7 +36,7 @@ describe("the database belongs to one consumer group at a time", () => {
   });
 
   test.each<SessionRole>(["main", "worker"])(
-    "another one is refused while a %s of the first is connected",
+    "keeps other groups out while its %s is connected",
     async (role) => {
       await using database = await pipelineDatabase();
       const first = await open(database, "first", role);
@@ -55,7 +55,7 @@ describe("the database belongs to one consumer group at a time", () => {
       ]);
 
       await first.close();
-      const taken = await eventually("the first is gone", () =>
+      const taken = await eventually("the first group has left", () =>
         claim(second, "second").catch(() => undefined),
       );
       expect(taken).toEqual({ previousGroup: "first" });
@@ -67,7 +67,7 @@ describe("the database belongs to one consumer group at a time", () => {
     },
   );
 
-  test("who only checks, works for another group, or uses another database does not stand in the way", async () => {
+  test("loses it when only a check, other groups or other databases are connected", async () => {
     await using database = await pipelineDatabase();
     await using elsewhere = await pipelineDatabase();
     const first = await open(database, "first");
@@ -79,30 +79,32 @@ describe("the database belongs to one consumer group at a time", () => {
       open(elsewhere, "first", "worker"),
     ]);
     const second = await open(database, "second");
-    const taken = await eventually("it is free", () => claim(second, "second").catch(() => undefined));
+    const taken = await eventually("the first group has left", () =>
+      claim(second, "second").catch(() => undefined),
+    );
     expect(taken).toEqual({ previousGroup: "first" });
     for (const session of [...others, second]) session.destroy();
   });
 
   test.each(['quote"backslash\\comma,{brace}', "x".repeat(200), `${"long-".repeat(30)}a`])(
-    "whatever its name is: %s",
+    "is recognized by any name: %s",
     async (group) => {
       await using database = await pipelineDatabase();
       const first = await open(database, group, "worker");
       await claim(first, group);
       const second = await open(database, "second");
       await expect(claim(second, "second")).rejects.toThrow(FatalError);
-      // Its own consumers are not held against it, those whose long names only begin alike neither.
+      // Consumers of the group itself do not count, nor those of a group whose long name begins alike.
       const twin = await open(database, `${group}-twin`, "worker");
       expect(await claim(first, group)).toEqual({ previousGroup: undefined });
       await first.close();
-      await eventually("the first is gone", () => claim(second, "second").catch(() => undefined));
+      await eventually("the first group has left", () => claim(second, "second").catch(() => undefined));
       twin.destroy();
       second.destroy();
     },
   );
 
-  test("of two new groups at once one gets it", async () => {
+  test("is one of two new groups that claim it at once", async () => {
     await using database = await pipelineDatabase();
     const sessions = await Promise.all(["left", "right"].map((group) => open(database, group)));
     const results = await Promise.allSettled(
@@ -113,14 +115,14 @@ describe("the database belongs to one consumer group at a time", () => {
   });
 });
 
-describe("stuck peers", () => {
+describe("endStuckPeers", () => {
   const LOCK_OFFSETS = "select * from pipeline_offsets for update";
 
-  async function isAlive({ sql }: TestDatabase, pid: number): Promise<boolean> {
+  async function isConnected({ sql }: TestDatabase, pid: number): Promise<boolean> {
     return (await sql`select 1 from pg_stat_activity where pid = ${pid}`).length > 0;
   }
 
-  /** A session whose client has stopped in the middle of a transaction. */
+  /** Leaves a session inside a transaction, like a client that has stopped. */
   function leaveIdleInTransaction(session: Session): Promise<unknown> {
     const left = session.sql.begin(async (tx) => {
       await tx.unsafe(LOCK_OFFSETS);
@@ -129,7 +131,7 @@ describe("stuck peers", () => {
     return left.catch((error: unknown) => error);
   }
 
-  /** A session whose client has stopped while it was sending rows. */
+  /** Leaves a session inside a COPY, like a client that has stopped. */
   function leaveInCopy(session: Session): Promise<unknown> {
     const left = session.sql.begin(async (tx) => {
       await tx.unsafe(LOCK_OFFSETS);
@@ -150,7 +152,7 @@ describe("stuck peers", () => {
   test.each<[state: string, leave: (session: Session) => Promise<unknown>]>([
     ["idle in transaction", leaveIdleInTransaction],
     ["active", leaveInCopy],
-  ])("one that is %s and waits for its client is ended, and what it held is free", async (state, leave) => {
+  ])("ends a session that is %s and waits for its client, and frees its locks", async (state, leave) => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -158,21 +160,21 @@ describe("stuck peers", () => {
     const stuck = await openSession(database, { onLost: () => (lost = true) });
     const left = leave(stuck);
     await waitsForClient(database, stuck, state);
-    // The fence meets the lock.
+    // The fence waits for the lock.
     await worker.session.sql`set lock_timeout = '100ms'`;
     const batch = () => batchFrom(0, [eventText()]);
     await expect(worker.store.commit(batch())).rejects.toMatchObject({ code: "55P03" });
     expect(await worker.session.run((sql) => endStuckPeers(sql, 0.05))).toEqual([stuck.backendPid]);
-    await eventually("it is gone", async () => !(await isAlive(database, stuck.backendPid)));
+    await eventually("its backend has ended", async () => !(await isConnected(database, stuck.backendPid)));
     expect(await left).toBeInstanceOf(Error);
-    await eventually("its client knows", () => lost);
+    await eventually("its client is notified", () => lost);
     await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batch());
     expect(await account(database)).toMatchObject({ next_offset: 1 });
     await expectProven(database);
     stuck.destroy();
   });
 
-  test("one that has been so for a shorter time is left", async () => {
+  test("spares a session that has waited for a shorter time", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     const [idle, copying] = [await openSession(database), await openSession(database)];
@@ -181,11 +183,11 @@ describe("stuck peers", () => {
     await waitsForClient(database, idle, "idle in transaction");
     await waitsForClient(database, copying, "active");
     expect(await worker.session.run((sql) => endStuckPeers(sql, 60))).toEqual([]);
-    expect(await isAlive(database, idle.backendPid)).toBe(true);
+    expect(await isConnected(database, idle.backendPid)).toBe(true);
     for (const session of [idle, copying]) session.destroy();
   });
 
-  test("nobody else is ended: the idle, the busy, those of other programs and databases", async () => {
+  test("spares idle and busy sessions, other programs and other databases", async () => {
     await using database = await pipelineDatabase();
     await using elsewhere = await pipelineDatabase();
     await using worker = await openStore(database);
@@ -217,9 +219,9 @@ describe("stuck peers", () => {
     expect(ended).toEqual([stuck.backendPid]);
     await left;
     for (const session of [idle, busy, stranger, almost, worker.session]) {
-      expect(await isAlive(database, session.backendPid)).toBe(true);
+      expect(await isConnected(database, session.backendPid)).toBe(true);
     }
-    expect(await isAlive(elsewhere, otherDatabase.backendPid)).toBe(true);
+    expect(await isConnected(elsewhere, otherDatabase.backendPid)).toBe(true);
     for (const session of [idle, busy, stranger, almost, otherDatabase, stuck]) session.destroy();
     await working;
     expect(await rowCounts(database)).toMatchObject({ raw_events: 0 });

@@ -59,7 +59,7 @@ async function commit(records: readonly Omit<TestRecord, "offset">[]) {
   >`select "offset", key, value, headers, stage, reason, error from dead_letter_events where "offset" >= ${from} order by "offset"`;
 }
 
-test("bytes come back exactly; empty is not null", async () => {
+test("a dead letter keeps its bytes, and tells empty from null", async () => {
   const every = Uint8Array.from({ length: 256 }, (_, byte) => byte);
   const headers = [
     { name: 'n"\\,{}', value: every },
@@ -88,7 +88,7 @@ test("bytes come back exactly; empty is not null", async () => {
   ]);
 });
 
-test("each says where it is from, why, and by which clock and limit it was judged", async () => {
+test("a dead letter names its origin, its reason, and the clock and limit of its validation", async () => {
   const [row] = await commit([{ value: eventText({ user_id: "" }) }]);
   const [stored] = await database.sql`
     select topic, topic_id, partition, stage, reason, error, extract(epoch from first_seen_at)::float8 * 1000 as seen_ms,
@@ -105,14 +105,14 @@ test("each says where it is from, why, and by which clock and limit it was judge
   });
 });
 
-test("any bytes at all can be a dead letter, and judged again as of then are rejected again", async () => {
+test("any bytes can be a dead letter, and are rejected again with the same clock", async () => {
   const bytes = fc.option(fc.uint8Array({ maxLength: 60 }), { nil: undefined });
   const record = fc.record({ key: bytes, value: bytes });
   await fc.assert(
     fc.asyncProperty(fc.array(record, { minLength: 1, maxLength: 20 }), async (records) => {
       const sent = records.map(({ key, value }) => ({ value, ...(key === undefined ? {} : { key }) }));
       const rows = await commit(sent);
-      // None of these bytes is an event.
+      // Random bytes are never an event.
       expect(rows.map(({ key, value }) => ({ key, value }))).toEqual(
         records.map(({ key, value }) => ({
           key: key ? Buffer.from(key) : null,
@@ -129,7 +129,7 @@ test("any bytes at all can be a dead letter, and judged again as of then are rej
   await expectProven(database);
 });
 
-test("errors that quote what they like are text like any other", async () => {
+test("an error with any characters is stored unchanged", async () => {
   const error = `quote " backslash \\ comma , braces {} NULL 😀 \u001e`;
   const letter = {
     ...partitionKey(7),
@@ -150,7 +150,7 @@ test("errors that quote what they like are text like any other", async () => {
   await database.sql`delete from dead_letter_events where partition = 7`;
 });
 
-test("the same place twice is refused by the key, for the fence alone keeps it from coming", async () => {
+test("the key refuses a second dead letter of the same offset", async () => {
   const letter = {
     ...partitionKey(8),
     offset: 1,

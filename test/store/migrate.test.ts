@@ -4,12 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { type Migration, migrate, readMigrations } from "../../shared/store/migrate.ts";
-import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
-import { openSession } from "./pipeline-database.ts";
-
-async function emptyDatabase(): Promise<TestDatabase> {
-  return await (await sharedPostgres()).database();
-}
+import { eventually, throughout } from "../support/eventually.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { emptyDatabase, openSession } from "./pipeline-database.ts";
 
 function migration(version: number, text: string, name = `00${version}_step.sql`): Migration {
   return { version, name, text, checksum: new Bun.CryptoHasher("sha256").update(text).digest("hex") };
@@ -19,7 +16,7 @@ const ONE = migration(1, "create table one (n int); insert into one values (1);"
 const TWO = migration(2, "create table two (n int);");
 const THREE = migration(3, "create table three (n int);");
 
-/** Migrates through a session of its own, as a program does when it starts. */
+/** Migrates through a new session, like a program that starts. */
 async function run(database: TestDatabase, migrations: readonly Migration[]): Promise<string[]> {
   const session = await openSession(database, { role: "main" });
   try {
@@ -36,7 +33,7 @@ async function refusal(database: TestDatabase, migrations: readonly Migration[])
     (thrown: unknown) => thrown,
   );
   expect(error).toBeInstanceOf(FatalError);
-  // Whatever it was, nothing of it was kept.
+  // The refused migration leaves nothing behind.
   expect(await tables(database)).toEqual(before);
   return (error as FatalError).message;
 }
@@ -50,8 +47,26 @@ async function tables({ sql }: TestDatabase): Promise<string[]> {
   return [...names, ...applied.map(({ version }) => `applied ${version}`)];
 }
 
-describe("the files of sql/", () => {
-  test("are applied to an empty database, once", async () => {
+/** Takes an advisory lock that a migration waits for, until `open()`. */
+async function holdAdvisoryLock({ sql }: TestDatabase) {
+  const key = 1;
+  const lock = await sql.reserve();
+  await lock`select pg_advisory_lock(${key})`;
+  const open = async (): Promise<void> => {
+    await lock`select pg_advisory_unlock_all()`;
+  };
+  return {
+    key,
+    open,
+    async [Symbol.asyncDispose]() {
+      await open();
+      lock.release();
+    },
+  };
+}
+
+describe("the migrations of sql/", () => {
+  test("are applied to an empty database once", async () => {
     await using database = await emptyDatabase();
     const migrations = await readMigrations();
     const names = migrations.map(({ name }) => name);
@@ -63,7 +78,7 @@ describe("the files of sql/", () => {
     expect(await tables(database)).toEqual(after);
   });
 
-  test("give every text key the order of its bytes, and every time its zone", async () => {
+  test("give every text key the order of its bytes, and every timestamp a zone", async () => {
     await using database = await emptyDatabase();
     await run(database, await readMigrations());
     const others = await database.sql`
@@ -78,8 +93,8 @@ describe("the files of sql/", () => {
   });
 });
 
-describe("migrating", () => {
-  test("applies what is missing, in order", async () => {
+describe("migrate", () => {
+  test("applies the missing migrations in order", async () => {
     await using database = await emptyDatabase();
     expect(await run(database, [ONE])).toEqual([ONE.name]);
     expect(await run(database, [ONE, TWO, THREE])).toEqual([TWO.name, THREE.name]);
@@ -94,7 +109,7 @@ describe("migrating", () => {
     ]);
   });
 
-  test("from five connections at once applies each file once", async () => {
+  test("applies each migration once from five connections at once", async () => {
     await using database = await emptyDatabase();
     const slow = migration(1, `${ONE.text} select pg_sleep(0.2);`);
     const applied = await Promise.all([1, 2, 3, 4, 5].map(() => run(database, [slow, TWO])));
@@ -102,29 +117,40 @@ describe("migrating", () => {
     expect(await database.sql`select n from one`).toHaveLength(1);
   });
 
-  test("waits for another one beyond the session's own limits", async () => {
+  test("waits for another migration beyond the session's time limits", async () => {
     await using database = await emptyDatabase();
     const session = await openSession(database, { role: "main" });
     await session.sql`set lock_timeout = '50ms'`;
     await session.sql`set statement_timeout = '50ms'`;
-    const slow = migration(1, `${ONE.text} select pg_sleep(0.5);`);
-    const applied = await Promise.all([run(database, [slow]), migrate(session.sql, [slow])]);
-    expect(applied.flat()).toEqual([slow.name]);
+    await using gate = await holdAdvisoryLock(database);
+    const slow = migration(1, `${ONE.text} select pg_advisory_xact_lock(${gate.key});`);
+    const waiting = (count: number) => async () => {
+      const rows = await database.sql`
+        select 1 from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`;
+      return rows.length === count;
+    };
+    const first = run(database, [slow]);
+    await eventually("the first one is in its migration", waiting(1));
+    const second = migrate(session.sql, [slow]);
+    await eventually("the second one waits for the first", waiting(2));
+    await throughout("it waits beyond its limits", 200, waiting(2));
+    await gate.open();
+    expect([await first, await second]).toEqual([[slow.name], []]);
     expect(await session.sql`show lock_timeout`).toMatchObject([{ lock_timeout: "50ms" }]);
     session.destroy();
   });
 });
 
-describe("a database that was changed by other hands is refused, and stays as it is", () => {
-  test("a file that was changed after it was applied", async () => {
+describe("a changed database", () => {
+  test("is refused unchanged when a file was changed after it was applied", async () => {
     await using database = await emptyDatabase();
     await run(database, [ONE, TWO]);
-    expect(await refusal(database, [migration(1, `${ONE.text} -- mended`), TWO, THREE])).toContain(
+    expect(await refusal(database, [migration(1, `${ONE.text} -- fixed`), TWO, THREE])).toContain(
       "sql/001_step.sql was changed after it was applied",
     );
   });
 
-  test("tables that were made by hand", async () => {
+  test("is refused unchanged when its tables were created by hand", async () => {
     await using database = await emptyDatabase();
     await database.sql`create table two (n int)`;
     expect(await refusal(database, [ONE, TWO, THREE])).toMatch(
@@ -133,7 +159,7 @@ describe("a database that was changed by other hands is refused, and stays as it
     expect(await tables(database)).toEqual(["two"]);
   });
 
-  test("a file of which a part was applied by hand", async () => {
+  test("is refused unchanged when a file was partly applied by hand", async () => {
     await using database = await emptyDatabase();
     await run(database, [ONE]);
     await database.sql`create table b (n int)`;
@@ -141,13 +167,13 @@ describe("a database that was changed by other hands is refused, and stays as it
     expect(await refusal(database, [ONE, half])).toContain('relation "b" already exists');
   });
 
-  test("a newer version's", async () => {
+  test("is refused unchanged when a newer version made it", async () => {
     await using database = await emptyDatabase();
     await run(database, [ONE, TWO]);
     expect(await refusal(database, [ONE])).toContain("a newer version made it");
   });
 
-  test("a row of schema_migrations that is gone, the first, one between, the last", async () => {
+  test("is refused unchanged when a row of schema_migrations is missing", async () => {
     for (const [version, message] of [
       [1, "has a row for 002_step.sql but none for 001_step.sql"],
       [2, "has a row for 003_step.sql but none for 002_step.sql"],
@@ -160,7 +186,7 @@ describe("a database that was changed by other hands is refused, and stays as it
     }
   });
 
-  test("a file that fails keeps nothing of the ones before it either", async () => {
+  test("is rolled back to its state before the first file when a file fails", async () => {
     await using database = await emptyDatabase();
     const wrong = migration(2, "create table fine (n int); select 1 / 0;");
     expect(await refusal(database, [ONE, wrong])).toContain(
@@ -170,7 +196,7 @@ describe("a database that was changed by other hands is refused, and stays as it
   });
 });
 
-describe("the names of the files", () => {
+describe("the names of migrations", () => {
   async function namesRead(...names: string[]) {
     const folder = await mkdtemp(join(tmpdir(), "migrations-"));
     try {
@@ -181,7 +207,7 @@ describe("the names of the files", () => {
     }
   }
 
-  test("are numbered without a gap, and read in order", async () => {
+  test("are numbered without gaps and read in order", async () => {
     expect(await namesRead("002_b.sql", "001_a.sql", "README.md")).toEqual([
       { version: 1, name: "001_a.sql", text: "-- 001_a.sql" },
       { version: 2, name: "002_b.sql", text: "-- 002_b.sql" },
@@ -195,7 +221,7 @@ describe("the names of the files", () => {
     [["1_a.sql"]],
     [["001-a.sql"]],
     [["001_A.sql"]],
-  ])("%j: refused", async (names) => {
+  ])("are refused: %j", async (names) => {
     await expect(namesRead(...names)).rejects.toThrow(/expected a name that begins with 00[12]_/);
   });
 });

@@ -1,4 +1,4 @@
-// A test database in; one with the pipeline's tables out, stores that write to it, and what its tables hold.
+// Opens databases with the pipeline's tables, sessions and stores for tests, and reads back what the tables hold.
 import { expect } from "bun:test";
 import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
@@ -10,17 +10,47 @@ import { batchOf, type TestRecord } from "../pipeline/record.ts";
 
 export const GROUP = "test-group";
 
+/** A fresh database without tables. */
+export async function emptyDatabase(): Promise<TestDatabase> {
+  return await (await sharedPostgres()).database();
+}
+
 /** A fresh database with the tables of sql/. */
 export async function pipelineDatabase(): Promise<TestDatabase> {
   const server = await sharedPostgres();
   return await server.database({ prepared: { name: "migrated", prepare: migrateDatabase } });
 }
 
-/** Makes the tables of sql/ in an empty database. */
+/** Creates the tables of sql/ in an empty database. */
 export async function migrateDatabase(database: Pick<TestDatabase, "config">): Promise<void> {
   const session = await openSession(database, { role: "main" });
   await migrate(session.sql, await readMigrations());
   await session.close();
+}
+
+/** The application's backends in a database. */
+export async function backends({ sql }: TestDatabase): Promise<number[]> {
+  const rows = await sql<{ pid: number }[]>`
+    select pid from pg_stat_activity where datname = current_database() and application_name like 'event-pipeline %'`;
+  return rows.map(({ pid }) => pid);
+}
+
+/** "done", or the error. */
+export async function outcomeOf(work: Promise<unknown>): Promise<unknown> {
+  return await work.then(
+    () => "done",
+    (error: unknown) => error,
+  );
+}
+
+/** Longer than any test may wait between two statements, and far shorter than any wrong clock is off. */
+export const ANY_DELAY_MS = 600_000;
+
+/** Asserts that a session's clock is the database's. */
+export async function expectClock({ sql }: TestDatabase, session: Session): Promise<void> {
+  const [row] = await sql<[{ now_ms: number }]>`
+    select extract(epoch from clock_timestamp())::float8 * 1000 as now_ms`;
+  expect(Math.abs(session.now() - row.now_ms)).toBeLessThan(ANY_DELAY_MS);
 }
 
 export async function openSession(
@@ -30,10 +60,10 @@ export async function openSession(
   return await Session.open(database.config, { role: "worker", consumerGroup: GROUP, ...options });
 }
 
-/** How a consumer stores by default. */
+/** The defaults of a consumer. */
 export const STORE_OPTIONS: StoreOptions = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };
 
-/** A session that is ended with its scope, and a store over it. */
+/** A store and its session, which ends with its scope. */
 export interface TestStore extends AsyncDisposable {
   readonly session: Session;
   readonly store: Store;
@@ -66,7 +96,7 @@ export async function enter(session: Session, count: number): Promise<void> {
   await session.run((sql) => enterPartitions(sql, starts));
 }
 
-/** A batch of one partition that holds these values, one offset after the other. */
+/** A batch of one partition with these values at consecutive offsets. */
 export function batchFrom(from: number, values: readonly TestRecord["value"][], partition = 0): Batch {
   return batchOf(
     values.map((value, index) => ({ offset: from + index, value })),
@@ -74,7 +104,7 @@ export function batchFrom(from: number, values: readonly TestRecord["value"][], 
   );
 }
 
-/** Everything that a batch may change, for comparing before with after. */
+/** All rows that a batch may change, to compare before and after. */
 export async function everything({ sql }: TestDatabase): Promise<Record<string, unknown[]>> {
   const tables = {
     raw_events: "event_id",
@@ -94,14 +124,14 @@ export async function everything({ sql }: TestDatabase): Promise<Record<string, 
   return Object.fromEntries(rows);
 }
 
-/** How many rows each table holds. */
+/** The number of rows of each table. */
 export async function rowCounts(database: TestDatabase): Promise<Record<string, number>> {
   return Object.fromEntries(
     Object.entries(await everything(database)).map(([table, rows]) => [table, rows.length]),
   );
 }
 
-/** The account of a partition. */
+/** The counts of a partition. */
 export async function account({ sql }: TestDatabase, partition = 0): Promise<Record<string, number>> {
   const [row] = await sql`
     select first_offset::float8, next_offset::float8, consumed::float8, skipped::float8, stored::float8,
@@ -111,8 +141,8 @@ export async function account({ sql }: TestDatabase, partition = 0): Promise<Rec
 }
 
 /**
- * What must hold of the tables at any time, whatever was done: the hours are a GROUP BY of the raw events, the
- * offsets account for every record, and all of it adds up. Each query gives the rows that break it.
+ * What must always hold: the hours are a GROUP BY of the raw events, the offsets account for every record, and the
+ * counts add up. Each query returns the rows that contradict it.
  */
 const BROKEN = {
   "hours and their GROUP BY": `
@@ -151,7 +181,7 @@ const BROKEN = {
       where (d.topic, d.topic_id, d.partition) = (o.topic, o.topic_id, o.partition) and d.offset < o.next_offset)`,
 };
 
-/** Asserts that all proofs of the tables hold. */
+/** Asserts that the tables are consistent. */
 export async function expectProven({ sql }: TestDatabase): Promise<void> {
   const broken: Record<string, unknown> = {};
   for (const [what, query] of Object.entries(BROKEN)) {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { insertPipelineMetrics } from "../../shared/store/pipeline-metrics.ts";
 import { openSession, pipelineDatabase } from "./pipeline-database.ts";
 
-test("figures are written with their labels, all at one time", async () => {
+test("insertPipelineMetrics writes samples with their labels and one time", async () => {
   await using database = await pipelineDatabase();
   const session = await openSession(database, { role: "main" });
   const samples = [

@@ -16,7 +16,7 @@ import {
   STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
-/** Numbers that JSON allows, and a numeric of PostgreSQL cannot hold. */
+/** Numbers that are valid JSON and do not fit PostgreSQL's numeric. */
 const REFUSED_NUMBERS = [
   "1e200000",
   "1e-20000",
@@ -25,8 +25,8 @@ const REFUSED_NUMBERS = [
   `1${"0".repeat(131_072)}`,
   `0.${"1".repeat(16_384)}`,
 ];
-/** The greatest and the finest that it can. */
-const HELD_NUMBERS = ["1e131071", `1${"0".repeat(131_071)}`, `0.${"1".repeat(16_383)}`];
+/** The largest numbers and the one with the most decimals that fit. */
+const STORABLE_NUMBERS = ["1e131071", `1${"0".repeat(131_071)}`, `0.${"1".repeat(16_383)}`];
 
 const good = (event_id: string) => eventText({ event_id });
 const withNumber = (event_id: string, number: string) => eventTextWith(`{"n":${number}}`, { event_id });
@@ -43,19 +43,19 @@ async function rawIds({ sql }: TestDatabase): Promise<string[]> {
   return rows.map(({ event_id }) => event_id);
 }
 
-describe("records that PostgreSQL refuses for their content", () => {
+describe("the poison search", () => {
   const REST = ["a", "b", "c", "d", "e", "f", "g"];
   test.each<[what: string, at: number[], size: number]>([
-    ["the only one", [0], 1],
+    ["the only record", [0], 1],
     ["the first", [0], 8],
     ["in the middle", [4], 8],
     ["the last", [7], 8],
-    ["several apart", [0, 3, 7], 8],
-    ["two side by side", [3, 4], 8],
+    ["several records apart", [0, 3, 7], 8],
+    ["two adjacent records", [3, 4], 8],
     ["all but one", [0, 1, 2, 4, 5, 6, 7], 8],
     ["all", [0, 1, 2, 3, 4, 5, 6, 7], 8],
     ["the last of an odd batch", [6], 7],
-  ])("become dead letters, and the rest is stored: %s", async (_what, at, size) => {
+  ])("makes dead letters of the refused records and stores the rest: %s", async (_what, at, size) => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -82,16 +82,16 @@ describe("records that PostgreSQL refuses for their content", () => {
       dead_lettered: at.length,
     });
     await expectProven(database);
-    // The flow goes on.
+    // The next batch is stored.
     await worker.store.commit(batchFrom(size, [good("next")]));
     await expectProven(database);
   });
 
-  test("are these, and not those", async () => {
+  test("dead-letters exactly the numbers that PostgreSQL refuses", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
-    const numbers = [...REFUSED_NUMBERS, ...HELD_NUMBERS];
+    const numbers = [...REFUSED_NUMBERS, ...STORABLE_NUMBERS];
     await worker.store.commit(
       batchFrom(
         0,
@@ -101,11 +101,11 @@ describe("records that PostgreSQL refuses for their content", () => {
     expect((await deadLetters(database)).map((row) => row["offset"])).toEqual(
       REFUSED_NUMBERS.map((_, n) => n),
     );
-    expect(await rawIds(database)).toHaveLength(HELD_NUMBERS.length);
+    expect(await rawIds(database)).toHaveLength(STORABLE_NUMBERS.length);
     await expectProven(database);
   });
 
-  test("also where a repeated key would hide the number", async () => {
+  test("finds a number that a repeated key hides", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -116,7 +116,7 @@ describe("records that PostgreSQL refuses for their content", () => {
     await expectProven(database);
   });
 
-  test("of two with one id, the one that can be stored is the event, and no duplicate", async () => {
+  test("stores the valid one of two records with one id, and counts no duplicate", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -125,7 +125,7 @@ describe("records that PostgreSQL refuses for their content", () => {
     await expectProven(database);
   });
 
-  test("one whose id is stored already is a dead letter all the same, others of the batch are duplicates", async () => {
+  test("makes a dead letter of a refused record whose id is stored already", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -135,7 +135,7 @@ describe("records that PostgreSQL refuses for their content", () => {
     await expectProven(database);
   });
 
-  test("without raw rows there is nothing that refuses them", async () => {
+  test("finds nothing when no raw rows are stored", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database, { saveRawEvents: false });
     await enter(worker.session, 1);
@@ -148,22 +148,22 @@ describe("a fault of the schema", () => {
   const change = (statement: string, undo: string) => ({ statement, undo });
   test.each([
     [
-      "a column that must be given",
+      "a new required column",
       change(
         "alter table raw_events add tenant text not null default ''; alter table raw_events alter tenant drop default",
         "alter table raw_events drop tenant",
       ),
     ],
     [
-      "a column that is gone",
+      "a missing column",
       change("alter table raw_events rename user_id to uid", "alter table raw_events rename uid to user_id"),
     ],
     [
-      "a table that is gone",
+      "a missing table",
       change("alter table raw_events rename to events", "alter table events rename to raw_events"),
     ],
     [
-      "a check that refuses some",
+      "a check that refuses some rows",
       change(
         "alter table raw_events add constraint odd check (event_id <> 'b')",
         "alter table raw_events drop constraint odd",
@@ -171,61 +171,58 @@ describe("a fault of the schema", () => {
     ],
     ["another unique index", change("create unique index odd on raw_events (user_id)", "drop index odd")],
     [
-      "a type that nothing fits",
+      "a type that fits no value",
       change(
         "alter table raw_events alter event_data type integer using 0",
         "alter table raw_events alter event_data type jsonb using '{}'",
       ),
     ],
     [
-      "a column too narrow for some",
+      "a column too narrow for some values",
       change(
         "alter table raw_events alter event_type type varchar(10)",
         `alter table raw_events alter event_type type text collate "C"`,
       ),
     ],
     [
-      "a column too small for some",
+      "a column too small for some values",
       change(
         "alter table raw_events alter duration_seconds type smallint",
         "alter table raw_events alter duration_seconds type double precision",
       ),
     ],
-  ])(
-    "stops the flow, makes no dead letters, and when it is undone the flow goes on: %s",
-    async (_what, { statement, undo }) => {
-      await using database = await pipelineDatabase();
-      await using worker = await openStore(database);
-      await enter(worker.session, 1);
-      await worker.store.commit(batchFrom(0, [good("a")]));
-      const before = await everything(database);
-      await database.sql.unsafe(statement);
-      // Longer, larger than the column would take; the other one small enough for any.
-      const values = [
-        good("c"),
-        eventText({ event_id: "b", event_type: "a_type_of_some_length", duration_seconds: 1e6 }),
-      ];
-      const attempt = (store: Store) =>
-        store.commit(batchFrom(1, values)).then(
-          () => undefined,
-          (error: unknown) => error,
-        );
-      const first = await attempt(worker.store);
-      expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
-      // The worker makes a new store and does the batch again.
-      expect(classify(await attempt(new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 })))).toBe(
-        "schema",
+  ])("stores nothing, makes no dead letters, and can be undone: %s", async (_what, { statement, undo }) => {
+    await using database = await pipelineDatabase();
+    await using worker = await openStore(database);
+    await enter(worker.session, 1);
+    await worker.store.commit(batchFrom(0, [good("a")]));
+    const before = await everything(database);
+    await database.sql.unsafe(statement);
+    // One record that does not fit the changed column, and one that fits any.
+    const values = [
+      good("c"),
+      eventText({ event_id: "b", event_type: "a_type_of_some_length", duration_seconds: 1e6 }),
+    ];
+    const attempt = (store: Store) =>
+      store.commit(batchFrom(1, values)).then(
+        () => undefined,
+        (error: unknown) => error,
       );
-      expect(await database.sql`select count(*)::int as n from dead_letter_events`).toMatchObject([{ n: 0 }]);
-      await database.sql.unsafe(undo);
-      expect(await everything(database)).toEqual(before);
-      await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(1, values));
-      expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
-      await expectProven(database);
-    },
-  );
+    const first = await attempt(worker.store);
+    expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
+    // The worker makes a new store and retries the batch.
+    expect(classify(await attempt(new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 })))).toBe(
+      "schema",
+    );
+    expect(await database.sql`select count(*)::int as n from dead_letter_events`).toMatchObject([{ n: 0 }]);
+    await database.sql.unsafe(undo);
+    expect(await everything(database)).toEqual(before);
+    await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(1, values));
+    expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
+    await expectProven(database);
+  });
 
-  test("of the hours is none of the records'", async () => {
+  test("makes no dead letters when the hours refuse a row", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -237,7 +234,7 @@ describe("a fault of the schema", () => {
     await expectProven(database);
   });
 
-  test("a database that cannot hold every character is one", async () => {
+  test("is reported for a database that cannot hold every character", async () => {
     const server = await sharedPostgres();
     const name = `latin1_${crypto.randomUUID()}`;
     await server.administer(

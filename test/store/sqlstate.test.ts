@@ -54,11 +54,11 @@ describe("classify", () => {
     ["EAI_AGAIN", "connection"],
     ["ERR_INVALID_ARG_TYPE", "bug"],
     ["UNDEFINED_VALUE", "bug"],
-  ])("%s: %s", (code, kind) => {
+  ])("makes of %s: %s", (code, kind) => {
     expect(classify(withCode(code))).toBe(kind);
   });
 
-  test("our own errors, and whatever else may be thrown", () => {
+  test("knows the errors of this program, and takes anything else for a bug", () => {
     expect(classify(new ConnectionLost("gone"))).toBe("connection");
     expect(classify(new SchemaFault("odd", { cause: withCode("22001") }))).toBe("schema");
     for (const thrown of [
@@ -76,7 +76,7 @@ describe("classify", () => {
     }
   });
 
-  test("what really comes from the server", async () => {
+  test("knows real errors of the server", async () => {
     await using database = await (await sharedPostgres()).database();
     const session = await openSession(database);
     await session.sql`create table t (n smallint primary key)`;
@@ -101,7 +101,7 @@ describe("classify", () => {
   });
 });
 
-test("a disconnection is told from what the server thinks of a statement", () => {
+test("isDisconnection tells a lost connection from an error of a statement", () => {
   expect(
     [new ConnectionLost("gone"), withCode("ECONNRESET"), withCode("CONNECTION_CLOSED")].map(isDisconnection),
   ).toEqual([true, true, true]);
@@ -110,7 +110,7 @@ test("a disconnection is told from what the server thinks of a statement", () =>
   ).toEqual([false, false, false, false, false]);
 });
 
-test("a description has the code once, and nothing of the values", () => {
+test("describeFault contains the code once, and no values", () => {
   expect(describeFault(withCode("22003"))).toBe("something (22003)");
   expect(
     describeFault(Object.assign(new Error("connect ECONNREFUSED 127.0.0.1"), { code: "ECONNREFUSED" })),
@@ -121,7 +121,7 @@ test("a description has the code once, and nothing of the values", () => {
   expect(describeFault("text")).toBe("text");
 });
 
-test("there is advice for every kind", () => {
+test("adviceFor has a sentence for every kind", () => {
   const kinds: FaultKind[] = ["connection", "transient", "blocked", "content", "schema", "access", "bug"];
   expect(new Set(kinds.map(adviceFor)).size).toBe(kinds.length);
 });

@@ -19,8 +19,8 @@ import {
 const event = (event_id: string, changes: Record<string, unknown> = {}) =>
   eventText({ event_id, ...changes });
 
-describe("a batch", () => {
-  test("is stored with all of its effects, and reported", async () => {
+describe("a committed batch", () => {
+  test("is stored with all of its effects and reported", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -65,7 +65,7 @@ describe("a batch", () => {
     await expectProven(database);
   });
 
-  test("of nothing but dead letters, or of duplicates, moves the offset all the same", async () => {
+  test("moves the offset when it holds only dead letters or duplicates", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -83,7 +83,7 @@ describe("a batch", () => {
     await expectProven(database);
   });
 
-  test("redelivered after a resync in other cuts counts once", async () => {
+  test("counts once when it is redelivered in other batches after a resync", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -105,7 +105,7 @@ describe("a batch", () => {
 });
 
 describe("the memory of known users", () => {
-  test("spares what is stored already", async () => {
+  test("leaves out stored users", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
@@ -119,23 +119,23 @@ describe("the memory of known users", () => {
     await expectProven(database);
   });
 
-  test("is entered by a COMMIT only: a user whose transaction failed is sent again", async () => {
+  test("grows by a COMMIT only: a user of a failed transaction is sent again", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
-    // The hours fail last, after the users have been inserted.
+    // The hours fail last, after the users are inserted.
     await database.sql`alter table hourly_aggregations add constraint odd check (event_type <> 'page_view')`;
     const failed = await worker.store.commit(batchFrom(0, [event("a")])).catch((error: unknown) => error);
     expect(classify(failed)).toBe("schema");
     expect(await rowCounts(database)).toMatchObject({ raw_events: 0, hourly_users: 0 });
     await database.sql`alter table hourly_aggregations drop constraint odd`;
-    // The same store, to show that it has not remembered; the worker would make a new one.
+    // The same store, to show that it has not remembered the user; a worker would make a new store.
     await worker.store.commit(batchFrom(0, [event("a")]));
     expect(await rowCounts(database)).toMatchObject({ raw_events: 1, hourly_users: 1 });
     await expectProven(database);
   });
 
-  test("of two workers is their own: each user counts once", async () => {
+  test("is separate for each worker, and each user counts once", async () => {
     await using database = await pipelineDatabase();
     await using left = await openStore(database);
     await using right = await openStore(database);
@@ -151,7 +151,7 @@ describe("the memory of known users", () => {
   });
 });
 
-describe("without raw rows", () => {
+describe("a store without raw rows", () => {
   const unsaved = async (database: Awaited<ReturnType<typeof pipelineDatabase>>) => {
     const [row] = await database.sql`
       select coalesce(sum(total_events), 0)::int as total, coalesce(sum(unsaved_events), 0)::int as unsaved,
@@ -159,7 +159,7 @@ describe("without raw rows", () => {
     return { ...row };
   };
 
-  test("the hours count all the same, as unsaved, and offsets keep redelivery out", async () => {
+  test("counts the hours as unsaved, and refuses a redelivery by its offset", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database, { saveRawEvents: false });
     await enter(worker.session, 1);
@@ -180,21 +180,21 @@ describe("without raw rows", () => {
     expect(await everything(database)).toEqual(before);
   });
 
-  test("duplicates are seen among the last ids of this session, and of no other", async () => {
+  test("finds duplicates among the recent ids of its own session", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database, { saveRawEvents: false });
     await enter(worker.session, 1);
     await worker.store.commit(batchFrom(0, [event("a")]));
     await worker.store.commit(batchFrom(1, [event("b"), event("a")]));
     expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1 });
-    // After a resync the window is empty: as documented, the id counts again.
+    // After a resync the window is empty, and the id counts again, as the README says.
     const next = new Store(worker.session, { ...STORE_OPTIONS, saveRawEvents: false, hourGraceMs: 0 });
     await next.commit(batchFrom(3, [event("a")]));
     expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1 });
     expect(await unsaved(database)).toEqual({ total: 3, unsaved: 3, users: 1 });
   });
 
-  test("ids are remembered by a COMMIT only", async () => {
+  test("remembers ids by a COMMIT only", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database, { saveRawEvents: false });
     await enter(worker.session, 1);
@@ -203,7 +203,7 @@ describe("without raw rows", () => {
     expect(await account(database)).toMatchObject({ stored: 1, duplicates: 0 });
   });
 
-  test("rows stored before it was switched off keep their hours right", async () => {
+  test("keeps the hours right that hold raw rows from before", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await enter(worker.session, 1);
