@@ -34,41 +34,41 @@ function sources(pattern: string): Map<string, string> {
 const program = sources("{workers,shared}/**/*.{ts,tsx}");
 const graph = importGraph(program);
 
-describe("the house", () => {
-  test("its top level is the fixed list", () => {
+describe("the repository", () => {
+  test("has exactly the listed top level", () => {
     // Dotfiles belong to tools; node_modules is not part of the repository.
     const there = readdirSync(ROOT).filter((name) => !name.startsWith(".") && name !== "node_modules");
     expect(there.filter((name) => !name.endsWith(".log")).toSorted()).toEqual(TOP_LEVEL);
   });
 
-  test("imports run one way", () => {
+  test("has imports in one direction only", () => {
     expect(graph.size).toBeGreaterThan(0);
     expect(wrongImports(graph)).toEqual([]);
   });
 
-  test("no imports go round in circles", () => {
+  test("has no import cycles", () => {
     expect(cycles(graph)).toEqual([]);
   });
 
-  test("the pipeline knows no clock, environment, network or Bun API", () => {
+  test("has a pipeline without clock, environment, network and Bun API", () => {
     const impure = [...program]
       .filter(([path]) => path.startsWith("shared/pipeline/"))
       .flatMap(([path, source]) => {
         const imports = (graph.get(path) ?? []).filter((target) => /^(?:node|bun)(?::|$)/.test(target));
         const allowed = imports.filter((target) => target !== "node:buffer");
-        // performance.now is let in: it measures how long a stage took, and decides nothing.
+        // performance.now is allowed: it measures how long a stage took, and nothing depends on it.
         const calls = source.match(/\b(?:Date\.now|new Date\(\)|process\.|Bun\.|fetch\()/g) ?? [];
         return [...allowed, ...calls].map((what) => `${path} uses ${what}`);
       });
     expect(impure).toEqual([]);
   });
 
-  test("only the Kafka side touches native memory", () => {
+  test("uses bun:ffi only in shared/kafka", () => {
     const touching = [...graph].filter(([, targets]) => targets.includes("bun:ffi")).map(([path]) => path);
     expect(touching.filter((path) => !path.startsWith("shared/kafka/"))).toEqual([]);
   });
 
-  test("each file opens with what it is, and no file is a bag", () => {
+  test("opens each file with a comment, and names no file utils, helpers or types", () => {
     const headless = [...program]
       .filter(([, text]) => !/^(?:#!.*\n)?\/\/ \S/.test(text))
       .map(([path]) => path);
@@ -83,9 +83,9 @@ function graphOf(files: Record<string, string>): ImportGraph {
   return importGraph(new Map(Object.entries(files)));
 }
 
-describe("the checks find what is planted", () => {
-  test("an import against the direction, in each form of import", () => {
-    const planted = graphOf({
+describe("the import checks", () => {
+  test("find an import against the direction in each form of import", () => {
+    const wrong = graphOf({
       "shared/kafka/a.ts": 'import { b } from "../store/b.ts";\nimport type { E } from "../event.ts";',
       "shared/store/b.ts": 'export {\n  a,\n} from "../kafka/a.ts";',
       "shared/pipeline/c.ts": 'const c = await import("../runtime/c.ts");',
@@ -94,18 +94,18 @@ describe("the checks find what is planted", () => {
       "workers/g.ts": 'import { h } from "../test/support/h.ts";',
       "elsewhere/i.ts": "",
     });
-    expect(wrongImports(planted)).toEqual([
+    expect(wrongImports(wrong)).toEqual([
       "shared/kafka/a.ts imports shared/store/b.ts",
       "shared/store/b.ts imports shared/kafka/a.ts",
       "shared/pipeline/c.ts imports shared/runtime/c.ts",
       "shared/runtime/d.ts imports workers/d.ts",
       "shared/event.ts imports shared/pipeline/f.ts",
       "workers/g.ts imports test/support/h.ts",
-      "elsewhere/i.ts belongs to no part of the design",
+      "elsewhere/i.ts is in no folder that the rule knows",
     ]);
   });
 
-  test("nothing in what is allowed", () => {
+  test("find nothing wrong in allowed imports", () => {
     const allowed = graphOf({
       "workers/a.ts": 'import { b } from "../shared/kafka/b.ts";\nimport { x } from "./x.ts";',
       "shared/kafka/b.ts": 'import { c } from "../runtime/c.ts";\nimport { ptr } from "bun:ffi";',
@@ -115,7 +115,7 @@ describe("the checks find what is planted", () => {
     expect(allowed.get("shared/kafka/b.ts")).toEqual(["shared/runtime/c.ts", "bun:ffi"]);
   });
 
-  test("a circle, also one behind a file that is in none", () => {
+  test("find a cycle, also behind a file that is in none", () => {
     const circular = graphOf({
       "workers/a.ts": 'import "./b.ts";',
       "workers/b.ts": 'import "./c.ts";',

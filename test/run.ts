@@ -24,14 +24,14 @@ Exit code: 0 all passed, 1 something failed, 2 wrong usage. With CI=true a skipp
 `;
 
 const LONG_FILE = /\.long\.test\.ts$/;
-/** A test that takes longer has hung; the few that need longer say so themselves. */
-const TEST_TIMEOUT_MS = 60_000;
+/** A test that takes longer has hung; the few that need more time set their own. */
+const TEST_TIMEOUT_MS = 120_000;
 const FILE_DEADLINE_MS = 10 * 60_000;
 /** Most files wait more than they compute. */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 /** Long files start clusters and browsers, and freeze and kill what they started. */
 const LONG_FILES_AT_ONCE = 2;
-/** What takes longest starts first, so that the run does not end with one file that the others left behind. */
+/** The slowest files start first, so that the run does not end with one lane at work. */
 const START_FIRST = [
   "test/kafka/rebalance",
   "test/producer/producer",
@@ -141,7 +141,7 @@ function say(line: string): void {
 async function kafkaStep(): Promise<void> {
   const missing = whyNoKafka();
   if (missing === undefined) await step("Kafka", () => prepareKafka(say));
-  else say(`no Kafka broker of our own: ${missing}`);
+  else say(`no Kafka broker can be started: ${missing}`);
 }
 
 /** A step of the set-up. When it fails, some tests fail too, and the others are still worth running. */
@@ -188,7 +188,7 @@ function script(name: string): Job {
   };
 }
 
-/** Each file is a process of its own: one that crashes or hangs takes no other with it. */
+/** Each file is a separate process, so that a crash or a hang does not affect the others. */
 function testFile(file: string, env: Readonly<Record<string, string>>, pattern: string | undefined): Job {
   return {
     name: file,

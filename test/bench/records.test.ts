@@ -10,7 +10,7 @@ import { validate } from "../../shared/pipeline/validate.ts";
 const EVENTS = 200;
 
 describe("forms", () => {
-  test("json.dumps is what Python prints", () => {
+  test("print JSON as Python's json.dumps does", () => {
     const value = { a: [1, 2.5, null, true], é: '\x7f😀"\\\n/ß', empty: [], none: {} };
     // python3 -c 'import json; print(json.dumps({"a": [1, 2.5, None, True], "é": "\x7f😀\"\\\n/ß", "empty": [], "none": {}}))'
     expect(dumps(value, { ensureAscii: true })).toBe(
@@ -21,7 +21,7 @@ describe("forms", () => {
     );
   });
 
-  test("every form says the same events, each in its own way", () => {
+  test("hold the same events, each in a different notation", () => {
     const meant = [...simulated(EVENTS)].map(({ value }) => idsOf(value));
     const texts = FORM_NAMES.map((form) => [...written(form, EVENTS)].map(({ value }) => value));
     for (const values of texts) expect(values.map(idsOf)).toEqual(meant);
@@ -35,7 +35,7 @@ describe("forms", () => {
   });
 });
 
-/** What an event says apart from its event_data, read as the pipeline reads it. */
+/** The fields of an event but event_data, as the pipeline reads them. */
 function idsOf(text: string): Record<string, unknown> {
   const bytes = Buffer.from(text);
   const decoded = decode(bytes, 0, bytes.length);
@@ -44,7 +44,7 @@ function idsOf(text: string): Record<string, unknown> {
   if (isRejection(event)) throw new Error(`${event.reason}: ${text}`);
   const { eventId, userId, eventType, durationMs, purchaseAmount } = event;
   return {
-    // The clock goes on from one run of the simulator to the next.
+    // The clock advances from one run of the simulator to the next.
     eventId: eventId.replace(/_\d+_/, "_"),
     userId,
     eventType,
@@ -57,7 +57,7 @@ describe("duplicates", () => {
   const RECORDS = 60_000;
   const BATCH = 5000;
 
-  test("as many as it says, the same each time: within batches, across them, across partitions", () => {
+  test("repeat within batches, across batches and across partitions, the same in each run", () => {
     const share = 0.1;
     const filling = repeating(RECORDS, share);
     const first = new Map<string, { index: number; partition: number }>();

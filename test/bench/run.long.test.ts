@@ -9,7 +9,7 @@ const TIMEOUT_MS = 240_000;
 const EVENTS = 4000;
 
 clusterTest(
-  "a tiny run prints one JSON object of the documented shape, with figures that fit together",
+  "bench prints one JSON object of the documented shape, with consistent figures",
   async () => {
     await using bench = Program.start(RUN, {
       args: ["producer", "drain", "--events", String(EVENTS), "--rounds", "1", "--json"],
@@ -25,7 +25,7 @@ clusterTest(
     expect(drain!.events).toBe(EVENTS);
     expect(drain!.rounds).toHaveLength(1);
     const { consumer, unnest, copy } = drain!.rounds[0]!;
-    // Of one round the median is the round.
+    // The median of one round is that round.
     expect(drain!.eventsPerSecond).toEqual({
       consumer: consumer.eventsPerSecond,
       unnest: unnest.eventsPerSecond,
@@ -33,7 +33,7 @@ clusterTest(
     });
     expect(drain!.ratioToCopy).toBe(consumer.eventsPerSecond / copy.eventsPerSecond);
     for (const { clientCpuMicrosPerEvent, postgresCpuMicrosPerEvent, rssMiB } of [consumer, unnest]) {
-      // Hundreds of microseconds would be seconds in all.
+      // 1,000 µs each would be 4 s of CPU time for 4,000 events.
       expect(clientCpuMicrosPerEvent).toBeWithin(1, 1000);
       expect(postgresCpuMicrosPerEvent).toBeWithin(1, 1000);
       expect(rssMiB).toBeWithin(50, 2000);
@@ -49,7 +49,7 @@ clusterTest(
   TIMEOUT_MS,
 );
 
-test("wrong usage is told, with exit code 2", async () => {
+test("bench exits with 2 and a message when it is called wrongly", async () => {
   for (const [args, message] of [
     [["drian"], "there is no scenario drian"],
     [["--events", "0"], "--events 0: must be a whole number above 0"],

@@ -2,15 +2,15 @@
 import { errorMessage } from "../../shared/runtime/errors.ts";
 
 export interface EventuallyOptions {
-  /** Default 10 000. */
+  /** Default 30 000. */
   timeoutMs?: number;
-  /** Time between two looks; default 20. */
+  /** Time between two checks; default 20. */
   everyMs?: number;
 }
 
 /**
- * Looks at `condition` again and again until it gives something true.
- * A look that throws counts as not yet; the last reason is part of the error.
+ * Checks `condition` again and again until it gives something true.
+ * A check that throws counts as not yet; the last reason is part of the error.
  * @param what the condition in words: "the hour is closed"
  * @returns what the condition gave
  * @throws Error when the deadline passes first
@@ -18,7 +18,7 @@ export interface EventuallyOptions {
 export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { timeoutMs = 10_000, everyMs = 20 }: EventuallyOptions = {},
+  { timeoutMs = 30_000, everyMs = 20 }: EventuallyOptions = {},
 ): Promise<Truthy<T>> {
   const deadline = performance.now() + timeoutMs;
   let last = "";
@@ -26,22 +26,22 @@ export async function eventually<T>(
     try {
       const value = await withDeadline(condition(), deadline);
       if (isTruthy(value)) return value;
-      last = `the last look gave ${JSON.stringify(value) ?? "undefined"}`;
+      last = `the last check gave ${JSON.stringify(value) ?? "undefined"}`;
     } catch (error) {
-      last = `the last look failed: ${errorMessage(error)}`;
+      last = `the last check failed: ${errorMessage(error)}`;
     }
     if (performance.now() >= deadline) throw new Error(`not within ${timeoutMs} ms: ${what} (${last})`);
     await Bun.sleep(everyMs);
   }
 }
 
-/** A look that never answers must not outlast the deadline either. */
-async function withDeadline<T>(look: T | Promise<T>, deadline: number): Promise<T> {
-  if (!(look instanceof Promise)) return look;
+/** A check that never answers must not outlast the deadline either. */
+async function withDeadline<T>(check: T | Promise<T>, deadline: number): Promise<T> {
+  if (!(check instanceof Promise)) return check;
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error("no answer")), Math.max(1, deadline - performance.now()));
   try {
-    return await Promise.race([look, promise]);
+    return await Promise.race([check, promise]);
   } finally {
     clearTimeout(timer);
   }
@@ -54,8 +54,8 @@ function isTruthy<T>(value: T): value is Truthy<T> {
 }
 
 /**
- * Holds `condition` against time: it must be true at every look.
- * @throws Error at the first look that is false
+ * Checks that `condition` stays true for a time.
+ * @throws Error at the first check that is false
  */
 export async function throughout(
   what: string,

@@ -50,12 +50,12 @@ function importsOf(path: string, source: string): string[] {
     .toArray();
 }
 
-/** @returns one line for each import that runs against the direction, or enters what only tests may use */
+/** @returns one line for each import that runs against the direction, and for each of product code that imports a test */
 export function wrongImports(graph: ImportGraph): string[] {
   return [...graph].flatMap(([path, targets]) => {
     const own = areaOf(path);
     const allowed = MAY_IMPORT[own];
-    if (allowed === undefined) return [`${path} belongs to no part of the design`];
+    if (allowed === undefined) return [`${path} is in no folder that the rule knows`];
     return targets
       .filter((target) => /^(?:workers|shared|test|bench)\//.test(target))
       .filter((target) => areaOf(target) !== own && !allowed.includes(areaOf(target)))

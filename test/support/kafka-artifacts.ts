@@ -44,7 +44,7 @@ function javaVersion(): string {
 
 /**
  * Fetches the jars, once per user.
- * @param say told before what takes its time
+ * @param say takes a line before each step that takes long
  * @throws Error when Maven cannot fetch them
  */
 export async function kafkaArtifacts(say: (line: string) => void): Promise<KafkaArtifacts> {
@@ -105,7 +105,7 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `;
 
-// Without a configuration a broker logs nothing, and dies in silence.
+// Without a configuration a broker logs nothing, not even why it failed.
 const LOG4J = `<Configuration status="warn">
   <Appenders>
     <Console name="out" target="SYSTEM_ERR"><PatternLayout pattern="%d{HH:mm:ss.SSS} %p %c{1} %m%n"/></Console>

@@ -24,7 +24,7 @@ export class KafkaBroker {
   readonly place: BrokerPlace;
   readonly #artifacts: KafkaArtifacts;
   #process: Bun.Subprocess | undefined;
-  #guardian: Reaper | undefined;
+  #reaper: Reaper | undefined;
   #logStart = 0;
 
   constructor(artifacts: KafkaArtifacts, place: BrokerPlace) {
@@ -71,13 +71,13 @@ export class KafkaBroker {
     const command = ["java", "-Xms32m", "-Xmx192m", ...JVM_FLAGS, ...jvmFlags];
     const started = Bun.spawn(
       [...command, ...javaArguments(this.#artifacts), "kafka.Kafka", properties],
-      // A session of its own, so that Ctrl-C at the terminal reaches the test first and not its broker.
+      // In a separate session, so that Ctrl-C at the terminal reaches the test first and not its broker.
       { detached: true, cwd: this.place.directory, env: javaEnvironment(), stdio: ["ignore", log, log] },
     );
     closeSync(log);
     started.unref();
     this.#process = started;
-    this.#guardian = reapOnExit({ pid: started.pid, signal: "KILL" });
+    this.#reaper = reapOnExit({ pid: started.pid, signal: "KILL" });
     void started.exited.then(() => this.#ended(started));
   }
 
@@ -112,12 +112,12 @@ export class KafkaBroker {
     this.#ended(running);
   }
 
-  /** Also for a broker that ends by itself: its process id may soon be another's. */
+  /** Also when a broker fails: its process id may soon belong to another process. */
   #ended(process: Bun.Subprocess): void {
     if (this.#process !== process) return;
     this.#process = undefined;
-    this.#guardian?.release();
-    this.#guardian = undefined;
+    this.#reaper?.release();
+    this.#reaper = undefined;
   }
 
   get #dataDirectory(): string {

@@ -19,7 +19,7 @@ const OFFSETS = "org.apache.kafka.tools.GetOffsetShell";
 const LOAD = "org.apache.kafka.tools.ProducerPerformance";
 
 kafkaTest(
-  "the shared Kafka makes topics that belong to one test",
+  "the shared Kafka creates topics that belong to one test",
   async () => {
     const kafka = await sharedKafka();
     const first = await kafka.createTopic({ partitions: 3, properties: { "max.message.bytes": "2000" } });
@@ -31,7 +31,7 @@ kafkaTest(
 );
 
 clusterTest(
-  "one broker: a topic made anew has a new id, records can be deleted, and all survives a killed broker",
+  "a cluster of one broker gives a topic a new id when it is created again, deletes records, and survives a kill",
   async () => {
     await using kafka = await KafkaCluster.start();
     const describe = async () => (await describeAll(kafka, "t"))[0]!;
@@ -64,7 +64,7 @@ clusterTest(
 );
 
 clusterTest(
-  "three brokers: three replicas, of which a killed broker's leaves the ones in sync and comes back",
+  "a cluster of three brokers keeps three replicas, and takes a killed broker back into sync",
   async () => {
     await using kafka = await KafkaCluster.start({ brokers: 3 });
     expect(kafka.bootstrapServers.split(",")).toHaveLength(3);
@@ -72,22 +72,22 @@ clusterTest(
     const inSync = async () => (await describeAll(kafka, "t"))[0]!.partitions[0]!.inSyncReplicas;
     expect(await inSync()).toBe(3);
     await kafka.kill(1, "SIGKILL");
-    await eventually("two are in sync", async () => (await inSync()) === 2, { timeoutMs: 30_000 });
+    await eventually("two are in sync", async () => (await inSync()) === 2, { timeoutMs: 60_000 });
     await kafka.restart(1);
-    await eventually("three are in sync", async () => (await inSync()) === 3, { timeoutMs: 30_000 });
+    await eventually("three are in sync", async () => (await inSync()) === 3, { timeoutMs: 60_000 });
     expect(await kafka.log(1)).toContain("Kafka Server started");
 
     await kafka.kill(2, "SIGSTOP");
     const state = async () => (await Bun.$`ps -o stat= -p ${kafka.pids[2]}`.text()).trim();
     await eventually("it is frozen", async () => (await state()).startsWith("T"));
     await kafka.kill(2, "SIGCONT");
-    await eventually("it goes on", async () => !(await state()).startsWith("T"));
+    await eventually("it continues", async () => !(await state()).startsWith("T"));
   },
   180_000,
 );
 
 clusterTest(
-  "with users, a client logs in or is refused",
+  "a cluster with users refuses a client with a wrong password",
   async () => {
     await using kafka = await KafkaCluster.start({ users: { app: "right" } });
     const artifacts = await kafkaArtifacts(() => {});
@@ -114,7 +114,7 @@ clusterTest(
 );
 
 clusterTest(
-  "a broker that cannot start says why, and leaves nothing behind",
+  "a broker that cannot start reports the reason",
   async () => {
     expect(
       (await rejection(KafkaCluster.start({ properties: { "num.partitions": "nonsense" } }))).message,
@@ -124,7 +124,7 @@ clusterTest(
 );
 
 clusterTest(
-  "a broker and its files go when the process that started it is killed",
+  "a broker ends and its files are removed when the process that started it is killed",
   async () => {
     const script = `
       const { KafkaCluster } = await import(${JSON.stringify(import.meta.resolve("./kafka.ts"))});
@@ -136,10 +136,10 @@ clusterTest(
     const directory = /\S*event-pipeline-kafka-\w+/.exec(commandLine)![0];
     expect(existsSync(directory)).toBe(true);
     parent.kill("SIGKILL");
-    await eventually("its files are gone", () => !existsSync(directory), { timeoutMs: 20_000 });
-    expect(isRunning(pid)).toBe(false);
+    await eventually("its files are gone", () => !existsSync(directory));
+    await eventually("the broker has ended", () => !isRunning(pid));
   },
-  60_000,
+  120_000,
 );
 
 async function describeAll(kafka: KafkaCluster, ...topics: string[]) {

@@ -12,13 +12,13 @@ import { type TopicOptions, createTopic, deleteTopic } from "./topics.ts";
 export interface KafkaClusterOptions {
   /** With three, a topic has three replicas, of which two must be in sync to write. Default 1. */
   brokers?: 1 | 3;
-  /** Broker properties besides, or instead of, the harness's own. */
+  /** Further broker properties; they replace the defaults below. */
   properties?: Readonly<Record<string, string>>;
   /** Clients have to log in with SCRAM-SHA-256 as one of these users (name to password), over plain TCP. */
   users?: Readonly<Record<string, string>>;
 }
 
-/** A cluster of the test's own: it may kill, freeze and restart its brokers. */
+/** A cluster that belongs to one test, which may kill, freeze and restart its brokers. */
 export class KafkaCluster {
   /** Where clients connect. */
   readonly bootstrapServers: string;
@@ -27,18 +27,18 @@ export class KafkaCluster {
   readonly #quickStart: QuickStart;
   readonly #brokers: readonly KafkaBroker[];
   readonly #directory: string;
-  readonly #guardian: Reaper;
+  readonly #reaper: Reaper;
 
   private constructor(
     { artifacts, quickStart }: PreparedKafka,
-    { directory, guardian }: { directory: string; guardian: Reaper },
+    { directory, reaper }: { directory: string; reaper: Reaper },
     brokers: readonly KafkaBroker[],
     ports: readonly BrokerPorts[],
   ) {
     this.#artifacts = artifacts;
     this.#quickStart = quickStart;
     this.#directory = directory;
-    this.#guardian = guardian;
+    this.#reaper = reaper;
     this.#brokers = brokers;
     this.bootstrapServers = ports.map(({ client }) => `127.0.0.1:${client}`).join(",");
     this.#internalServers = ports.map(({ internal }) => `127.0.0.1:${internal}`).join(",");
@@ -46,7 +46,7 @@ export class KafkaCluster {
 
   /**
    * Starts a cluster and waits until every broker serves.
-   * @param say told before what takes its time (the jars are fetched once per user)
+   * @param say takes a line before each step that takes long (the jars are fetched once per user)
    * @throws Error with the reason when no broker can be started here
    */
   static async start(
@@ -57,14 +57,14 @@ export class KafkaCluster {
     if (reason !== undefined) throw new Error(`no Kafka broker can be started: ${reason}`);
     const { artifacts, quickStart } = await prepareKafka(say);
     const directory = await mkdtemp(join(tmpdir(), "event-pipeline-kafka-"));
-    const guardian = removeOnExit(directory);
+    const reaper = removeOnExit(directory);
     const ports = await brokerPorts(options.brokers ?? 1);
     const clusterId = randomUuid();
     const brokers = ports.map((_, index) => {
       const properties = brokerProperties(index + 1, ports, options);
       return new KafkaBroker(artifacts, { nodeId: index + 1, clusterId, directory, properties });
     });
-    const cluster = new KafkaCluster({ artifacts, quickStart }, { directory, guardian }, brokers, ports);
+    const cluster = new KafkaCluster({ artifacts, quickStart }, { directory, reaper }, brokers, ports);
     try {
       await Promise.all(brokers.map((broker) => cluster.#format(broker, options.users)));
       await Promise.all(brokers.map((broker) => broker.start(...quickStart.jvmFlags)));
@@ -107,7 +107,7 @@ export class KafkaCluster {
     return createTopic(this.#internalServers, name, { ...options, replicationFactor });
   }
 
-  /** Deletes a topic; one made anew under the name has another id. */
+  /** Deletes a topic; one created again under the name has another id. */
   deleteTopic(name: string): Promise<void> {
     return deleteTopic(this.#internalServers, name);
   }
@@ -135,7 +135,7 @@ export class KafkaCluster {
   async stop(): Promise<void> {
     await Promise.all(this.#brokers.map((broker) => broker.kill("SIGKILL")));
     await rm(this.#directory, { recursive: true, force: true });
-    this.#guardian.release();
+    this.#reaper.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -201,7 +201,7 @@ function brokerProperties(
     "controller.quorum.voters": ports
       .map((port, index) => `${index + 1}@127.0.0.1:${port.controller}`)
       .join(","),
-    // Brokers and tools have a listener of their own, so that the clients' may ask for a login.
+    // Brokers and tools use a separate listener, so that the clients' listener can require a login.
     listeners: `CLIENT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`,
     "inter.broker.listener.name": "INTERNAL",
     "controller.listener.names": "CONTROLLER",
@@ -222,12 +222,12 @@ function brokerProperties(
     // A test may let the group notice a dead member within a second or two.
     "group.min.session.timeout.ms": "1000",
     "auto.create.topics.enable": "false",
-    // Small: the cleaner alone would take 128 MB.
+    // The default would take 128 MB for the cleaner alone.
     "log.cleaner.dedupe.buffer.size": "2097152",
     "log.cleaner.io.buffer.size": "65536",
     "num.network.threads": "1",
     "num.io.threads": "2",
-    // Quick: a broker that was killed is missed after 3 s instead of 9 s, and may come back as soon.
+    // The cluster notices a killed broker after 3 s instead of 9 s, and accepts it back as soon.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "controller.quorum.fetch.timeout.ms": "1000",

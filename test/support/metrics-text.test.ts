@@ -24,7 +24,7 @@ describe("Scrape", () => {
     expect(read.types.get("took_seconds")).toBe("histogram");
   });
 
-  test("tells no sample from a sample of zero", () => {
+  test("distinguishes a missing sample from a sample of zero", () => {
     const read = new Scrape('lag{partition="0"} 0\n');
     expect(read.value("lag")).toBe(0);
     expect(read.value("lag", { partition: "1" })).toBeUndefined();

@@ -7,7 +7,7 @@ import { isRunning } from "./process.ts";
 import { PostgresServer, type TestDatabase, sharedPostgres } from "./postgres.ts";
 import { rejection } from "./rejection.ts";
 
-test("a database is fresh, UTF8, in the C locale, on PostgreSQL 18", async () => {
+test("a test database is empty, in UTF8 and the C locale, on PostgreSQL 18", async () => {
   const server = await sharedPostgres();
   await using first = await server.database();
   await using second = await server.database();
@@ -25,7 +25,7 @@ test("a database is fresh, UTF8, in the C locale, on PostgreSQL 18", async () =>
   expect(about).toEqual({ encoding: "UTF8", collation: "C", version: 18 });
 });
 
-test("a prepared database is prepared once, and copied", async () => {
+test("a prepared database is prepared once and then copied", async () => {
   const server = await sharedPostgres();
   let preparations = 0;
   const prepared = {
@@ -56,7 +56,7 @@ test("a wrong password is refused", async () => {
   }
 });
 
-test("the environment of a database leads to it", async () => {
+test("the environment of a database connects to it", async () => {
   await using database = await (await sharedPostgres()).database();
   const { DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD } = database.env;
   const sql = postgres({
@@ -93,7 +93,7 @@ test("a crash loses asynchronous commits, keeps the others, and the server comes
   expect(await server.log()).toContain("database system was not properly shut down");
 });
 
-test("an orderly stop loses nothing", async () => {
+test("a fast stop loses no commit", async () => {
   await using server = await PostgresServer.start({ settings: { wal_writer_delay: "10s" } });
   await using database = await server.database();
   await database.sql`CREATE TABLE kept (id int)`;
@@ -106,24 +106,24 @@ test("an orderly stop loses nothing", async () => {
   expect(await database.sql`SELECT id FROM kept`).toHaveLength(1);
 });
 
-test("a stopped server answers nothing, neither on open connections nor on new ones, until it goes on", async () => {
+test("a stopped server answers nothing, neither on open connections nor on new ones, until it continues", async () => {
   await using server = await PostgresServer.start();
   await using database = await server.database();
   await database.sql`SELECT 1`;
   await server.signal("STOP");
   const { host, port, user, password } = database.address;
-  const newcomer = postgres({ host, port, username: user, password, database: database.name });
-  const answers = Promise.all([database.sql`SELECT 1 AS one`, newcomer`SELECT 1 AS one`]);
+  const late = postgres({ host, port, username: user, password, database: database.name });
+  const answers = Promise.all([database.sql`SELECT 1 AS one`, late`SELECT 1 AS one`]);
   try {
     expect(await Promise.race([answers, Bun.sleep(300).then(() => "silence" as const)])).toBe("silence");
   } finally {
     await server.signal("CONT");
   }
   expect(await answers).toMatchObject([[{ one: 1 }], [{ one: 1 }]]);
-  await newcomer.end();
+  await late.end();
 });
 
-test("a server and its files go when the process that started it is killed", async () => {
+test("a server ends and its files are removed when the process that started it is killed", async () => {
   const script = `
     const { EmbeddedPostgres } = await import(${JSON.stringify(import.meta.resolve("../../shared/store/embedded-postgres.ts"))});
     const server = await EmbeddedPostgres.start();
@@ -137,9 +137,9 @@ test("a server and its files go when the process that started it is killed", asy
   parent.kill("SIGKILL");
   await eventually("the server has ended", () => !isRunning(pid));
   await eventually("its files are gone", () => !existsSync(directory));
-}, 30_000);
+});
 
-test("the files of a stopped server go with the process too", async () => {
+test("the files of a stopped server are removed when the process that started it ends", async () => {
   const script = `
     const { EmbeddedPostgres } = await import(${JSON.stringify(import.meta.resolve("../../shared/store/embedded-postgres.ts"))});
     const server = await EmbeddedPostgres.start();
@@ -149,7 +149,7 @@ test("the files of a stopped server go with the process too", async () => {
   const directory = (await parent.stdout.text()).trim();
   expect(directory).toContain("event-pipeline-postgres-");
   await eventually("its files are gone", () => !existsSync(directory));
-}, 30_000);
+});
 
 test("disposing ends the server and removes its files", async () => {
   let directory: string;
@@ -162,9 +162,9 @@ test("disposing ends the server and removes its files", async () => {
   }
   expect(isRunning(pid)).toBe(false);
   expect(existsSync(directory)).toBe(false);
-}, 30_000);
+});
 
-test("a server that cannot start says why, and leaves nothing running", async () => {
+test("a server that cannot start reports the reason", async () => {
   expect(
     (await rejection(EmbeddedPostgres.start({ settings: { shared_buffers: "nonsense" } }))).message,
   ).toMatch(/shared_buffers/);

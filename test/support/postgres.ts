@@ -14,14 +14,14 @@ export interface PostgresAddress {
 }
 
 export interface TestDatabaseOptions {
-  /** Brings a database to the state that the test starts from; done once per server and `name`, then copied. */
+  /** Prepares the state that the test starts from: once per server and `name`, then the database is copied. */
   prepared?: { name: string; prepare: (database: TestDatabase) => Promise<void> };
 }
 
-/** Databases whose tests have ended are kept, for a look after a failure; beyond this many the oldest go. */
+/** The databases of tests that have ended are kept for debugging; beyond this many the oldest are dropped. */
 const FINISHED_DATABASES_KEPT = 40;
 
-/** One database of one test. Disposing ends the connections; the database itself stays a while. */
+/** One database of one test. Disposing ends the connections; the database stays for a while. */
 export class TestDatabase {
   readonly name: string;
   readonly address: PostgresAddress;
@@ -63,7 +63,7 @@ export class TestDatabase {
   }
 }
 
-/** Makes databases on a server that somebody else runs. */
+/** Creates databases on a running server. */
 export class TestDatabases {
   readonly address: PostgresAddress;
   #made = 0;
@@ -120,7 +120,7 @@ export class TestDatabases {
   }
 }
 
-/** A server of the test's own, which it may stop, crash, freeze and start again. */
+/** A server that belongs to one test, which may stop, crash, freeze and start it again. */
 export class PostgresServer {
   readonly #server: EmbeddedPostgres;
   readonly #databases: TestDatabases;

@@ -9,7 +9,7 @@ import { type Scrape, scrape } from "./metrics-text.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 
-/** Of this process's environment; everything else a program gets is what its test gives. */
+/** What a program gets of this process's environment; the rest comes from its test. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"];
 
 export interface ProgramOptions {
@@ -24,7 +24,7 @@ export interface ProgramOptions {
 export class Program {
   readonly pid: number;
   readonly #process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">;
-  readonly #guardian: Reaper;
+  readonly #reaper: Reaper;
   readonly #collected: Promise<unknown>;
   #stdout = "";
   #stderr = "";
@@ -32,11 +32,11 @@ export class Program {
   private constructor(process: Bun.Subprocess<"ignore" | "pipe", "pipe", "pipe">) {
     this.#process = process;
     this.pid = process.pid;
-    this.#guardian = reapOnExit({ pid: process.pid, signal: "KILL" });
+    this.#reaper = reapOnExit({ pid: process.pid, signal: "KILL" });
     this.#collected = Promise.all([
       collect(process.stdout, (text) => (this.#stdout += text)),
       collect(process.stderr, (text) => (this.#stderr += text)),
-      process.exited.then(() => this.#guardian.release()),
+      process.exited.then(() => this.#reaper.release()),
     ]);
   }
 
@@ -74,17 +74,17 @@ export class Program {
     return this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
-  /** STOP and CONT freeze and continue it; the others ask it, or force it, to end. */
+  /** STOP and CONT freeze and continue it; the other signals request or force its end. */
   signal(signal: "SIGINT" | "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
     this.#process.kill(signal);
   }
 
   /**
    * Waits for its end, and for all of its output.
-   * @returns its exit code, or 128 plus the number of the signal that ended it, as a shell says it
+   * @returns its exit code, or 128 plus the number of the signal that ended it, as in a shell
    * @throws Error with its output when it does not end in time
    */
-  async exit(timeoutMs = 30_000): Promise<number> {
+  async exit(timeoutMs = 60_000): Promise<number> {
     await this.#orExplain(eventually("the program has ended", () => !this.running, { timeoutMs }));
     await this.#collected;
     const { exitCode, signalCode } = this.#process;
@@ -97,7 +97,7 @@ export class Program {
    * Waits until its output matches.
    * @throws Error with its output when it ends first, or the time is over
    */
-  async printed(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
+  async printed(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpMatchArray> {
     const found = await this.#orExplain(
       eventually(
         `the program prints ${pattern}`,
@@ -123,7 +123,7 @@ export class Program {
     port: number,
     what: string,
     condition: (scrape: Scrape) => boolean,
-    timeoutMs = 30_000,
+    timeoutMs = 60_000,
   ): Promise<Scrape> {
     const found = await this.#orExplain(
       eventually(

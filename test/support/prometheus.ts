@@ -59,13 +59,13 @@ export function whyNoPrometheus(): string | undefined {
 }
 
 /**
- * Debian's prometheus with the repository's own prometheus.yml and alert_rules.yml; targets and intervals replaced.
- * It scrapes for the first time after about 5 s, whatever the interval.
+ * Debian's Prometheus with the repository's own prometheus.yml and alert_rules.yml; targets and intervals replaced.
+ * It scrapes for the first time after about 5 s, at any interval.
  * @throws Error with what Prometheus says when it does not start
  */
 export async function startPrometheus(options: PrometheusOptions = {}): Promise<Prometheus> {
   const directory = await mkdtemp(join(tmpdir(), "event-pipeline-prometheus-"));
-  const directoryGuardian = removeOnExit(directory);
+  const directoryReaper = removeOnExit(directory);
   const [port] = await freePorts(1);
   const address = `127.0.0.1:${port}`;
   await writeConfiguration(directory, address, options);
@@ -81,15 +81,15 @@ export async function startPrometheus(options: PrometheusOptions = {}): Promise<
     ],
     { cwd: directory, env: inherited("PATH", "HOME"), stdio: ["ignore", Bun.file(log), Bun.file(log)] },
   );
-  const guardian = reapOnExit({ pid: server.pid, signal: "KILL" });
+  const reaper = reapOnExit({ pid: server.pid, signal: "KILL" });
 
   async function stop(): Promise<void> {
-    // A graceful end would write out data that nobody reads any more.
+    // A graceful stop would write out data that is no longer needed.
     server.kill("SIGKILL");
     await server.exited;
-    guardian.release();
+    reaper.release();
     await rm(directory, { recursive: true, force: true });
-    directoryGuardian.release();
+    directoryReaper.release();
   }
 
   const url = `http://${address}`;

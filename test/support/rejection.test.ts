@@ -11,5 +11,5 @@ test("fails for a promise that does not fail, and for one that fails with no Err
   expect(fulfilled.message).toStartWith("expected a rejection, and got {");
   // eslint-disable-next-line typescript/prefer-promise-reject-errors
   const text = await rejection(rejection(Promise.reject("a text")));
-  expect(text.message).toBe("rejected with something that is no Error: a text");
+  expect(text.message).toBe("rejected with a value that is not an Error: a text");
 });

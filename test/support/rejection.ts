@@ -1,9 +1,9 @@
 // Returns the error of a promise that must fail.
 
 /**
- * Waits for a promise to be rejected. (`expect(…).rejects` is typed as if there were nothing to await: forgotten
- * awaits let such a test pass whatever happens.)
- * @throws Error when the promise is fulfilled, or rejected with something that is no Error
+ * Waits for a promise to be rejected. (`expect(…).rejects` is typed as if there were nothing to await, and a test
+ * without the await always passes.)
+ * @throws Error when the promise is fulfilled, or rejected with a value that is not an Error
  */
 export async function rejection(promise: PromiseLike<unknown>): Promise<Error> {
   let value: unknown;
@@ -11,7 +11,7 @@ export async function rejection(promise: PromiseLike<unknown>): Promise<Error> {
     value = await promise;
   } catch (error) {
     if (error instanceof Error) return error;
-    throw new Error(`rejected with something that is no Error: ${String(error)}`, { cause: error });
+    throw new Error(`rejected with a value that is not an Error: ${String(error)}`, { cause: error });
   }
   throw new Error(`expected a rejection, and got ${Bun.inspect(value)}`);
 }

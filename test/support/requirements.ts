@@ -10,8 +10,8 @@ type TestFunction = (name: string, run: () => void | Promise<unknown>, timeoutMs
 /** A test against the broker that all tests of a run share; see `sharedKafka()`. */
 export const kafkaTest: TestFunction = requiring("Kafka", whyNoSharedKafka());
 
-/** A test against a cluster of its own, whose brokers it may end; see `KafkaCluster`. */
-export const clusterTest: TestFunction = requiring("a Kafka cluster of its own", whyNoKafka());
+/** A test with a separate cluster, whose brokers it may end; see `KafkaCluster`. */
+export const clusterTest: TestFunction = requiring("a separate Kafka cluster", whyNoKafka());
 
 /** A test in a real browser; see test/support/browser.ts. */
 export const browserTest: TestFunction = requiring(
@@ -22,15 +22,15 @@ export const browserTest: TestFunction = requiring(
 /** A test that runs prometheus or promtool. */
 export const prometheusTest: TestFunction = requiring("Prometheus", whyNoPrometheus());
 
-/** A test that lets Prometheus, or promtool, look at the running programs. */
+/** A test in which Prometheus scrapes running programs. */
 export const monitoringTest: TestFunction = requiring(
   "Kafka and Prometheus",
   whyNoSharedKafka() ?? whyNoPrometheus(),
 );
 
 /**
- * @param what the thing needed, as it stands in the name of a skipped test
- * @param missing why it is not there; undefined = it is there
+ * @param what the requirement, for the name of a skipped test
+ * @param missing why it is missing; undefined = it is present
  */
 export function requiring(
   what: string,
@@ -42,7 +42,7 @@ export function requiring(
   if (!ci) return (name, run) => register.skip(`${name} [skipped, ${reason}]`, run);
   return (name) =>
     register(name, () => {
-      throw new Error(`In CI no test is skipped, and this one ${reason}.`);
+      throw new Error(`No test is skipped in CI, and this one ${reason}.`);
     });
 }
 

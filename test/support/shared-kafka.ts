@@ -3,7 +3,7 @@ import { whyNoKafka } from "./kafka-artifacts.ts";
 import { sharedServer } from "./shared-servers.ts";
 import { type TopicOptions, createTopic } from "./topics.ts";
 
-/** What tests may do with a Kafka that is not theirs alone: topics of their own, nothing else. */
+/** What a test may do with a Kafka that it shares: create topics, nothing else. */
 export interface SharedKafka {
   readonly bootstrapServers: string;
   /** Creates a topic under a name that no other test uses. @returns the name */
@@ -12,7 +12,7 @@ export interface SharedKafka {
 
 let shared: Promise<SharedKafka> | undefined;
 
-/** Why there is no Kafka to share, in words; undefined where there is one. */
+/** Why there is no shared Kafka, in words; undefined where there is one. */
 export function whyNoSharedKafka(): string | undefined {
   const reason = whyNoKafka();
   if (reason === undefined || process.env["KAFKA_BOOTSTRAP_SERVERS"]) return undefined;
@@ -26,7 +26,7 @@ export function sharedKafka(): Promise<SharedKafka> {
 }
 
 async function findShared(): Promise<SharedKafka> {
-  // A broker of our own where there can be one: `.env` may name the developer's Kafka, which is not for tests.
+  // A separate broker where one can be started: `.env` may name the developer's Kafka, which is not for tests.
   const { bootstrapServers } =
     whyNoKafka() === undefined
       ? await sharedServer("kafka")

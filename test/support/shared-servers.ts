@@ -6,7 +6,7 @@ import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { KafkaCluster } from "./kafka.ts";
 import type { PostgresAddress } from "./postgres.ts";
 
-/** Where test files, which are processes of their own, find the run's servers. */
+/** Where test files, which are separate processes, find the servers of the run. */
 const ADDRESS_VARIABLE = "TEST_SERVERS";
 const START_DEADLINE_MS = 120_000;
 
@@ -15,7 +15,7 @@ interface Addresses {
   postgres: PostgresAddress;
 }
 
-/** Held by test/run.ts, or, where a test file runs by itself, by that file's process. */
+/** Held by test/run.ts, or by the test file's process where `bun test` runs the file directly. */
 export class SharedServers {
   #kafka: Promise<KafkaCluster> | undefined;
   #postgres: Promise<EmbeddedPostgres> | undefined;
@@ -34,7 +34,7 @@ export class SharedServers {
     });
   }
 
-  /** What the processes of the test files need in their environment. */
+  /** The environment variables that the processes of the test files need. */
   get env(): Record<string, string> {
     return { [ADDRESS_VARIABLE]: this.#http.url.href };
   }
@@ -72,7 +72,7 @@ export class SharedServers {
 
 let own: SharedServers | undefined;
 
-/** For a test file that runs by itself: its servers end with its process. */
+/** For a test file that `bun test` runs directly: its servers end with its process. */
 function ownServers(): SharedServers {
   own ??= new SharedServers();
   return own;

@@ -29,7 +29,7 @@ async function reportOf(source: string) {
   }
 }
 
-test("counts what passed, failed and was skipped, with the names of the skipped", async () => {
+test("a report counts passed, failed and skipped tests, with the names of the skipped", async () => {
   const report = await reportOf(`
     test("passes", () => {});
     describe("nested <&>", () => {

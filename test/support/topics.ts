@@ -30,7 +30,7 @@ export async function createTopic(
   });
 }
 
-/** Deletes a topic with its records. One made anew under the name has another id. */
+/** Deletes a topic with its records. One created again under the name has another id. */
 export async function deleteTopic(bootstrapServers: string, name: string): Promise<void> {
   await deleteTopics(await admin(bootstrapServers, name));
 }
