@@ -1,25 +1,26 @@
-// Nothing in; TCP ports out that nobody listens on, for servers that must know theirs before they start.
-import { createServer } from "node:net";
+// Finds TCP ports that nothing listens on, for servers that must know their port before they start.
+import getPort from "get-port";
 
-// Below the ranges that Linux (32768 up) and macOS (49152 up) take for outgoing connections: while a server
-// is down in the middle of a test, no client's socket can take its port.
+// Below the ranges that Linux (from 32768) and macOS (from 49152) use for outgoing connections: no client's socket
+// can take the port of a server that restarts.
 const FIRST_PORT = 20_000;
 const LAST_PORT = 32_000;
 
-/** @returns `count` different ports, free on 127.0.0.1 at this moment */
-export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
-  }
-  return [...ports];
+/**
+ * @param preferred the port to return where it is free
+ * @returns a port that is free on 127.0.0.1, and that no other call in this process returned in the last 15 s
+ */
+export async function freePort(preferred?: number): Promise<number> {
+  return await getPort({ port: candidates(preferred), host: "127.0.0.1" });
 }
 
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve(true)));
-  });
+/** @returns `count` different free ports */
+export async function freePorts(count: number): Promise<number[]> {
+  return await Promise.all(Array.from({ length: count }, async () => await freePort()));
+}
+
+/** Random order: of several processes that look at the same time, each tries other ports. */
+function* candidates(preferred: number | undefined): Generator<number> {
+  if (preferred !== undefined) yield preferred;
+  for (;;) yield FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
 }

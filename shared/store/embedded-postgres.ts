@@ -4,7 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, FatalError } from "../runtime/errors.ts";
-import { freePorts } from "../runtime/free-port.ts";
+import { freePort } from "../runtime/free-port.ts";
 import { type Reaper, reapOnExit, removeOnExit } from "../runtime/child-reaper.ts";
 import {
   copyTree,
@@ -77,10 +77,10 @@ export class EmbeddedPostgres {
     try {
       await copyTree(join(template, "data"), join(directory, "data"));
       const password = await readFile(join(template, "password"), "utf8");
-      const [port] = await freePorts(1);
+      const port = await freePort();
       const server = new EmbeddedPostgres(
         installation,
-        { directory, directoryReaper, password, port: port! },
+        { directory, directoryReaper, password, port },
         options,
       );
       await server.start();

@@ -1,9 +1,8 @@
 // An environment in; the consumer program as a process of its own out, with its log in a file and a sure end.
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { freePorts } from "../../shared/runtime/free-port.ts";
+import { freePort } from "../../shared/runtime/free-port.ts";
 import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
@@ -68,8 +67,7 @@ export class ConsumerProcess {
     preferredPort: number,
     logPath: string,
   ): Promise<ConsumerProcess> {
-    const port = (await isFree(preferredPort)) ? preferredPort : (await freePorts(1))[0]!;
-    return new ConsumerProcess(environment, port, logPath);
+    return new ConsumerProcess(environment, await freePort(preferredPort), logPath);
   }
 
   get pid(): number {
@@ -152,10 +150,3 @@ export function readable(line: string): string {
 }
 
 /** Whether the consumer could listen there. */
-function isFree(port: number): Promise<boolean> {
-  const { promise, resolve: answer } = Promise.withResolvers<boolean>();
-  const server = createServer();
-  server.once("error", () => answer(false));
-  server.listen({ port, host: HOST, exclusive: true }, () => server.close(() => answer(true)));
-  return promise;
-}
