@@ -1,7 +1,7 @@
 // A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
 import type { Bench } from "./pipeline.ts";
 import type { Latency } from "./report.ts";
-import { Program } from "../test/support/process.ts";
+import { startProducer } from "../test/support/process.ts";
 import type { TestPipeline } from "../test/support/pipeline.ts";
 
 const SAMPLES = 200;
@@ -13,14 +13,7 @@ export async function latency(bench: Bench, ratePerSecond: number): Promise<Late
   await using pipeline = await bench.pipeline(await bench.topic());
   const consumer = pipeline.consumer();
   await pipeline.settled();
-  await using load = Program.start("workers/producer.ts", {
-    env: {
-      KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-      KAFKA_TOPIC: pipeline.topic,
-      PRODUCER_RATE: String(ratePerSecond),
-      METRICS_PORT_PRODUCER: "0",
-    },
-  });
+  await using load = startProducer(pipeline, { PRODUCER_RATE: String(ratePerSecond) });
   await pipeline.until("the load flows", async () => (await pipeline.consumed()) > ratePerSecond);
   const tookMs: number[] = [];
   for (let probe = 0; probe < SAMPLES; probe++) {

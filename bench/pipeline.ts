@@ -9,7 +9,7 @@ import { Session } from "../shared/store/session.ts";
 import { KafkaCluster } from "../test/support/kafka.ts";
 import { whyNoKafka } from "../test/support/kafka-artifacts.ts";
 import { TestPipeline } from "../test/support/pipeline.ts";
-import { PostgresServer, type TestDatabase } from "../test/support/postgres.ts";
+import { type PostgresServer, startPostgres, type TestDatabase } from "../test/support/postgres.ts";
 
 export const PARTITIONS = 6;
 /** Threads of the consumer, and connections of the bare COPY. */
@@ -47,7 +47,7 @@ export class Bench implements AsyncDisposable {
     if (reason !== undefined) throw new FatalError(`the bench needs a Kafka broker: ${reason}`);
     await prepareNativeLibrary(say);
     const kafka = await KafkaCluster.start({ brokers: 1 }, say);
-    const postgres = await PostgresServer.start({ durable: true, settings: POSTGRES_SETTINGS });
+    const postgres = await startPostgres({ durable: true, settings: POSTGRES_SETTINGS });
     return new Bench(kafka, postgres, await postgres.database());
   }
 

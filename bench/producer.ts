@@ -1,5 +1,5 @@
 // A number of events in; how fast the producer program puts them into Kafka, beside Kafka's own producer, out.
-import { Program } from "../test/support/process.ts";
+import { type Program, startProducer } from "../test/support/process.ts";
 import type { Scrape } from "../test/support/metrics-text.ts";
 import { JavaProducer } from "./java-producer.ts";
 import type { Bench } from "./pipeline.ts";
@@ -40,15 +40,11 @@ export async function producer(bench: Bench, events: number, options: RoundOptio
  */
 async function producerRound(bench: Bench, events: number): Promise<ProducerRound> {
   const topic = await bench.topic();
-  await using program = Program.start("workers/producer.ts", {
-    env: {
-      KAFKA_BOOTSTRAP_SERVERS: bench.kafka.bootstrapServers,
-      KAFKA_TOPIC: topic,
-      PRODUCER_RATE: "unlimited",
-      METRICS_PORT_PRODUCER: "0",
-    },
-  });
-  const port = Number((await program.printed(/"port":(\d+)/))[1]);
+  await using program = startProducer(
+    { bootstrapServers: bench.kafka.bootstrapServers, topic },
+    { PRODUCER_RATE: "unlimited" },
+  );
+  const port = await program.port();
   const reach = async (acknowledged: number) => {
     const scrape = await program.metrics(
       port,

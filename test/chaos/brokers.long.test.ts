@@ -2,26 +2,10 @@
 import { expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
-import { Program } from "../support/process.ts";
+import { type Program, startProducer } from "../support/process.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 const TOPIC = "events";
-
-function producer(kafka: KafkaCluster, env: Record<string, string>): Program {
-  return Program.start("workers/producer.ts", {
-    env: {
-      KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,
-      KAFKA_TOPIC: TOPIC,
-      METRICS_PORT_PRODUCER: "0",
-      HTTP_HOST: "127.0.0.1",
-      ...env,
-    },
-  });
-}
-
-async function portOf(program: Program): Promise<number> {
-  return Number((await program.printed(/"port":(\d+)/))[1]);
-}
 
 interface Summary {
   sent: number;
@@ -52,8 +36,11 @@ clusterTest(
       kafka: { bootstrapServers: kafka.bootstrapServers, topic: TOPIC },
     });
     const consumer = pipeline.consumer();
-    await using source = producer(kafka, { PRODUCER_RATE: "300" });
-    const port = await portOf(source);
+    await using source = startProducer(
+      { bootstrapServers: kafka.bootstrapServers, topic: TOPIC },
+      { PRODUCER_RATE: "300" },
+    );
+    const port = await source.port();
     const goesOn = async (what: string) => {
       const before =
         (await source.metrics(port, "it answers", () => true)).value("events_produced_total") ?? 0;
@@ -109,8 +96,11 @@ clusterTest(
     const consumer = pipeline.consumer();
     const stopped = pipeline.consumer({ CONSUMER_WORKERS: "1" });
     await pipeline.settled();
-    await using source = producer(kafka, { PRODUCER_RATE: "500" });
-    const port = await portOf(source);
+    await using source = startProducer(
+      { bootstrapServers: kafka.bootstrapServers, topic: TOPIC },
+      { PRODUCER_RATE: "500" },
+    );
+    const port = await source.port();
     await source.metrics(
       port,
       "some are acknowledged",
@@ -140,8 +130,11 @@ clusterTest(
     expect(consumer.program.running).toBe(true);
 
     await kafka.restart(0);
-    await using after = producer(kafka, { PRODUCER_RATE: "500" });
-    await after.metrics(await portOf(after), "some are acknowledged", (found) => {
+    await using after = startProducer(
+      { bootstrapServers: kafka.bootstrapServers, topic: TOPIC },
+      { PRODUCER_RATE: "500" },
+    );
+    await after.metrics(await after.port(), "some are acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 500;
     });
     after.signal("SIGTERM");

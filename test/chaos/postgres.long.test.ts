@@ -2,7 +2,7 @@
 import { describe, expect } from "bun:test";
 import { CommitGate } from "../support/commit-gate.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 describe("PostgreSQL outage", () => {
@@ -13,7 +13,7 @@ describe("PostgreSQL outage", () => {
     kafkaTest(
       `a crash during a transaction and one while the workers are idle lose nothing, ${how}`,
       async () => {
-        await using server = await PostgresServer.start();
+        await using server = await startPostgres();
         await using pipeline = await TestPipeline.start({ database: await server.database(), env });
         await using gate = await CommitGate.install(pipeline, "last statement");
         await pipeline.publish(3000);
@@ -54,7 +54,7 @@ describe("PostgreSQL outage", () => {
   kafkaTest(
     "a server that freezes during a transaction is given up, and is used again when it answers",
     async () => {
-      await using server = await PostgresServer.start();
+      await using server = await startPostgres();
       await using pipeline = await TestPipeline.start({ database: await server.database() });
       await using gate = await CommitGate.install(pipeline, "last statement");
       await pipeline.publish(1000);

@@ -3,7 +3,7 @@ import { describe, expect } from "bun:test";
 import { CommitGate } from "../support/commit-gate.ts";
 import { eventually } from "../support/eventually.ts";
 import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 /** A drain may take 40 s before the consumer gives it up. */
@@ -119,7 +119,7 @@ describe("signal", () => {
   kafkaTest(
     "a consumer that waits for PostgreSQL that is away or frozen, or for Kafka that is away, ends at once",
     async () => {
-      await using server = await PostgresServer.start();
+      await using server = await startPostgres();
       await using pipeline = await TestPipeline.start({ database: await server.database() });
       const withoutKafka = pipeline.consumer({ KAFKA_BOOTSTRAP_SERVERS: "127.0.0.1:1" });
       await withoutKafka.program.printed(/brought the tables up to date/);
@@ -148,7 +148,7 @@ describe("signal", () => {
   kafkaTest(
     "a consumer whose PostgreSQL is frozen during a transaction gives up in time, with exit code 1",
     async () => {
-      await using server = await PostgresServer.start();
+      await using server = await startPostgres();
       await using pipeline = await TestPipeline.start({ database: await server.database() });
       await using gate = await CommitGate.install(pipeline, "last statement");
       await pipeline.publish(1000);

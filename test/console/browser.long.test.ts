@@ -13,7 +13,7 @@ import {
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { startChromium, Visit, whyNoChromium } from "../support/browser.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { type PostgresServer, startPostgres } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
 import { browserTest } from "../support/requirements.ts";
 
@@ -38,7 +38,7 @@ let consumer: ReturnType<TestPipeline["consumer"]>;
 
 beforeAll(async () => {
   if (whyNoChromium() !== undefined) return;
-  [browser, server] = await Promise.all([startChromium(), PostgresServer.start()]);
+  [browser, server] = await Promise.all([startChromium(), startPostgres()]);
   pipeline = await TestPipeline.start({
     database: await server.database(),
     producer: { "message.max.bytes": String(2 * MEGABYTE) },

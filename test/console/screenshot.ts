@@ -6,7 +6,7 @@ import { freePorts } from "../../shared/runtime/free-port.ts";
 import { startChromium, Visit } from "../support/browser.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer, TestDatabase } from "../support/postgres.ts";
+import { startPostgres, TestDatabase } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
 import { startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
 import { createTopic } from "../support/topics.ts";
@@ -79,7 +79,7 @@ async function main(): Promise<void> {
   }
   const [port = 0, producerPort = 0] = await freePorts(2);
   await using kafka = await KafkaCluster.start();
-  await using server = await PostgresServer.start();
+  await using server = await startPostgres();
   await using other = await server.database();
   await other.sql`create database data_pipeline`;
   const database = new TestDatabase(other.address, "data_pipeline", async () => undefined);

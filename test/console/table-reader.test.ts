@@ -2,13 +2,13 @@ import { expect, test } from "bun:test";
 import { loadConfig } from "../../shared/config/config.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { TableReader } from "../../workers/console/table-reader.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { migrateDatabase } from "../store/pipeline-database.ts";
 
 const NOWHERE = { topic: "none", topicId: "none", partition: 0, offset: 0 };
 
 test("a table reader shares one connection among its callers, and does not count a connection that is lost", async () => {
-  await using server = await PostgresServer.start();
+  await using server = await startPostgres();
   await using pipelineTables = await server.database();
   await migrateDatabase(pipelineTables);
   const metrics = new MetricsRegistry();

@@ -5,7 +5,7 @@ import { makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import { Housekeeping } from "../../workers/consumer/housekeeping.ts";
 import { eventually } from "../support/eventually.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 
 const UNTIL_BACK = { timeoutMs: 30_000 };
 
@@ -17,7 +17,7 @@ function housekeepingOf(env: Readonly<Record<string, string>>) {
 
 describe("housekeeping", () => {
   test("reports an unreachable database as its fault until the database is back, also between two runs", async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using tables = await server.database();
     const { housekeeping } = housekeepingOf(tables.env);
     await server.stop("fast");
@@ -43,7 +43,7 @@ describe("housekeeping", () => {
   }, 120_000);
 
   test("never has two runs on its connection at the same time", async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using tables = await server.database();
     const { metrics, housekeeping } = housekeepingOf({ ...tables.env, FLUSH_INTERVAL_SECONDS: "1" });
     expect(await housekeeping.prepare(new StopSignal())).toBe(true);

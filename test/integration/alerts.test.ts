@@ -2,7 +2,7 @@
 import { expect } from "bun:test";
 import { eventually } from "../support/eventually.ts";
 import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { WebhookReceiver } from "../support/webhook-receiver.ts";
 
@@ -28,7 +28,7 @@ async function counted(consumer: TestConsumer): Promise<Record<string, number>> 
 kafkaTest(
   "PostgreSQL freezes and thaws: one alert begins once and ends once, in the log, the metrics and the webhook",
   async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using receiver = new WebhookReceiver();
     await using pipeline = await TestPipeline.start({
       database: await server.database(),

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Scrape } from "../support/metrics-text.ts";
 import { recordAt, TestPipeline } from "../support/pipeline.ts";
-import { Program } from "../support/process.ts";
+import { startProducer } from "../support/process.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 /** The producer's, as they stand in the design. */
@@ -39,19 +39,11 @@ kafkaTest(
       // A pipe that stays open keeps the producer alive, so that it can be asked when it has sent everything.
       const path = join(folder, "lines.jsonl");
       await Bun.$`mkfifo ${path}`;
-      await using producer = Program.start("workers/producer.ts", {
-        env: {
-          KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-          KAFKA_TOPIC: pipeline.topic,
-          PRODUCER_INPUT: path,
-          METRICS_PORT_PRODUCER: "0",
-          HTTP_HOST: "127.0.0.1",
-        },
-      });
+      await using producer = startProducer(pipeline, { PRODUCER_INPUT: path });
       const consumer = pipeline.consumer();
       const pipe = await open(path, "w");
       await pipe.writeFile(Buffer.concat(lines.flatMap((line) => [line, Buffer.from("\n")])));
-      const port = Number((await producer.printed(/"port":(\d+)/))[1]);
+      const port = await producer.port();
       const sent = await producer.metrics(port, "all is acknowledged", (found) => {
         return found.value("events_produced_total") === lines.length;
       });

@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { OTHER_EVENT_TYPES } from "../../shared/telemetry/metrics.ts";
 import type { Scrape } from "../support/metrics-text.ts";
 import { recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { BAD_RECORDS } from "./bad-records.ts";
 
@@ -285,7 +285,7 @@ kafkaTest(
 kafkaTest(
   "while PostgreSQL is away: alive, not ready, and the lag grows; then it falls to 0",
   async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using pipeline = await TestPipeline.start({
       database: await server.database(),
       env: { FLUSH_INTERVAL_SECONDS: "1" },

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { REFUSED_PROPERTIES } from "../../shared/config/kafka-properties.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer, sharedPostgres } from "../support/postgres.ts";
+import { startPostgres, sharedPostgres } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
 import { clusterTest, kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
@@ -179,7 +179,7 @@ describe("PostgreSQL", () => {
   kafkaTest(
     "a server that is still starting is waited for",
     async () => {
-      await using server = await PostgresServer.start();
+      await using server = await startPostgres();
       await using pipeline = await TestPipeline.start({ database: await server.database() });
       await pipeline.publish(1000);
       await server.stop("fast");

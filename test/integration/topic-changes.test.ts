@@ -2,7 +2,7 @@
 import { afterAll, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { clusterTest } from "../support/requirements.ts";
 import { TransactionalSender } from "../kafka/transactional-producer.ts";
 import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
@@ -142,7 +142,7 @@ for (const [records, how] of [
 clusterTest(
   "records that Kafka deleted before they were read: the gap is skipped, counted, and said",
   async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     // One partition, so that the record at an index stands at that offset.
     const kafka = await cluster();
     await using pipeline = await pipelineOn(1, {

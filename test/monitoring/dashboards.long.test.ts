@@ -3,7 +3,7 @@ import { expect } from "bun:test";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { Program } from "../support/process.ts";
+import { startProducer } from "../support/process.ts";
 import { type Prometheus, startPrometheus, whyNoPrometheus } from "../support/prometheus.ts";
 import { requiring } from "../support/requirements.ts";
 import { whyNoSharedKafka } from "../support/shared-kafka.ts";
@@ -51,16 +51,8 @@ livingTest(
   async () => {
     await using pipeline = await TestPipeline.start({ env: { FLUSH_INTERVAL_SECONDS: "1" } });
     const consumer = pipeline.consumer();
-    await using producer = Program.start("workers/producer.ts", {
-      env: {
-        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-        KAFKA_TOPIC: pipeline.topic,
-        METRICS_PORT_PRODUCER: "0",
-        PRODUCER_RATE: "300",
-        PRODUCER_USER_COUNT: "50",
-      },
-    });
-    const [, producerPort] = await producer.printed(/"port":(\d+)/);
+    await using producer = startProducer(pipeline, { PRODUCER_RATE: "300", PRODUCER_USER_COUNT: "50" });
+    const producerPort = await producer.port();
     const consumerAddress = `127.0.0.1:${await consumer.port()}`;
     // Once before the first scrape: of a series that is born with its first event Prometheus sees no increase.
     await disturb(pipeline, 1);

@@ -2,8 +2,8 @@
 import { expect } from "bun:test";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
-import { Program } from "../support/process.ts";
+import { startPostgres } from "../support/postgres.ts";
+import { startProducer } from "../support/process.ts";
 import { startPrometheus } from "../support/prometheus.ts";
 import { monitoringTest } from "../support/requirements.ts";
 import { expectedAlerts } from "./runbook.ts";
@@ -23,7 +23,7 @@ function faster(rules: string): string {
 monitoringTest(
   "PostgreSQL frozen, then the consumer: their alerts become pending, fire and are over; nothing else fires",
   async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using pipeline = await TestPipeline.start({
       database: await server.database(),
       env: {
@@ -34,16 +34,9 @@ monitoringTest(
       },
     });
     const consumer = pipeline.consumer();
-    await using producer = Program.start("workers/producer.ts", {
-      env: {
-        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-        KAFKA_TOPIC: pipeline.topic,
-        METRICS_PORT_PRODUCER: "0",
-        PRODUCER_RATE: "200",
-      },
-    });
+    await using producer = startProducer(pipeline, { PRODUCER_RATE: "200" });
     await pipeline.settled();
-    const [, producerPort] = await producer.printed(/"port":(\d+)/);
+    const producerPort = await producer.port();
     await using prometheus = await startPrometheus({
       producers: [`127.0.0.1:${producerPort}`],
       consumers: [`127.0.0.1:${await consumer.port()}`],

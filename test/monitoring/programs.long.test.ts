@@ -2,7 +2,7 @@
 import { expect } from "bun:test";
 import { eventually } from "../support/eventually.ts";
 import { TestPipeline } from "../support/pipeline.ts";
-import { Program } from "../support/process.ts";
+import { startProducer } from "../support/process.ts";
 import { startPrometheus } from "../support/prometheus.ts";
 import { monitoringTest } from "../support/requirements.ts";
 import { codeBlocks } from "./runbook.ts";
@@ -25,15 +25,8 @@ monitoringTest(
   async () => {
     await using pipeline = await TestPipeline.start();
     const consumer = pipeline.consumer();
-    await using producer = Program.start("workers/producer.ts", {
-      env: {
-        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-        KAFKA_TOPIC: pipeline.topic,
-        METRICS_PORT_PRODUCER: "0",
-        PRODUCER_RATE: "200",
-      },
-    });
-    const producerPort = Number((await producer.printed(/"port":(\d+)/))[1]);
+    await using producer = startProducer(pipeline, { PRODUCER_RATE: "200" });
+    const producerPort = await producer.port();
     const consumerPort = await consumer.port();
     // Duplicates and dead letters among them: every series that there can be without a fault.
     await pipeline.publish(1000);

@@ -78,8 +78,8 @@ describe("the producer of simulated events", () => {
   onBoth("publishes them unchanged, and counts them when they are acknowledged", async (kafka) => {
     const topic = await kafka.createTopic(3);
     await using program = start(on(kafka, topic, { PRODUCER_RATE: "2000", PRODUCER_USER_COUNT: "20" }));
-    const [, port] = await program.printed(/"port":(\d+)/);
-    const scrape = await program.metrics(Number(port), "some are acknowledged", (found) => {
+    const port = await program.port();
+    const scrape = await program.metrics(port, "some are acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 500;
     });
     expect(scrape.value("bytes_total", { direction: "out", source: "producer", topic })).toBe(
@@ -112,8 +112,8 @@ describe("the producer of simulated events", () => {
     const topics = [1, 2].map((n) => `test-${n}-${crypto.randomUUID()}`);
     const env = on(kafka, topics.join(), { PRODUCER_RATE: "200", KAFKA_TOPIC_PARTITIONS: "2" });
     await using program = start(env);
-    const [, port] = await program.printed(/"port":(\d+)/);
-    await program.metrics(Number(port), "some are acknowledged", (found) => {
+    const port = await program.port();
+    await program.metrics(port, "some are acknowledged", (found) => {
       return (found.value("bytes_total", { topic: topics[0]! }) ?? 0) > 0;
     });
     program.signal("SIGTERM");
@@ -178,14 +178,14 @@ describe("the producer of PRODUCER_INPUT", () => {
     const lines = numbered(3000);
     const env = { PRODUCER_INPUT: await file("outage.jsonl", lines.join("\n")), PRODUCER_RATE: "500" };
     await using program = start(on(kafka, topic, env));
-    const [, port] = await program.printed(/"port":(\d+)/);
+    const port = await program.port();
     const acknowledged = (least: number) =>
-      program.metrics(Number(port), `${least} acknowledged`, (found) => {
+      program.metrics(port, `${least} acknowledged`, (found) => {
         return (found.value("events_produced_total") ?? 0) >= least;
       });
     await acknowledged(300);
     kafka.embedded!.setDown();
-    await eventually("lines wait in the queue", async () => (await outstandingRecords(Number(port))) > 100);
+    await eventually("lines wait in the queue", async () => (await outstandingRecords(port)) > 100);
     const before = (await acknowledged(300)).value("events_produced_total")!;
     expect(before).toBeLessThan(3000);
     kafka.embedded!.setUp();
@@ -258,12 +258,12 @@ describe("the producer at fault", () => {
   onEmbedded("ends at once at a second signal while it waits for a broker that is away", async (kafka) => {
     const topic = await kafka.createTopic(1);
     await using program = start(on(kafka, topic, { PRODUCER_RATE: "500" }));
-    const [, port] = await program.printed(/"port":(\d+)/);
-    await program.metrics(Number(port), "one is acknowledged", (found) => {
+    const port = await program.port();
+    await program.metrics(port, "one is acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 0;
     });
     kafka.embedded!.setDown();
-    await eventually("records wait", async () => (await outstandingRecords(Number(port))) > 0);
+    await eventually("records wait", async () => (await outstandingRecords(port)) > 0);
     program.signal("SIGINT");
     await program.printed(/waiting for the last acknowledgements/);
     // Within 100 ms of the first signal, the second one would count as the same.
@@ -289,12 +289,12 @@ clusterTest(
     await using wrong = start({ KAFKA_BOOTSTRAP_SERVERS: "127.0.0.1:1" });
     await using short = start(on(kafka, unwritable, { PRODUCER_RATE: "10" }));
     await using left = start(on(mock, "t", { PRODUCER_RATE: "500" }));
-    const [, port] = await left.printed(/"port":(\d+)/);
-    await left.metrics(Number(port), "one is acknowledged", (found) => {
+    const port = await left.port();
+    await left.metrics(port, "one is acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 0;
     });
     mock.setDown();
-    await eventually("records wait", async () => (await outstandingRecords(Number(port))) > 0);
+    await eventually("records wait", async () => (await outstandingRecords(port)) > 0);
     left.signal("SIGTERM");
     // Each deadline starts with a step of the program, which may take long to get there.
     const givesUp = async (program: Program, step: RegExp) => {

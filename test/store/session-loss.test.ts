@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { classify, ConnectionLost } from "../../shared/store/sqlstate.ts";
 import { eventually, throughout } from "../support/eventually.ts";
-import { PostgresServer, type TestDatabase } from "../support/postgres.ts";
+import { startPostgres, type TestDatabase } from "../support/postgres.ts";
 import { backends, emptyDatabase, openSession, outcomeOf } from "./pipeline-database.ts";
 
 async function terminate({ sql }: TestDatabase, pid: number): Promise<void> {
@@ -92,7 +92,7 @@ describe("a connection that is lost", () => {
   });
 
   test("is reported when the server crashes or shuts down", async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using database = await server.database();
     for (const mode of ["immediate", "fast"] as const) {
       let lost = 0;
@@ -109,7 +109,7 @@ describe("a connection that is lost", () => {
 
 describe("a server that does not answer", () => {
   test("loses the session at the deadline, and commits nothing when it resumes", async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using database = await server.database();
     await database.sql`create table t (n int)`;
     let lost = 0;
@@ -137,7 +137,7 @@ describe("a server that does not answer", () => {
   }, 30_000);
 
   test("leaves the outcome of a COMMIT open: it may have happened when the server resumes", async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using database = await server.database();
     await database.sql`create table t (n int)`;
     const session = await openSession(database);

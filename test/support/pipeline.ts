@@ -296,7 +296,7 @@ export class TestConsumer implements AsyncDisposable {
 
   /** Where it serves. */
   port(): Promise<number> {
-    this.#port ??= this.program.printed(/"port":(\d+)/).then((match) => Number(match[1]));
+    this.#port ??= this.program.port();
     return this.#port;
   }
 

@@ -4,7 +4,7 @@ import postgres from "postgres";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { eventually } from "./eventually.ts";
 import { isRunning } from "./process.ts";
-import { PostgresServer, type TestDatabase, sharedPostgres } from "./postgres.ts";
+import { startPostgres, type TestDatabase, sharedPostgres } from "./postgres.ts";
 import { rejection } from "./rejection.ts";
 
 test("a test database is empty, in UTF8 and the C locale, on PostgreSQL 18", async () => {
@@ -71,7 +71,7 @@ test("the environment of a database connects to it", async () => {
 });
 
 test("a crash loses asynchronous commits, keeps the others, and the server comes back on its port", async () => {
-  await using server = await PostgresServer.start({ settings: { wal_writer_delay: "10s" } });
+  await using server = await startPostgres({ settings: { wal_writer_delay: "10s" } });
   await using database = await server.database();
   const { sql } = database;
   await sql`CREATE TABLE kept (id int)`;
@@ -90,11 +90,11 @@ test("a crash loses asynchronous commits, keeps the others, and the server comes
   await server.start();
   expect(server.pid).not.toBe(before);
   expect(await sql`SELECT id FROM kept ORDER BY id`).toMatchObject([{ id: 1 }]);
-  expect(await server.log()).toContain("database system was not properly shut down");
+  expect(await Bun.file(server.logPath).text()).toContain("database system was not properly shut down");
 });
 
 test("a fast stop loses no commit", async () => {
-  await using server = await PostgresServer.start({ settings: { wal_writer_delay: "10s" } });
+  await using server = await startPostgres({ settings: { wal_writer_delay: "10s" } });
   await using database = await server.database();
   await database.sql`CREATE TABLE kept (id int)`;
   await database.sql.begin(async (transaction) => {
@@ -107,7 +107,7 @@ test("a fast stop loses no commit", async () => {
 });
 
 test("a stopped server answers nothing, neither on open connections nor on new ones, until it continues", async () => {
-  await using server = await PostgresServer.start();
+  await using server = await startPostgres();
   await using database = await server.database();
   await database.sql`SELECT 1`;
   await server.signal("STOP");

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import postgres from "postgres";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
-import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
+import { EmbeddedPostgres, type EmbeddedPostgresOptions } from "../../shared/store/embedded-postgres.ts";
 import { sharedServer } from "./shared-servers.ts";
 
 /** Where a server listens, and its superuser. */
@@ -121,71 +121,14 @@ export class TestDatabases {
 }
 
 /** A server that belongs to one test, which may stop, crash, freeze and start it again. */
-export class PostgresServer {
-  readonly #server: EmbeddedPostgres;
-  readonly #databases: TestDatabases;
+export type PostgresServer = EmbeddedPostgres & Pick<TestDatabases, "database">;
 
-  private constructor(server: EmbeddedPostgres) {
-    this.#server = server;
-    const { host, port, user, password } = server;
-    this.#databases = new TestDatabases({ host, port, user, password });
-  }
-
-  /** @param options.durable with fsync, as a production server runs */
-  static async start(
-    options: { durable?: boolean; settings?: Record<string, string> } = {},
-  ): Promise<PostgresServer> {
-    return new PostgresServer(await EmbeddedPostgres.start(options));
-  }
-
-  get host(): string {
-    return this.#server.host;
-  }
-
-  get port(): number {
-    return this.#server.port;
-  }
-
-  get user(): string {
-    return this.#server.user;
-  }
-
-  get password(): string {
-    return this.#server.password;
-  }
-
-  /** Process id of the postmaster; undefined while the server is stopped. */
-  get pid(): number | undefined {
-    return this.#server.pid;
-  }
-
-  /** What the server has logged so far. */
-  log(): Promise<string> {
-    return Bun.file(this.#server.logPath).text();
-  }
-
-  database(options?: TestDatabaseOptions): Promise<TestDatabase> {
-    return this.#databases.database(options);
-  }
-
-  /** `immediate` is a crash: the last asynchronous commits are lost, whole. */
-  stop(mode: "fast" | "immediate"): Promise<void> {
-    return this.#server.stop(mode);
-  }
-
-  /** Starts it again, on the same port and data. */
-  start(): Promise<void> {
-    return this.#server.start();
-  }
-
-  /** STOP freezes the postmaster and every backend; connections stay open, and nothing answers until CONT. */
-  signal(name: "STOP" | "CONT"): Promise<void> {
-    return this.#server.signal(name);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#server[Symbol.asyncDispose]();
-  }
+export async function startPostgres(options: EmbeddedPostgresOptions = {}): Promise<PostgresServer> {
+  const server = await EmbeddedPostgres.start(options);
+  const databases = new TestDatabases(server);
+  return Object.assign(server, {
+    database: (database?: TestDatabaseOptions) => databases.database(database),
+  });
 }
 
 let shared: Promise<TestDatabases> | undefined;

@@ -114,6 +114,11 @@ export class Program {
     return found;
   }
 
+  /** The port on which it serves HTTP, as its log reports it. */
+  async port(): Promise<number> {
+    return Number((await this.printed(/"port":(\d+)/))[1]);
+  }
+
   /**
    * Scrapes its metrics until `condition` holds.
    * @param what the condition in words
@@ -156,6 +161,22 @@ export class Program {
   #explained(message: string): Error {
     return new Error(`${message}\nIts output:\n${this.output.trim().split("\n").slice(-40).join("\n")}`);
   }
+}
+
+/** Starts the producer program on a topic, on any free port. */
+export function startProducer(
+  { bootstrapServers, topic }: { readonly bootstrapServers: string; readonly topic: string },
+  env: Readonly<Record<string, string>>,
+): Program {
+  return Program.start("workers/producer.ts", {
+    env: {
+      KAFKA_BOOTSTRAP_SERVERS: bootstrapServers,
+      KAFKA_TOPIC: topic,
+      METRICS_PORT_PRODUCER: "0",
+      HTTP_HOST: "127.0.0.1",
+      ...env,
+    },
+  });
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
