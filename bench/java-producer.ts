@@ -30,7 +30,7 @@ export class JavaProducer implements AsyncDisposable {
   readonly #classPath: string;
   readonly #log4jConfiguration: string;
   readonly #directory: string;
-  readonly #guardian: Reaper;
+  readonly #reaper: Reaper;
 
   private constructor(
     bench: Bench,
@@ -41,7 +41,7 @@ export class JavaProducer implements AsyncDisposable {
     this.#classPath = artifacts.classPath;
     this.#log4jConfiguration = artifacts.log4jConfiguration;
     this.#directory = directory;
-    this.#guardian = removeOnExit(directory);
+    this.#reaper = removeOnExit(directory);
   }
 
   static async prepare(bench: Bench): Promise<JavaProducer> {
@@ -85,10 +85,10 @@ export class JavaProducer implements AsyncDisposable {
       ],
       { env: inherited("PATH", "HOME", "JAVA_HOME", "TMPDIR"), stdio: ["ignore", "pipe", "pipe"] },
     );
-    const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
+    const reaper = reapOnExit({ pid: child.pid, signal: "KILL" });
     const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
     const code = await child.exited;
-    guardian.release();
+    reaper.release();
     await this.#bench.kafka.deleteTopic(topic);
     const figures = steadyState(output);
     if (code !== 0 || figures === undefined) {
@@ -99,7 +99,7 @@ export class JavaProducer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
-    this.#guardian.release();
+    this.#reaper.release();
   }
 }
 

@@ -1,9 +1,9 @@
-// How often something failed in; how long to wait before the next attempt out.
+// Computes how long to wait before the next attempt at something that keeps failing.
 
-/** After this long without a failure the next one counts as the first. */
+/** After this long without a failure, the next failure counts as the first. */
 const FORGET_AFTER_MS = 30_000;
 
-/** Waits between attempts: doubling from `firstMs` to `mostMs`, each shortened by up to half at random. */
+/** Waits that double from `firstMs` to `mostMs`, each shortened at random by up to half. */
 export class Backoff {
   readonly #firstMs: number;
   readonly #mostMs: number;
@@ -19,7 +19,7 @@ export class Backoff {
     return this.#attempts;
   }
 
-  /** The next wait, ms; the first is none. */
+  /** The next wait in ms; the first is 0. */
   next(): number {
     const nowMs = performance.now();
     if (nowMs - this.#lastMs > FORGET_AFTER_MS) this.#attempts = 0;

@@ -1,4 +1,4 @@
-// A name in; a directory that is made once per user and kept between runs out (jars, templates, built libraries).
+// Keeps directories that are expensive to make (jars, templates, built libraries) between runs, once for each user.
 import { Database, SQLiteError } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
@@ -7,16 +7,16 @@ import { dirname, join } from "node:path";
 
 const LOCK_POLL_MS = 50;
 
-/** Where this user's cached files lie: `$XDG_CACHE_HOME/event-pipeline`, by default under `~/.cache`. */
+/** The directory of this user's cached files: `$XDG_CACHE_HOME/event-pipeline`, by default under `~/.cache`. */
 export function cacheDirectory(): string {
   return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "event-pipeline");
 }
 
 /**
- * The cached directory `name`, made by `fill` when it is not there. It appears whole or not at all: `fill`
- * works in a directory beside it. Of two processes that start at once, one waits and uses what the other made.
- * @param parent where it goes, if not among this user's cached files
- * @returns its path
+ * Returns the path of the cached directory `name`, which `fill` makes when it does not exist. The directory appears
+ * complete or not at all, because `fill` works in another directory beside it. Of two processes that start at the same
+ * time, one waits and uses the directory of the other.
+ * @param parent the directory to put it in, by default the directory of this user's cached files
  */
 export async function cachedDirectory(
   name: string,
@@ -38,8 +38,8 @@ export async function cachedDirectory(
 }
 
 /**
- * Runs `work` while no other process holds the lock `path`. The lock is SQLite's, thus the operating
- * system's: it ends with its process, and no one has to judge whether a lock that is left over is stale.
+ * Runs `work` while no other process holds the lock `path`. SQLite locks the file through the operating system, so a
+ * lock ends with its process and is never stale.
  */
 export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   const lock = new Database(path);

@@ -1,18 +1,18 @@
-// A server or directory of this program's own in; a watcher out that clears it away when the program ends, in whatever way.
+// Ends child processes and removes directories when this program ends, even when it is killed or crashes.
 
 export interface Reaper {
-  /** What it watched over has ended, or is somebody else's now: the guardian goes, and touches nothing. */
+  /** Dismisses the reaper, which then touches nothing: its process or directory is already gone, or is kept. */
   release(): void;
 }
 
-// A guardian reads from a pipe that only this program holds the other end of. No handler of ours has to
-// run: the pipe closes on SIGKILL and on a crash as well. It ignores the signals that a terminal sends to all.
-const WATCH = `trap '' INT TERM HUP QUIT
+// A reaper is a shell that reads from a pipe whose other end only this program holds. The pipe closes however this
+// program ends, SIGKILL included. The shell ignores the signals that a terminal sends to all its processes.
+const WAIT = `trap '' INT TERM HUP QUIT
 if read -r released; then exit 0; fi
 `;
 
-// A zombie has ended; whoever has to reap it may take long.
-const END_PROCESS = `${WATCH}
+// A zombie has ended; its parent may take long to reap it.
+const END_PROCESS = `${WAIT}
 kill -"$2" "$1" 2>/dev/null && kill -CONT "$1" 2>/dev/null
 waited=0
 while kill -0 "$1" 2>/dev/null && [ $waited -lt 80 ]; do
@@ -21,8 +21,8 @@ while kill -0 "$1" 2>/dev/null && [ $waited -lt 80 ]; do
 done
 kill -KILL "$1" 2>/dev/null`;
 
-// Servers that are just being ended may still write into it.
-const REMOVE_DIRECTORY = `${WATCH}
+// Servers that are still ending may write into the directory.
+const REMOVE_DIRECTORY = `${WAIT}
 tries=0
 while [ -e "$1" ] && [ $tries -lt 100 ]; do
   rm -rf -- "$1" 2>/dev/null || sleep 0.1
@@ -31,31 +31,31 @@ done`;
 
 /**
  * Ends a child process when this program ends, until `release()` is called.
- * @param child.signal how it is asked to end; it is killed when it is still there after 8 s
+ * @param child.signal asks the process to end; after 8 s it is killed
  */
 export function reapOnExit(child: {
   readonly pid: number;
   readonly signal: "QUIT" | "TERM" | "KILL";
 }): Reaper {
-  return watch(END_PROCESS, String(child.pid), child.signal);
+  return startReaper(END_PROCESS, String(child.pid), child.signal);
 }
 
-/** Removes a directory, with all that is in it, when this program ends, until `release()` is called. */
+/** Removes a directory and everything in it when this program ends, until `release()` is called. */
 export function removeOnExit(path: string): Reaper {
-  return watch(REMOVE_DIRECTORY, path);
+  return startReaper(REMOVE_DIRECTORY, path);
 }
 
-function watch(script: string, ...scriptArguments: string[]): Reaper {
-  const watcher = Bun.spawn(["sh", "-c", script, "guardian", ...scriptArguments], {
+function startReaper(script: string, ...scriptArguments: string[]): Reaper {
+  const shell = Bun.spawn(["sh", "-c", script, "reaper", ...scriptArguments], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
     cwd: "/",
   });
-  watcher.unref();
+  shell.unref();
   return {
     release() {
-      void watcher.stdin.write("released\n");
-      void watcher.stdin.end();
+      void shell.stdin.write("released\n");
+      void shell.stdin.end();
     },
   };
 }

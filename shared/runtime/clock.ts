@@ -1,11 +1,11 @@
-// Time as a value that a test can replace.
+// Reads the time and sleeps, behind an interface that tests replace.
 
 export interface Clock {
-  /** Milliseconds since 1970, UTC; may jump. */
+  /** Milliseconds since 1970, UTC; can jump. */
   now(): number;
-  /** Milliseconds since some moment; never goes back. */
+  /** Milliseconds since an arbitrary moment; never goes back. */
   monotonicMs(): number;
-  /** Resolves after `ms`; 0 = after what else is ready to run. */
+  /** Resolves after `ms`; with 0, after everything else that is ready to run. */
   sleep(ms: number): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
-// Errors that end a program or decide what it does next; each message is written for the person who reads it.
+// Defines the errors that end a program with a message for a person, and reads the parts of any error.
 
-/** Wrong configuration or usage: every problem at once. The program prints them and exits with 2. */
+/** Every problem of a wrong configuration or usage. The program prints the problems and exits with 2. */
 export class ConfigurationError extends Error {
   override readonly name = "ConfigurationError";
   readonly problems: readonly string[];
@@ -11,12 +11,12 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** Something that no retry mends. The program prints the message (one clear sentence) and exits with 1. */
+/** A failure that no retry fixes. The program prints the message, one clear sentence, and exits with 1. */
 export class FatalError extends Error {
   override readonly name = "FatalError";
 }
 
-/** The message of anything thrown, for a log line. */
+/** The message of any thrown value, for a log line. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -28,7 +28,7 @@ export function codeOf(error: unknown): string | undefined {
 }
 
 /**
- * Everything else ends in a throw, a closed union in `never`: a forgotten case fails to compile.
+ * Ends a switch over a closed union, so that a forgotten case fails to compile.
  * @throws always
  */
 export function assertNever(value: never): never {

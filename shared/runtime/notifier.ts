@@ -1,6 +1,6 @@
-// A loop that sleeps until something happens, or until a time.
+// Wakes a loop that waits for something to happen or for a time to pass.
 
-/** Remembers a notification that comes while nobody waits, so that none is missed. */
+/** Keeps a notification that comes while nothing waits, so that none is missed. */
 export class Notifier {
   #wake: (() => void) | undefined;
   #isNotified = false;
@@ -10,7 +10,7 @@ export class Notifier {
     this.#wake?.();
   }
 
-  /** Resolves at the next notification, or at once when there was one since the last wait, or after `ms`. */
+  /** Resolves at the next notification, immediately if one came since the last wait, and after `ms` at the latest. */
   async wait(ms: number): Promise<void> {
     if (!this.#isNotified) {
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-// Asks a program to stop, from a signal or from within.
+// Carries the request to stop from a signal, or from the program itself, to everything that waits.
 
 /** Whether the program has been asked to stop. */
 export class StopSignal {
@@ -34,7 +34,7 @@ export class StopSignal {
     this.#waiting.clear();
   }
 
-  /** Waits for `work`, but no longer than until a stop is requested: undefined then. */
+  /** The result of `work`, or undefined as soon as a stop is requested. */
   async orStopped<T>(work: Promise<T>): Promise<T | undefined> {
     if (this.isRequested) return undefined;
     const { promise, resolve } = Promise.withResolvers<undefined>();

@@ -1,4 +1,4 @@
-// The version of this program, as package.json says it.
+// Exports the version of this program from package.json.
 import { version } from "../../package.json";
 
 export const PROGRAM_VERSION: string = version;

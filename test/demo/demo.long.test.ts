@@ -210,13 +210,13 @@ describe("on a terminal", () => {
         },
       },
     );
-    const guardian = reapOnExit({ pid: child.pid, signal: "KILL" });
+    const reaper = reapOnExit({ pid: child.pid, signal: "KILL" });
     return {
       sent: () => sent,
       type: (text: string) => child.terminal?.write(text),
       async exit(): Promise<number> {
         const code = await child.exited;
-        guardian.release();
+        reaper.release();
         return code;
       },
     };

@@ -23,7 +23,7 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
-test("a directory is filled once", async () => {
+test("a cached directory is filled once", async () => {
   let fills = 0;
   const fill = async (directory: string) => {
     fills++;
@@ -36,7 +36,7 @@ test("a directory is filled once", async () => {
   expect(fills).toBe(1);
 });
 
-test("what could not be filled is not there, and the next one tries again from nothing", async () => {
+test("a directory whose filling fails does not exist, and the next call fills an empty one", async () => {
   const failing = cachedDirectory("thing", async (directory) => {
     await Bun.write(join(directory, "half"), "");
     throw new Error("no network");
@@ -47,7 +47,7 @@ test("what could not be filled is not there, and the next one tries again from n
   expect(await readdir(path)).toEqual(["whole"]);
 });
 
-/** Runs `body` in a process of its own, with `cachedDirectory` and `withFileLock` at hand. */
+/** Runs `body`, which can call `cachedDirectory` and `withFileLock`, in another process. */
 function elsewhere(body: string) {
   const script = `const { cachedDirectory, withFileLock } = await import(${JSON.stringify(MODULE)});\n${body}`;
   return Bun.spawn([process.execPath, "-e", script], {
@@ -56,7 +56,7 @@ function elsewhere(body: string) {
   });
 }
 
-test("of several processes that start at once, one fills", async () => {
+test("a cached directory is filled by one of several processes that start at the same time", async () => {
   const log = join(home, "log");
   const body = `
     const { appendFileSync, writeFileSync } = await import("node:fs");
@@ -73,7 +73,7 @@ test("of several processes that start at once, one fills", async () => {
   expect(await Bun.file(log).text()).toBe("filled\n");
 });
 
-test("a lock keeps others out while it is held, and goes with a process that is killed", async () => {
+test("a lock keeps other processes out until its holder is killed", async () => {
   const lock = join(home, "lock");
   const holder = elsewhere(
     `await withFileLock(${JSON.stringify(lock)}, async () => { console.log("held"); await Bun.sleep(60_000); });`,

@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,59 +8,79 @@ import { isRunning } from "../support/process.ts";
 
 const MODULE = import.meta.resolve("../../shared/runtime/child-reaper.ts");
 
-/** A process that starts a server (a shell that ignores what it can), has it guarded, and does `then`. */
-async function guardedServer(signal: "QUIT" | "TERM" | "KILL", then: string) {
-  const directory = await mkdtemp(join(tmpdir(), "event-pipeline-guardian-"));
+/**
+ * A process that starts a server (a shell that ignores what it can) with a directory, has both reaped, and then runs
+ * `end` as soon as `go` is called.
+ */
+async function reapedServer(signal: "QUIT" | "TERM" | "KILL", end: string) {
+  const directory = await mkdtemp(join(tmpdir(), "event-pipeline-reaper-"));
   const script = `
     const { reapOnExit, removeOnExit } = await import(${JSON.stringify(MODULE)});
     const body = 'trap "" INT HUP; trap "echo asked > ${directory}.asked; exit" TERM QUIT; while :; do sleep 0.05; done';
     const server = Bun.spawn(["sh", "-c", body], { detached: true, stdio: ["ignore", "ignore", "ignore"] });
-    const guardian = reapOnExit({ pid: server.pid, signal: ${JSON.stringify(signal)} });
-    const directoryGuardian = removeOnExit(${JSON.stringify(directory)});
+    const reaper = reapOnExit({ pid: server.pid, signal: ${JSON.stringify(signal)} });
+    const directoryReaper = removeOnExit(${JSON.stringify(directory)});
     server.unref();
-    console.log(server.pid);
-    ${then}`;
-  const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["ignore", "pipe", "ignore"] });
-  const pid = Number(new TextDecoder().decode((await parent.stdout.getReader().read()).value));
-  // Signals to process 0 would go to this test's own process group.
-  if (!(pid > 0)) throw new Error("the parent has printed no process id");
-  return { parent, pid, directory, asked: `${directory}.asked` };
+    const children = Bun.spawnSync(["ps", "-A", "-o", "ppid=,pid="]).stdout.toString().trim().split("\\n")
+      .map((line) => line.trim().split(/ +/).map(Number))
+      .filter(([parent, pid]) => parent === process.pid && pid !== server.pid)
+      .map(([, pid]) => pid);
+    console.log(JSON.stringify({ server: server.pid, reapers: children }));
+    for await (const line of console) break;
+    ${end}`;
+  const parent = Bun.spawn([process.execPath, "-e", script], { stdio: ["pipe", "pipe", "ignore"] });
+  const { value } = await parent.stdout.getReader().read();
+  const { server, reapers }: { server: number; reapers: number[] } = JSON.parse(
+    new TextDecoder().decode(value),
+  );
+  const go = () => {
+    void parent.stdin.write("go\n");
+    void parent.stdin.end();
+  };
+  return { parent, server, reapers, directory, asked: `${directory}.asked`, go };
 }
 
-test.each([
-  ["is killed", "await Bun.sleep(60_000)", "SIGKILL"],
-  ["ends by a signal", "await Bun.sleep(60_000)", "SIGINT"],
-  ["throws", 'await Bun.sleep(100); throw new Error("planned")', undefined],
-  ["exits", "await Bun.sleep(100); process.exit(0)", undefined],
-] as const)("the server and its directory go when the program %s", async (_, then, signal) => {
-  const { parent, pid, directory, asked } = await guardedServer("TERM", then);
-  expect(isRunning(pid)).toBe(true);
-  if (signal) parent.kill(signal);
-  await eventually("the server has ended", () => !isRunning(pid));
-  await eventually("the directory is gone", () => !existsSync(directory));
-  expect(await Bun.file(asked).text()).toBe("asked\n");
-  await rm(asked);
-});
+const WAIT = "await new Promise(() => {});";
 
-test("a server that is frozen goes too", async () => {
-  const { parent, pid, directory, asked } = await guardedServer("QUIT", "await Bun.sleep(60_000)");
-  process.kill(pid, "SIGSTOP");
-  parent.kill("SIGKILL");
-  await eventually("the server has ended", () => !isRunning(pid));
-  await eventually("the directory is gone", () => !existsSync(directory));
-  await rm(asked, { force: true });
-});
+describe("a reaped server and its directory", () => {
+  test.each([
+    ["is killed", WAIT, "SIGKILL"],
+    ["ends by a signal", WAIT, "SIGINT"],
+    ["throws", 'throw new Error("planned");', undefined],
+    ["exits", "process.exit(0);", undefined],
+  ] as const)("are gone after the program %s", async (_, end, signal) => {
+    const { parent, server, directory, asked, go } = await reapedServer("TERM", end);
+    expect(isRunning(server)).toBe(true);
+    if (signal === undefined) go();
+    else parent.kill(signal);
+    await eventually("the server has ended", () => !isRunning(server), { timeoutMs: 20_000 });
+    await eventually("the directory is gone", () => !existsSync(directory));
+    expect(await Bun.file(asked).text()).toBe("asked\n");
+    await rm(asked);
+  });
 
-test("after release nothing is touched", async () => {
-  const { parent, pid, directory, asked } = await guardedServer(
-    "KILL",
-    "guardian.release(); directoryGuardian.release(); await Bun.sleep(300);",
-  );
-  await parent.exited;
-  await Bun.sleep(500);
-  expect(isRunning(pid)).toBe(true);
-  expect(existsSync(directory)).toBe(true);
-  process.kill(pid, "SIGKILL");
-  await rm(directory, { recursive: true });
-  await rm(asked, { force: true });
+  test("are gone after the program is killed, although the server is frozen", async () => {
+    const { parent, server, directory, asked } = await reapedServer("QUIT", WAIT);
+    process.kill(server, "SIGSTOP");
+    parent.kill("SIGKILL");
+    await eventually("the server has ended", () => !isRunning(server), { timeoutMs: 20_000 });
+    await eventually("the directory is gone", () => !existsSync(directory));
+    await rm(asked, { force: true });
+  });
+
+  test("stay after both reapers are released", async () => {
+    const { parent, server, reapers, directory, asked, go } = await reapedServer(
+      "KILL",
+      "reaper.release(); directoryReaper.release(); process.exit(0);",
+    );
+    expect(reapers.length).toBeGreaterThanOrEqual(2);
+    go();
+    await parent.exited;
+    await eventually("the reapers have ended", () => !reapers.some(isRunning));
+    expect(isRunning(server)).toBe(true);
+    expect(existsSync(directory)).toBe(true);
+    process.kill(server, "SIGKILL");
+    await rm(directory, { recursive: true });
+    await rm(asked, { force: true });
+  });
 });

@@ -26,7 +26,7 @@ export class ConsumerProcess {
   /** Resolves when the process is gone. */
   readonly ended: Promise<End>;
   readonly #process: Bun.Subprocess;
-  readonly #guardian: Reaper;
+  readonly #reaper: Reaper;
 
   private constructor(environment: Readonly<Record<string, string>>, port: number, logPath: string) {
     this.port = port;
@@ -50,9 +50,9 @@ export class ConsumerProcess {
     });
     closeSync(log);
     // Whatever ends the demo ends it too; that is no harm, it is made to be killed.
-    this.#guardian = reapOnExit({ pid: this.#process.pid, signal: "KILL" });
+    this.#reaper = reapOnExit({ pid: this.#process.pid, signal: "KILL" });
     this.ended = this.#process.exited.then(() => {
-      this.#guardian.release();
+      this.#reaper.release();
       return { exitCode: this.#process.exitCode, signal: this.#process.signalCode };
     });
   }
