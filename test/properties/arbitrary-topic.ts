@@ -1,13 +1,14 @@
-// Arbitrary topics: partitions of records, good ones and bad ones, each with what has to become of it.
+// Generates topics: partitions of valid and invalid records, each with its expected outcome.
+
 import fc from "fast-check";
 import type { RejectionReason } from "../../shared/event.ts";
 import type { TestRecord } from "../pipeline/record.ts";
 
-/** When all of it happens: 2026-03-14T09:26:53.589Z, some minutes into an hour. */
+/** The time of every scenario: 2026-03-14T09:26:53.589Z, some minutes into an hour. */
 export const NOW_MS = 1_773_480_413_589;
 const HOUR_MS = 3_600_000;
 
-/** What an event says, apart from its id. */
+/** The content of an event without its id. */
 export interface Content {
   readonly userId: string;
   readonly eventType: string;
@@ -17,29 +18,30 @@ export interface Content {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** A record, and what the fold makes of it. */
-export interface WorldRecord extends TestRecord {
+/** A record and its outcome in the fold. */
+export interface ScenarioRecord extends TestRecord {
   readonly partition: number;
   /** Undefined where the record is rejected. */
   readonly event: { readonly id: string; readonly content: Content } | undefined;
   readonly reason: RejectionReason | undefined;
 }
 
+/** The records of a topic. */
 export interface TopicScenario {
-  /** By partition: its records in the order of their offsets, which have gaps. */
-  readonly partitions: readonly (readonly WorldRecord[])[];
-  /** By partition: where its log begins. */
+  /** By partition: the records in the order of their offsets, which have gaps. */
+  readonly partitions: readonly (readonly ScenarioRecord[])[];
+  /** By partition: the first offset of the log. */
   readonly beginnings: readonly number[];
 }
 
-export interface WorldOptions {
+export interface ScenarioOptions {
   /**
-   * - `same`: ids repeat, and whatever bears an id says the same
-   * - `differing`: ids repeat, and what bears them may differ
+   * - `same`: ids repeat with the same content
+   * - `differing`: ids repeat with content that may differ
    * - `none`: every id is used once
    */
   readonly duplicates: "same" | "differing" | "none";
-  /** False where nothing is stored that PostgreSQL could refuse. */
+  /** False: without raw rows PostgreSQL refuses no event. */
   readonly saveRawEvents: boolean;
 }
 
@@ -51,7 +53,7 @@ const content: fc.Arbitrary<Content> = fc.record({
   eventType: fc.constantFrom(...EVENT_TYPES),
   micros: fc
     .tuple(
-      // This hour, those about to be closed, long past ones: most events are in order, none has to be.
+      // This hour, hours that are about to close, and long past ones.
       fc.oneof(
         { weight: 3, arbitrary: fc.constant(0) },
         fc.integer({ min: -3, max: 0 }),
@@ -76,22 +78,25 @@ const content: fc.Arbitrary<Content> = fc.record({
   ),
 });
 
-/** A record before it has a place: an event by number, or a way to be rejected, after a gap of so many offsets. */
+/** A record without an offset: an event by number, or a kind of invalid record, after a gap of so many offsets. */
 type Draft =
   | { kind: "event"; id: number; variant: number; gap: number }
-  | { kind: "bad"; how: keyof typeof BAD; n: number; gap: number };
+  | { kind: "invalid"; how: keyof typeof INVALID; n: number; gap: number };
 
-/** Bytes that are no event, and why. */
-const BAD = {
+/** Invalid records and their reasons. */
+const INVALID = {
   tombstone: { value: undefined, reason: "tombstone" },
   notJson: { value: '{"event_id":', reason: "not_json" },
   notUtf8: { value: Uint8Array.of(0x7b, 0xff, 0x7d), reason: "not_utf8" },
   notAnObject: { value: "[]", reason: "not_an_object" },
   missing: { value: '{"event_id":"x"}', reason: "missing_field" },
   nul: { value: '{"event_id":"a\\u0000"}', reason: "unstorable_text" },
-  badTime: { value: eventText("bad", { timestamp: "2026-02-30T00:00:00Z" }), reason: "invalid_timestamp" },
+  invalidTime: {
+    value: eventText("bad", { timestamp: "2026-02-30T00:00:00Z" }),
+    reason: "invalid_timestamp",
+  },
   future: { value: eventText("bad", { timestamp: "2099-01-01T00:00:00Z" }), reason: "future_timestamp" },
-  /** An event like others, until PostgreSQL sees it. */
+  /** A valid event that PostgreSQL refuses. */
   refused: { value: undefined, reason: "refused_by_database" },
 } as const satisfies Record<string, { value: string | Uint8Array | undefined; reason: RejectionReason }>;
 
@@ -107,17 +112,17 @@ function draft(ids: number): fc.Arbitrary<Draft> {
     variant: fc.nat({ max: 2 }),
     gap,
   });
-  const bad = fc.record({
-    kind: fc.constant("bad" as const),
-    how: fc.constantFrom(...(Object.keys(BAD) as (keyof typeof BAD)[])),
+  const invalid = fc.record({
+    kind: fc.constant("invalid" as const),
+    how: fc.constantFrom(...(Object.keys(INVALID) as (keyof typeof INVALID)[])),
     n: fc.nat(),
     gap,
   });
-  return fc.oneof({ weight: 5, arbitrary: event }, { weight: 1, arbitrary: bad });
+  return fc.oneof({ weight: 5, arbitrary: event }, { weight: 1, arbitrary: invalid });
 }
 
 /** Topics of 1 to 4 partitions with up to 30 records each. */
-export function arbitraryWorld(options: WorldOptions): fc.Arbitrary<TopicScenario> {
+export function arbitraryTopic(options: ScenarioOptions): fc.Arbitrary<TopicScenario> {
   const ids = 25;
   return fc
     .record({
@@ -156,16 +161,16 @@ function place(
   each: Draft,
   { partition, offset, unique }: Place,
   contents: readonly Content[],
-  { duplicates, saveRawEvents }: WorldOptions,
-): WorldRecord {
+  { duplicates, saveRawEvents }: ScenarioOptions,
+): ScenarioRecord {
   const key = `key_${unique}`;
-  if (each.kind === "bad" && each.how !== "refused") {
-    const { value, reason } = BAD[each.how];
+  if (each.kind === "invalid" && each.how !== "refused") {
+    const { value, reason } = INVALID[each.how];
     return { partition, offset, key, value, event: undefined, reason };
   }
-  const isRefused = each.kind === "bad";
+  const isRefused = each.kind === "invalid";
   const number =
-    each.kind === "bad"
+    each.kind === "invalid"
       ? each.n % contents.length
       : each.id * 3 + (duplicates === "differing" ? each.variant : 0);
   const said = contents[number]!;
@@ -179,7 +184,7 @@ function place(
       event: { id, content: said },
       reason: undefined,
     };
-  // JSON.stringify cannot write a number of that size.
+  // JSON.stringify cannot write a number of this size.
   const value = textOf(id, { ...said, data: { ...said.data, n: 0 } }).replace('"n":0', '"n":1e200000');
   return saveRawEvents
     ? { partition, offset, key, value, event: undefined, reason: "refused_by_database" }

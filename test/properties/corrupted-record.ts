@@ -1,10 +1,11 @@
-// The bytes of a sound record in; the same bytes with a few accidents out.
-import type { Chance } from "../support/seeded-random.ts";
+// Corrupts the bytes of a valid record in ways that could happen to it.
 
-type Accident = (chance: Chance, record: Buffer) => Buffer;
+import type { SeededChoices } from "../support/seeded-random.ts";
 
-/** Bytes that mean something to a JSON reader, or to a UTF-8 one. */
-const TELLING = Buffer.from('{}[],:"\\ -+.eE019tfnu\n\r\t\v\f\0\u001f\u007f/', "latin1");
+type Corruption = (choices: SeededChoices, record: Buffer) => Buffer;
+
+/** Bytes with a meaning in JSON or in UTF-8. */
+const MEANINGFUL_BYTES = Buffer.from('{}[],:"\\ -+.eE019tfnu\n\r\t\v\f\0\u001f\u007f/', "latin1");
 const FOREIGN_BYTES = [0x80, 0xbf, 0xc0, 0xc3, 0xe2, 0xed, 0xef, 0xf0, 0xf4, 0xff];
 const SEQUENCES = [
   ...'é|日|😀|\ufeff|\u00a0|\u2028|\\n|\\"|\\u0000|\\ud800|//|/**/'
@@ -52,110 +53,116 @@ const TIMESTAMPS = (
   "9999-12-31T23:59:59Z"
 ).split("|");
 
-/** A decimal of up to 20 digits, with a point or without. */
-function decimal(chance: Chance): string {
-  const digits = Array.from({ length: 1 + chance.below(20) }, () => chance.below(10)).join("");
-  const whole = digits.slice(0, 1 + chance.below(digits.length));
+/** A decimal of up to 20 digits, with or without a point. */
+function decimal(choices: SeededChoices): string {
+  const digits = Array.from({ length: 1 + choices.below(20) }, () => choices.below(10)).join("");
+  const whole = digits.slice(0, 1 + choices.below(digits.length));
   const fraction = digits.slice(whole.length);
   return `${BigInt(whole)}${fraction === "" ? "" : `.${fraction}`}`;
 }
 
-const ACCIDENTS: readonly Accident[] = [
-  // a byte becomes another, close by or telling
-  (chance, record) => {
-    const at = chance.below(record.length);
-    const byte = chance.one([
-      record[at]! ^ (1 << chance.below(8)),
-      chance.one([...TELLING]),
-      chance.one(FOREIGN_BYTES),
+const CORRUPTIONS: readonly Corruption[] = [
+  // changes a byte by one bit, or into one with a meaning
+  (choices, record) => {
+    const at = choices.below(record.length);
+    const byte = choices.one([
+      record[at]! ^ (1 << choices.below(8)),
+      choices.one([...MEANINGFUL_BYTES]),
+      choices.one(FOREIGN_BYTES),
     ]);
     return splice(record, at, 1, Buffer.of(byte));
   },
-  (chance, record) => splice(record, chance.below(record.length + 1), 0, Buffer.of(chance.one([...TELLING]))),
-  (chance, record) => splice(record, chance.below(record.length + 1), 0, chance.one(SEQUENCES)),
-  (chance, record) => splice(record, chance.below(record.length), chance.one([1, 1, 2, 9])),
-  // a piece comes a second time, here or elsewhere
-  (chance, record) => {
-    const start = chance.below(record.length);
-    const piece = record.subarray(start, start + 1 + chance.below(chance.one([2, 40, 200])));
-    return splice(record, chance.once(2) ? start : chance.below(record.length), 0, piece);
+  (choices, record) =>
+    splice(record, choices.below(record.length + 1), 0, Buffer.of(choices.one([...MEANINGFUL_BYTES]))),
+  (choices, record) => splice(record, choices.below(record.length + 1), 0, choices.one(SEQUENCES)),
+  (choices, record) => splice(record, choices.below(record.length), choices.one([1, 1, 2, 9])),
+  // repeats a piece, here or elsewhere
+  (choices, record) => {
+    const start = choices.below(record.length);
+    const piece = record.subarray(start, start + 1 + choices.below(choices.one([2, 40, 200])));
+    return splice(record, choices.once(2) ? start : choices.below(record.length), 0, piece);
   },
-  // a whole member comes a second time
-  (chance, record) => {
+  // repeats a whole member
+  (choices, record) => {
     const members = [...latin1(record).matchAll(/"\w+"\s*:\s*(?:"[^"]*"|[-\w.+]+),/g)];
     if (members.length === 0) return record;
-    const { 0: text, index } = chance.one(members);
+    const { 0: text, index } = choices.one(members);
     return splice(record, index, 0, Buffer.from(text, "latin1"));
   },
-  // cut off, or with something behind it
-  (chance, record) =>
-    chance.once(3) ? record.subarray(0, chance.below(record.length)) : record.subarray(0, -1),
-  (chance, record) =>
+  // cuts the end off, or appends something
+  (choices, record) =>
+    choices.once(3) ? record.subarray(0, choices.below(record.length)) : record.subarray(0, -1),
+  (choices, record) =>
     Buffer.concat([
       record,
-      chance.one(["}", " ", "\n", "\0", "x", "{}", ",", "\ufeff"].map((text) => Buffer.from(text))),
+      choices.one(["}", " ", "\n", "\0", "x", "{}", ",", "\ufeff"].map((text) => Buffer.from(text))),
     ]),
-  // a value becomes another one
-  (chance, record) => replaceOne(chance, record, /(?<=:\s*)(?:"[^"]*"|[-\w.+]+)/g, chance.one(VALUES)),
-  (chance, record) => replaceOne(chance, record, /(?<=:\s*)[-\d.]+/g, chance.one(NUMBERS.split(" "))),
-  (chance, record) => replaceOne(chance, record, /(?<="amount"\s*:\s*)[-\d.]+/g, chance.one(VALUES)),
-  (chance, record) =>
-    replaceOne(chance, record, /(?<="duration_seconds"\s*:\s*)[-\d.]+/g, chance.one(VALUES)),
-  (chance, record) => replaceOne(chance, record, /(?<="timestamp"\s*:\s*")[^"]*/g, chance.one(TIMESTAMPS)),
-  (chance, record) => {
+  // replaces a value
+  (choices, record) => replaceOne(choices, record, /(?<=:\s*)(?:"[^"]*"|[-\w.+]+)/g, choices.one(VALUES)),
+  (choices, record) => replaceOne(choices, record, /(?<=:\s*)[-\d.]+/g, choices.one(NUMBERS.split(" "))),
+  (choices, record) => replaceOne(choices, record, /(?<="amount"\s*:\s*)[-\d.]+/g, choices.one(VALUES)),
+  (choices, record) =>
+    replaceOne(choices, record, /(?<="duration_seconds"\s*:\s*)[-\d.]+/g, choices.one(VALUES)),
+  (choices, record) => replaceOne(choices, record, /(?<="timestamp"\s*:\s*")[^"]*/g, choices.one(TIMESTAMPS)),
+  (choices, record) => {
     const digits = /(?<="timestamp"\s*:\s*"[^"]*)[^"]/g;
-    return replaceOne(chance, record, digits, chance.one("0|1|2|3|4|5|6|7|8|9||Z|z|T| |.|:|-|+".split("|")));
+    return replaceOne(
+      choices,
+      record,
+      digits,
+      choices.one("0|1|2|3|4|5|6|7|8|9||Z|z|T| |.|:|-|+".split("|")),
+    );
   },
-  (chance, record) =>
-    replaceOne(chance, record, /(?<="(?:amount|duration_seconds)"\s*:\s*)[-\d.]+/g, decimal(chance)),
-  // a key becomes another one, or a member comes in
-  (chance, record) => replaceOne(chance, record, /(?<=")\w+(?="\s*:)/g, chance.one(KEYS)),
-  (chance, record) => {
-    const member = `"${chance.one(KEYS)}":${chance.one(VALUES)}`;
-    return replaceOne(chance, record, /[{,]|[}]/g, (found) =>
+  (choices, record) =>
+    replaceOne(choices, record, /(?<="(?:amount|duration_seconds)"\s*:\s*)[-\d.]+/g, decimal(choices)),
+  // replaces a key, or inserts a member
+  (choices, record) => replaceOne(choices, record, /(?<=")\w+(?="\s*:)/g, choices.one(KEYS)),
+  (choices, record) => {
+    const member = `"${choices.one(KEYS)}":${choices.one(VALUES)}`;
+    return replaceOne(choices, record, /[{,]|[}]/g, (found) =>
       found === "}" ? `,${member}}` : `${found}${member},`,
     );
   },
-  // white space where it may be, or of a kind that is none
-  (chance, record) => {
-    const space = chance.one([" ", "\t", "\n", "\r", " \r\n\t ", "\v", "\f", "\0", "\u00a0", "\u0085"]);
-    return replaceOne(chance, record, /[{}[\],:"]/g, (found) =>
-      chance.once(2) ? `${space}${found}` : `${found}${space}`,
+  // inserts white space, or characters that only look like it
+  (choices, record) => {
+    const space = choices.one([" ", "\t", "\n", "\r", " \r\n\t ", "\v", "\f", "\0", "\u00a0", "\u0085"]);
+    return replaceOne(choices, record, /[{}[\],:"]/g, (found) =>
+      choices.once(2) ? `${space}${found}` : `${found}${space}`,
     );
   },
-  // commas and brackets one too many or too few
-  (chance, record) =>
-    replaceOne(chance, record, /[{}[\],:"]/g, (found) => chance.one(["", found + found, `,${found}`])),
+  // repeats or removes commas and brackets
+  (choices, record) =>
+    replaceOne(choices, record, /[{}[\],:"]/g, (found) => choices.one(["", found + found, `,${found}`])),
 ];
 
-/** Does one to three things to a record that could happen to it. */
-export function damaged(chance: Chance, record: Buffer): Buffer {
-  let damagedRecord = record;
-  for (let left = chance.one([1, 1, 1, 2, 3]); left > 0; left--) {
-    if (damagedRecord.length > 0) damagedRecord = chance.one(ACCIDENTS)(chance, damagedRecord);
+/** Applies one to three corruptions to a record. */
+export function corruptedRecord(choices: SeededChoices, record: Buffer): Buffer {
+  let corrupted = record;
+  for (let left = choices.one([1, 1, 1, 2, 3]); left > 0; left--) {
+    if (corrupted.length > 0) corrupted = choices.one(CORRUPTIONS)(choices, corrupted);
   }
-  return damagedRecord;
+  return corrupted;
 }
 
 function splice(record: Buffer, at: number, removed: number, added: Uint8Array = Buffer.alloc(0)): Buffer {
   return Buffer.concat([record.subarray(0, at), added, record.subarray(at + removed)]);
 }
 
-/** The bytes as one character each, so that places in the text are places in the record. */
+/** The bytes as one character each, so that positions in the text are positions in the record. */
 function latin1(record: Buffer): string {
   return record.toString("latin1");
 }
 
-/** Replaces one of the places that match; the replacement goes in as UTF-8. */
+/** Replaces one of the matches; the replacement is written as UTF-8. */
 function replaceOne(
-  chance: Chance,
+  choices: SeededChoices,
   record: Buffer,
   pattern: RegExp,
   replacement: string | ((found: string) => string),
 ): Buffer {
   const places = [...latin1(record).matchAll(pattern)];
   if (places.length === 0) return record;
-  const { 0: found, index } = chance.one(places);
+  const { 0: found, index } = choices.one(places);
   const text = typeof replacement === "string" ? replacement : replacement(found);
   return splice(record, index, found.length, Buffer.from(text));
 }

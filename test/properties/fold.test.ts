@@ -1,5 +1,5 @@
-// The promise: for any interleaving of batches, redeliveries, rebalances, crashes and outages, the tables equal a
-// fold over the distinct valid records of the topic. FOLD_SEED=<seed> repeats a run, FOLD_RUNS=<n> makes more.
+// Tests the main property: after any interleaving of batches, redeliveries, rebalances, crashes and outages, the tables
+// equal a fold over the distinct valid records of the topic. FOLD_SEED=<seed> repeats a run, FOLD_RUNS=<n> makes more.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Session } from "../../shared/store/session.ts";
@@ -14,19 +14,19 @@ import {
   type SimulatedWorkerOptions,
 } from "./simulated-worker.ts";
 import { type Mutation, MutantStore } from "./mutant-store.ts";
-import { arbitraryWorld, type TopicScenario, type WorldOptions } from "./arbitrary-topic.ts";
+import { arbitraryTopic, type ScenarioOptions, type TopicScenario } from "./arbitrary-topic.ts";
 
 const TIMEOUT_MS = 180_000;
 const RUNS = Number(process.env["FOLD_RUNS"] ?? 60);
 const SEED = process.env["FOLD_SEED"];
 
 let database: TestDatabase;
-/** Sessions that survived their run, for the next one. */
+/** Sessions that survived their run, reused by the next one. */
 let sessions: Session[] = [];
 
 beforeAll(async () => {
   database = await pipelineDatabase();
-  // Two events of one id in two partitions may deadlock; it is looked for after this time.
+  // Events of one id in two partitions may deadlock; PostgreSQL looks for that after this time.
   await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '20ms'`);
 });
 
@@ -35,26 +35,26 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-/** What has happened in all runs: a fault that never came has not been survived. */
+/** What happened in all runs: a fault that never happened proves nothing. */
 type Tally = Map<string, number>;
 
 function count(tally: Tally, what: string): void {
   tally.set(what, (tally.get(what) ?? 0) + 1);
 }
 
-/** Plays a schedule, and then lets everything be consumed. */
+/** Plays a schedule, then consumes the rest. */
 async function play(
-  world: TopicScenario,
+  scenario: TopicScenario,
   steps: readonly Step[],
   options: SimulatedWorkerOptions,
   tally: Tally,
 ): Promise<void> {
   await database.sql`truncate raw_events, hourly_aggregations, hourly_users, pipeline_offsets, dead_letter_events`;
   const workers = await Promise.all(
-    [0, 1].map((n) => SimulatedWorker.start(database, world, options, sessions[n])),
+    [0, 1].map((n) => SimulatedWorker.start(database, scenario, options, sessions[n])),
   );
   try {
-    await playWith(workers, world, steps, tally);
+    await playWith(workers, scenario, steps, tally);
   } finally {
     sessions = workers.map(({ session }) => session);
   }
@@ -62,17 +62,17 @@ async function play(
 
 async function playWith(
   workers: readonly SimulatedWorker[],
-  world: TopicScenario,
+  scenario: TopicScenario,
   steps: readonly Step[],
   tally: Tally,
 ): Promise<void> {
-  const partitions = world.partitions.map((_, partition) => partition);
+  const partitions = scenario.partitions.map((_, partition) => partition);
   for (const partition of partitions) workers[partition % 2]!.assign(partition);
   const owner = partitions.map((partition) => partition % 2);
   let clockMs = 0;
 
   for (const step of steps) {
-    // Some hours come to their end meanwhile, so that events get late.
+    // Time passes, so that hours end and events are late.
     clockMs += 7 * 60_000;
     switch (step.kind) {
       case "one":
@@ -91,7 +91,7 @@ async function playWith(
       case "hand over": {
         const partition = step.partition % partitions.length;
         const from = owner[partition]!;
-        if (step.isTold) workers[from]!.revoke(partition);
+        if (step.isNotified) workers[from]!.revoke(partition);
         workers[1 - from]!.assign(partition);
         owner[partition] = 1 - from;
         break;
@@ -102,7 +102,7 @@ async function playWith(
     }
   }
 
-  // What is left goes in large batches through whoever has it; a zombie hears of its loss at last.
+  // The owners consume the rest in large batches; zombies are notified of their loss at last.
   for (const [partition, worker] of owner.entries()) workers[1 - worker]!.revoke(partition);
   const rest = Array.from({ length: 200 }, (_, n) => n);
   for (const worker of workers) {
@@ -122,11 +122,11 @@ async function run(
   return fault.kind === "none" || outcome === "nothing" ? outcome : `${fault.kind}: ${outcome}`;
 }
 
-/** Only a repeated run is worth shrinking: it takes its time, and the timing is never quite the same. */
+/** Only a repeated run is shrunk: shrinking is slow, and the timing differs from run to run. */
 const parameters = (numRuns: number) =>
   SEED === undefined ? { numRuns, endOnFailure: true } : { numRuns, seed: Number(SEED) };
 
-/** Late events are those whose hour was due when they were processed, by the rows themselves. */
+/** Asserts late_events by the rows: an event is late whose hour was due when it was processed. */
 async function expectLateEvents(): Promise<void> {
   const wrong = await database.sql`
     with recomputed as (
@@ -140,27 +140,27 @@ async function expectLateEvents(): Promise<void> {
   expect([...wrong]).toEqual([]);
 }
 
-async function expectFold(world: TopicScenario): Promise<void> {
-  expect(await readTables(database)).toEqual(fold(world));
+async function expectFold(scenario: TopicScenario): Promise<void> {
+  expect(await readTables(database)).toEqual(fold(scenario));
   await expectProven(database);
   await expectLateEvents();
 }
 
 function property(
-  world: WorldOptions,
+  scenarios: ScenarioOptions,
   tally: Tally,
-  check: (world: TopicScenario) => Promise<void>,
+  check: (scenario: TopicScenario) => Promise<void>,
   options: Partial<SimulatedWorkerOptions> = {},
 ) {
-  return fc.asyncProperty(arbitraryWorld(world), schedule, async (topic, steps) => {
-    await play(topic, steps, { saveRawEvents: world.saveRawEvents, ...options }, tally);
+  return fc.asyncProperty(arbitraryTopic(scenarios), schedule, async (topic, steps) => {
+    await play(topic, steps, { saveRawEvents: scenarios.saveRawEvents, ...options }, tally);
     await check(topic);
   });
 }
 
-describe("the tables equal the fold over the distinct valid records", () => {
+describe("the tables", () => {
   test(
-    "whatever happens on the way",
+    "equal the fold over the distinct valid records after any schedule",
     async () => {
       const tally: Tally = new Map();
       await fc.assert(
@@ -181,18 +181,18 @@ describe("the tables equal the fold over the distinct valid records", () => {
   );
 
   test(
-    "where duplicates differ, the one stored is one of those sent, and the hours are a GROUP BY of what is stored",
+    "hold one of the events of each id when duplicates differ, and the hours are a GROUP BY of the stored events",
     async () => {
       const tally: Tally = new Map();
       await fc.assert(
-        property({ duplicates: "differing", saveRawEvents: true }, tally, async (world) => {
+        property({ duplicates: "differing", saveRawEvents: true }, tally, async (scenario) => {
           const tables = await readTables(database);
-          const candidates = world.partitions
+          const candidates = scenario.partitions
             .flat()
             .flatMap(({ event }) => (event === undefined ? [] : [rawRow(event.id, event.content)]));
           expect(new Set(tables.raw.map(({ id }) => id))).toEqual(new Set(candidates.map(({ id }) => id)));
           for (const row of tables.raw) expect(candidates).toContainEqual(row);
-          const expected = fold(world);
+          const expected = fold(scenario);
           expect(tables).toEqual({ ...expected, raw: tables.raw, hours: hoursOf(tables.raw) });
           await expectProven(database);
           await expectLateEvents();
@@ -204,12 +204,12 @@ describe("the tables equal the fold over the distinct valid records", () => {
   );
 
   test(
-    "without raw rows the hours do, where every id is used once",
+    "have the right hours without raw rows when every id is used once",
     async () => {
       const tally: Tally = new Map();
       await fc.assert(
-        property({ duplicates: "none", saveRawEvents: false }, tally, async (world) => {
-          const expected = fold(world);
+        property({ duplicates: "none", saveRawEvents: false }, tally, async (scenario) => {
+          const expected = fold(scenario);
           expect(await readTables(database)).toEqual({ ...expected, raw: [] });
           const [row] = await database.sql`
             select coalesce(sum(unsaved_events), 0)::int as unsaved, coalesce(sum(total_events), 0)::int as total from hourly_aggregations`;
@@ -222,13 +222,15 @@ describe("the tables equal the fold over the distinct valid records", () => {
   );
 });
 
-describe("the property can fail:", () => {
-  const WORLD = { duplicates: "same", saveRawEvents: true } as const;
-  const withMutation = (breach: Mutation) =>
-    property(WORLD, new Map(), expectFold, { makeCommitter: (session) => new MutantStore(session, breach) });
+describe("the property", () => {
+  const SCENARIOS = { duplicates: "same", saveRawEvents: true } as const;
+  const withMutation = (mutation: Mutation) =>
+    property(SCENARIOS, new Map(), expectFold, {
+      makeCommitter: (session) => new MutantStore(session, mutation),
+    });
 
   test(
-    "the double that keeps every rule passes",
+    "holds for a double of the store that breaks no rule",
     async () => {
       await fc.assert(withMutation("none"), parameters(20));
     },
@@ -236,15 +238,15 @@ describe("the property can fail:", () => {
   );
 
   test.each(["no fence", "duplicates count", "users count again", "dead letters are dropped"] as const)(
-    "%s",
-    async (breach) => {
-      const { failed, errorInstance } = await fc.check(withMutation(breach), {
+    "fails for a store with this mutation: %s",
+    async (mutation) => {
+      const { failed, errorInstance } = await fc.check(withMutation(mutation), {
         numRuns: 200,
         endOnFailure: true,
       });
       expect(failed).toBe(true);
-      // It is the tables that are wrong, or are about to be: two at once may store a dead letter twice.
-      const twice = breach === "no fence" ? "|dead_letter_events_pkey" : "";
+      // The tables are wrong, or the key stops them: two workers at once may store a dead letter twice.
+      const twice = mutation === "no fence" ? "|dead_letter_events_pkey" : "";
       expect(String(errorInstance)).toMatch(new RegExp(`toEqual${twice}`));
     },
     TIMEOUT_MS,

@@ -1,4 +1,5 @@
-// A topic in; the rows that the tables must hold once all of it is consumed, by the plainest means there are.
+// Computes the rows that the tables must hold once a topic is consumed, by the simplest means.
+
 import type { TestDatabase } from "../support/postgres.ts";
 import type { Content, TopicScenario } from "./arbitrary-topic.ts";
 
@@ -22,7 +23,7 @@ export interface HourRow {
   readonly durations: number;
 }
 
-/** What the tables hold, as far as it does not depend on who committed first. */
+/** The contents of the tables that do not depend on which worker committed first. */
 export interface Tables {
   readonly raw: readonly RawRow[];
   readonly hours: readonly HourRow[];
@@ -32,7 +33,7 @@ export interface Tables {
 
 const MICROS_PER_HOUR = 3_600_000_000n;
 
-/** The promise, executed: the first of each id counts, its hour is a GROUP BY, and the rest is accounted for. */
+/** The expected contents: the first event of each id, its hours as a GROUP BY, and the counts of the rest. */
 export function fold({ partitions, beginnings }: TopicScenario): Tables {
   const records = partitions.flat();
   const events = new Map(
@@ -95,7 +96,7 @@ export function hoursOf(raw: readonly RawRow[]): HourRow[] {
   return sorted(rows, ({ hour, type }) => `${String(hour).padStart(9, "0")} ${type}`);
 }
 
-/** What the tables really hold. */
+/** Reads the actual contents of the tables. */
 export async function readTables({ sql }: TestDatabase): Promise<Tables> {
   const [raw, hours, deadLetters, offsets] = await Promise.all([
     sql<
@@ -140,7 +141,7 @@ export async function readTables({ sql }: TestDatabase): Promise<Tables> {
     hours: sorted(
       hours.map(({ ms, users, unique_users, ...row }) => ({
         ...row,
-        // The number and the rows behind it must agree; where they do not, both are shown.
+        // The count must agree with the rows of hourly_users; if not, both are shown.
         users:
           unique_users === users.length ? users.toSorted() : [`${unique_users} counted`, ...users.toSorted()],
         durationMs: BigInt(ms),

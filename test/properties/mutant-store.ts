@@ -1,4 +1,5 @@
-// The Store once more, in short, with one rule broken on purpose: what the property must notice.
+// Repeats the Store in short, with one rule broken on purpose that the property must notice.
+
 import { aggregate } from "../../shared/pipeline/aggregate.ts";
 import type { Batch, Span } from "../../shared/pipeline/batch.ts";
 import { storedBy } from "../../shared/pipeline/batch.ts";
@@ -10,24 +11,24 @@ import { insertByUnnest } from "../../shared/store/raw-events.ts";
 import { findPoisonEvents } from "../../shared/store/poison-search.ts";
 import { HOUR_GRACE_MS, type Committer } from "./simulated-worker.ts";
 
-/** Which rule is broken. */
+/** The rule that is broken. */
 export type Mutation =
   | "none"
-  /** Offsets are moved without a comparison. */
+  /** Offsets move without a comparison. */
   | "no fence"
-  /** Events whose id is stored already count in their hours. */
+  /** Duplicates count in their hours. */
   | "duplicates count"
-  /** A user who is stored already counts as a new one. */
+  /** A stored user counts as a new one. */
   | "users count again"
   | "dead letters are dropped";
 
 export class MutantStore implements Committer {
   readonly #session: Session;
-  readonly #breach: Mutation;
+  readonly #mutation: Mutation;
 
-  constructor(session: Session, breach: Mutation) {
+  constructor(session: Session, mutation: Mutation) {
     this.#session = session;
-    this.#breach = breach;
+    this.#mutation = mutation;
   }
 
   async commit(batch: Batch): Promise<void> {
@@ -39,26 +40,26 @@ export class MutantStore implements Committer {
     const events = batch.distinct();
     const spans = [...batch.spans.values()];
     await this.#session.transaction(10_000, async (tx) => {
-      if (this.#breach !== "no fence") await fence(tx, this.#session, spans, []);
+      if (this.#mutation !== "no fence") await fence(tx, this.#session, spans, []);
       const newIds = await insertByUnnest(tx, events, processedAtMs, false);
       const stored = events.filter(({ event, span }) => {
         const isNew = newIds?.has(event.eventId) ?? true;
         if (!isNew) span.duplicates++;
-        return isNew || this.#breach === "duplicates count";
+        return isNew || this.#mutation === "duplicates count";
       });
       const deltas = aggregate(
         stored,
         { of: () => undefined },
         { processedAtMs, hourGraceMs: HOUR_GRACE_MS, unsaved: false },
       );
-      // Their key alone would stop most batches that come twice; here it is the fence that is on trial.
-      if (this.#breach === "no fence") await forgetDeadLetters(tx, spans);
-      if (this.#breach !== "dead letters are dropped")
+      // The key of the dead letters would stop most repeated batches; this mutation is about the fence alone.
+      if (this.#mutation === "no fence") await forgetDeadLetters(tx, spans);
+      if (this.#mutation !== "dead letters are dropped")
         await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
       await addToHours(tx, deltas);
-      if (this.#breach === "users count again")
+      if (this.#mutation === "users count again")
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;
-      if (this.#breach === "no fence") await advanceBlindly(tx, spans);
+      if (this.#mutation === "no fence") await advanceBlindly(tx, spans);
       else await advance(tx, spans);
     });
   }

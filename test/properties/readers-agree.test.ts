@@ -1,5 +1,5 @@
-// Two ways to read a record, one meaning: whatever the fast reader accepts, decode and validate accept with the same
-// event. READERS_SEED=<seed> repeats a run, READERS_CASES=<n> makes another number of damaged records.
+// Tests that every record that the fast reader accepts gives the same event through decode and validate.
+// READERS_SEED=<seed> repeats a run, READERS_CASES=<n> sets the number of corrupted records.
 import { describe, expect, test } from "bun:test";
 import type { PipelineEvent, Rejection } from "../../shared/event.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
@@ -7,16 +7,16 @@ import { FastReader } from "../../shared/pipeline/fast-reader.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
 import { addRecord, NOW_MS, SKEW_MS } from "../pipeline/record.ts";
-import { Chance } from "../support/seeded-random.ts";
-import { damaged } from "./corrupted-record.ts";
-import { SOUND_FORMS, soundRecord } from "./valid-record.ts";
+import { SeededChoices } from "../support/seeded-random.ts";
+import { corruptedRecord } from "./corrupted-record.ts";
+import { VALID_FORMS, validRecord } from "./valid-record.ts";
 
 const SEED = Number(process.env["READERS_SEED"] ?? Math.floor(Math.random() * 2 ** 32));
 const CASES = Number(process.env["READERS_CASES"] ?? 120_000);
 const BLOCK_RECORDS = 500;
 const TIMEOUT_MS = 120_000;
 
-/** One reader for all records, as in a batch: what it remembers of one must not show in another. */
+/** One reader for all records, as in a batch: what it remembers of one record must not show in another. */
 const reader = new FastReader();
 
 interface Reading {
@@ -25,7 +25,7 @@ interface Reading {
   readonly plain: PipelineEvent | Rejection;
 }
 
-/** Reads records both ways, out of one block, so that each has another one behind it. */
+/** Reads records both ways from one block, so that another record follows each. */
 function* readings(records: readonly Uint8Array[]): Generator<Reading> {
   const block = new RecordBlock(records.length);
   for (const [offset, value] of records.entries()) addRecord(block, { offset, value });
@@ -39,7 +39,7 @@ function* readings(records: readonly Uint8Array[]): Generator<Reading> {
   }
 }
 
-/** Fails where the readers do not agree. -0 is not 0, and a missing member is not an undefined one. */
+/** Fails when the readers disagree. -0 differs from 0, and a missing member from an undefined one. */
 function expectAgreement({ bytes, fast, plain }: Reading): void {
   if (fast === undefined || Bun.deepEquals(fast, plain, true)) return;
   const quoted = JSON.stringify(Buffer.from(bytes).toString("latin1"));
@@ -49,16 +49,16 @@ function expectAgreement({ bytes, fast, plain }: Reading): void {
   );
 }
 
-describe(`with READERS_SEED=${SEED}`, () => {
-  test.each(SOUND_FORMS)(
-    "what producers send is read fast: %s",
+describe(`the two readers with READERS_SEED=${SEED}`, () => {
+  test.each(VALID_FORMS)(
+    "both read a valid record: %s",
     (form) => {
-      const chance = new Chance(SEED);
-      const records = Array.from({ length: 2_000 }, () => Buffer.from(soundRecord(chance, form)));
+      const choices = new SeededChoices(SEED);
+      const records = Array.from({ length: 2_000 }, () => Buffer.from(validRecord(choices, form)));
       for (const reading of readings(records)) {
         expectAgreement(reading);
         if (reading.fast === undefined) {
-          throw new Error(`handed over: ${Buffer.from(reading.bytes).toString()}`);
+          throw new Error(`the fast reader leaves ${Buffer.from(reading.bytes).toString()}`);
         }
       }
     },
@@ -66,14 +66,14 @@ describe(`with READERS_SEED=${SEED}`, () => {
   );
 
   test(
-    `${CASES} damaged records mean the same to both`,
+    `agree on ${CASES} corrupted records`,
     () => {
-      const chance = new Chance(SEED);
+      const choices = new SeededChoices(SEED);
       let plainEvents = 0;
       let fastEvents = 0;
       for (let done = 0; done < CASES; done += BLOCK_RECORDS) {
         const records = Array.from({ length: BLOCK_RECORDS }, () =>
-          damaged(chance, Buffer.from(soundRecord(chance, chance.one(SOUND_FORMS)))),
+          corruptedRecord(choices, Buffer.from(validRecord(choices, choices.one(VALID_FORMS)))),
         );
         for (const reading of readings(records)) {
           expectAgreement(reading);
@@ -81,7 +81,7 @@ describe(`with READERS_SEED=${SEED}`, () => {
           if (!("reason" in reading.plain)) plainEvents++;
         }
       }
-      // The records are not so broken that nothing is left to disagree about, and not so whole that nothing is refused.
+      // Enough records are still events, and enough are not.
       expect(fastEvents / CASES).toBeGreaterThan(0.2);
       expect(plainEvents / CASES).toBeLessThan(0.8);
       expect(fastEvents / plainEvents).toBeGreaterThan(0.75);

@@ -1,22 +1,23 @@
-// Arbitrary schedules: who commits what, what goes wrong meanwhile, and how partitions change hands.
+// Generates schedules: which worker commits what, what goes wrong, and how partitions change hands.
+
 import fc from "fast-check";
 import type { Fault } from "./simulated-worker.ts";
 
 /** One worker's commit. */
 export interface Commit {
-  /** Which of the records at hand are in the batch: for each one of the worker's partitions, modulo their number. */
+  /** The partition of each record of the batch, as an index into the worker's partitions, modulo their number. */
   readonly picks: readonly number[];
-  /** What is built while it is in flight. */
+  /** The records of the batch that is built while this one is in flight. */
   readonly ahead: readonly number[];
   readonly fault: Fault;
 }
 
 export type Step =
   | { readonly kind: "one"; readonly worker: number; readonly commit: Commit }
-  /** Both at once. */
+  /** Both workers commit at once. */
   | { readonly kind: "both"; readonly commits: readonly [Commit, Commit] }
-  /** The partition goes to the other worker; who had it hears of it, or goes on as a zombie. */
-  | { readonly kind: "hand over"; readonly partition: number; readonly isTold: boolean }
+  /** The partition moves to the other worker; its owner is notified, or continues as a zombie. */
+  | { readonly kind: "hand over"; readonly partition: number; readonly isNotified: boolean }
   | { readonly kind: "resync"; readonly worker: number; readonly how: "same connection" | "new connection" };
 
 const fault: fc.Arbitrary<Fault> = fc.oneof(
@@ -50,7 +51,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("hand over" as const),
       partition: fc.nat({ max: 3 }),
-      isTold: fc.constantFrom(true, false, false),
+      isNotified: fc.constantFrom(true, false, false),
     }),
   },
   {

@@ -1,4 +1,5 @@
-// A topic and orders in; what a worker would commit to PostgreSQL, with the pipeline's own code, out.
+// Simulates a partition worker without Kafka: it builds batches of a topic scenario and commits them to PostgreSQL.
+
 import { Batch } from "../../shared/pipeline/batch.ts";
 import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shared/store/offsets.ts";
 import { Session } from "../../shared/store/session.ts";
@@ -8,7 +9,7 @@ import type { TestDatabase } from "../support/postgres.ts";
 import { addRecord } from "../pipeline/record.ts";
 import { NOW_MS, type TopicScenario } from "./arbitrary-topic.ts";
 
-/** What commits batches: the Store, or a double that breaks a rule. */
+/** Commits batches: the Store, or a mutant of it. */
 export interface Committer {
   commit(batch: Batch): Promise<unknown>;
 }
@@ -19,11 +20,11 @@ export type Outcome = "nothing" | "committed" | "fence" | "transient" | "connect
 /** What goes wrong while a batch is committed. */
 export type Fault =
   | { readonly kind: "none" }
-  /** The batch was built, and the worker died before it committed. */
+  /** The worker dies after it has built the batch and before it commits. */
   | { readonly kind: "crash" }
-  /** The backend is ended so many ms after the commit began; what became of it is not known. */
+  /** The backend is terminated so many ms after the commit began; the outcome is unknown. */
   | { readonly kind: "kill"; readonly afterMs: number }
-  /** The COMMIT happened, and its answer was lost. */
+  /** The COMMIT happens, and its answer is lost. */
   | { readonly kind: "lost answer" };
 
 export interface SimulatedWorkerOptions {
@@ -39,41 +40,41 @@ export function partitionKey(partition: number) {
 }
 
 /**
- * A partition worker without Kafka: it has partitions, knows from where to read them on, builds batches, one
- * ahead of the one in flight, and whatever goes wrong, resyncs.
+ * A partition worker without Kafka: it owns partitions, knows their next offsets, builds one batch ahead of the one
+ * in flight, and resyncs after every fault.
  */
 export class SimulatedWorker {
   readonly #database: TestDatabase;
-  readonly #world: TopicScenario;
+  readonly #scenario: TopicScenario;
   readonly #options: SimulatedWorkerOptions;
   #session: Session;
   #committer: Committer;
-  /** Where the next batch of a partition begins; undefined: its offset has to be read first. */
+  /** Where the next batch of a partition begins; undefined: the stored offset has to be read first. */
   readonly #next = new Map<number, number | undefined>();
   #builtAhead: Batch | undefined;
 
   private constructor(
     database: TestDatabase,
-    world: TopicScenario,
+    scenario: TopicScenario,
     options: SimulatedWorkerOptions,
     session: Session,
   ) {
     this.#database = database;
-    this.#world = world;
+    this.#scenario = scenario;
     this.#options = options;
     this.#session = session;
     this.#committer = this.#makeCommitter();
   }
 
-  /** @param session from another run, to spare the log-in */
+  /** @param session of an earlier run, to save the login */
   static async start(
     database: TestDatabase,
-    world: TopicScenario,
+    scenario: TopicScenario,
     options: SimulatedWorkerOptions,
     session?: Session,
   ): Promise<SimulatedWorker> {
     const usable = session === undefined || session.isLost ? await openSession(database) : session;
-    return new SimulatedWorker(database, world, options, usable);
+    return new SimulatedWorker(database, scenario, options, usable);
   }
 
   get session(): Session {
@@ -84,13 +85,13 @@ export class SimulatedWorker {
     this.#next.set(partition, undefined);
   }
 
-  /** Gives a partition back; what was read of it and is in no transaction is dropped. */
+  /** Releases a partition; its records that are not in a transaction yet are dropped. */
   revoke(partition: number): void {
     this.#next.delete(partition);
     this.#builtAhead?.drop([partition]);
   }
 
-  /** @param how whether the connection goes as well */
+  /** @param how whether the connection is replaced too */
   async resync(how: "same connection" | "new connection"): Promise<void> {
     this.#builtAhead = undefined;
     for (const partition of this.#next.keys()) this.#next.set(partition, undefined);
@@ -103,9 +104,9 @@ export class SimulatedWorker {
 
   /**
    * Builds a batch of the picked partitions' next records, unless one was built ahead, and commits it.
-   * @param picks a partition for each record, as an index into its own, in the order in which Kafka delivers them
-   * @param ahead what to read while the transaction is in flight, for the next commit
-   * @param clockMs how far the database's clock has gone on
+   * @param picks the partition of each record, as an index into the worker's partitions, in the order of delivery
+   * @param ahead the same for the next batch, which is built while the transaction is in flight
+   * @param clockMs how far the database's clock has advanced, ms
    */
   async commit(
     picks: readonly number[],
@@ -144,14 +145,14 @@ export class SimulatedWorker {
       if (error instanceof FenceFailed) return "fence";
       const kind = classify(error);
       if (kind === "transient" || kind === "connection") return kind;
-      // Nothing that happens here is anybody else's fault.
+      // Any other error is a bug.
       throw error;
     } finally {
       await killing;
     }
   }
 
-  /** True where the stored offsets have left the batch's beginnings behind: they only grow, so it stays stale. */
+  /** True where a stored offset has passed the batch's beginning: offsets only grow, so the batch stays stale. */
   async #isStale(batch: Batch): Promise<boolean> {
     const rows = await this.#database.sql<{ partition: number; next: number }[]>`
       select partition, next_offset::float8 as next from pipeline_offsets`;
@@ -165,13 +166,13 @@ export class SimulatedWorker {
     await this.#database.sql`select pg_terminate_backend(${backendPid})`;
   }
 
-  /** True where all that the worker has is consumed, as far as it knows. */
+  /** True where every record of the worker's partitions is consumed, as far as it knows. */
   isDone(): boolean {
     return (
       this.#builtAhead === undefined &&
       [...this.#next].every(
         ([partition, next]) =>
-          next !== undefined && next > (this.#world.partitions[partition]!.at(-1)?.offset ?? -1),
+          next !== undefined && next > (this.#scenario.partitions[partition]!.at(-1)?.offset ?? -1),
       )
     );
   }
@@ -181,7 +182,7 @@ export class SimulatedWorker {
       .filter(([, next]) => next === undefined)
       .map(([partition]) => partitionKey(partition));
     if (unknown.length === 0) return;
-    const starts = unknown.map((key) => ({ ...key, nextOffset: this.#world.beginnings[key.partition]! }));
+    const starts = unknown.map((key) => ({ ...key, nextOffset: this.#scenario.beginnings[key.partition]! }));
     await this.#session.run((sql) => enterPartitions(sql, starts));
     const offsets = await this.#session.run((sql) => readOffsets(sql, unknown));
     for (const key of unknown) this.#next.set(key.partition, offsets.get(offsetKey(key)));
@@ -196,7 +197,7 @@ export class SimulatedWorker {
       const partition = own[pick % own.length]!;
       const from = taken.get(partition) ?? this.#next.get(partition);
       if (from === undefined) continue;
-      const record = this.#world.partitions[partition]!.find(({ offset }) => offset >= from);
+      const record = this.#scenario.partitions[partition]!.find(({ offset }) => offset >= from);
       if (record === undefined) continue;
       addRecord(batch.block, { ...record, slot: partition });
       taken.set(partition, record.offset + 1);

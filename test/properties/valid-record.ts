@@ -1,10 +1,11 @@
-// A choice of form in; the text of a record that nothing is wrong with, as some producer would write it, out.
+// Writes valid records in the forms that producers use.
+
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { NOW_MS } from "../pipeline/record.ts";
-import type { Chance } from "../support/seeded-random.ts";
+import type { SeededChoices } from "../support/seeded-random.ts";
 
-export const SOUND_FORMS = ["compact", "python", "reordered", "non-ASCII", "nested", "spaced"] as const;
-type Form = (typeof SOUND_FORMS)[number];
+export const VALID_FORMS = ["compact", "python", "reordered", "non-ASCII", "nested", "spaced"] as const;
+type Form = (typeof VALID_FORMS)[number];
 
 const FOREIGN = [
   "é",
@@ -22,7 +23,7 @@ const FOREIGN = [
 ];
 const NUMBERS = ["0", "-0", "1e5", "-2.5E-3", "1e400", "12345678901234567890.123456789", "0.1", "10"];
 const LITERALS = ["null", "true", "false"];
-/** Timestamps of one moment and others, all before NOW_MS plus a day. */
+/** Timestamps in many forms, all before NOW_MS plus a day. */
 const TIMESTAMPS = [
   "2026-03-14T09:26:53Z",
   "2026-03-14T09:26:53.1Z",
@@ -35,9 +36,9 @@ const TIMESTAMPS = [
 
 type Member = readonly [key: string, valueText: string];
 
-/** The text of a sound record. */
-export function soundRecord(chance: Chance, form: Form): string {
-  const members = simulated(chance);
+/** The text of a valid record. */
+export function validRecord(choices: SeededChoices, form: Form): string {
+  const members = simulated(choices);
   switch (form) {
     case "compact":
       return object(members, ",", ":");
@@ -45,36 +46,36 @@ export function soundRecord(chance: Chance, form: Form): string {
       return pythonText(members);
     case "reordered":
       return object(
-        chance.shuffled([...members, ["source", '"web"'], ["schema", "3"], ["tags", "[1,{}]"]]),
+        choices.shuffled([...members, ["source", '"web"'], ["schema", "3"], ["tags", "[1,{}]"]]),
         ",",
         ":",
       );
     case "non-ASCII":
-      return object(withForeignText(chance, members), ",", ":");
+      return object(withForeignText(choices, members), ",", ":");
     case "nested":
       return object(
-        members.map(([key, text]) => [key, key === "event_data" ? nested(chance, text) : text]),
+        members.map(([key, text]) => [key, key === "event_data" ? nested(choices, text) : text]),
         ",",
         ":",
       );
     case "spaced":
-      return spaced(chance, object(chance.shuffled(withForeignText(chance, members)), ",", ":"));
+      return spaced(choices, object(choices.shuffled(withForeignText(choices, members)), ",", ":"));
   }
 }
 
-function simulated(chance: Chance): Member[] {
+function simulated(choices: SeededChoices): Member[] {
   const simulator = new EventSimulator({
     userCount: 1000,
     minIntervalSeconds: 1,
     maxIntervalSeconds: 1,
-    // Simulated purchases are rare, and there is more to go wrong in them: the first choice is the type's.
-    random: chance.once(3) ? firstThen(0.87, chance.random) : chance.random,
-    now: () => NOW_MS - chance.below(1e9),
+    // Simulated purchases are rare and have more fields that can go wrong. The first number decides the type.
+    random: choices.once(3) ? firstThen(0.87, choices.random) : choices.random,
+    now: () => NOW_MS - choices.below(1e9),
     instance: "readers",
   });
   const event = JSON.parse(simulator.next().json) as Record<string, unknown>;
-  if (chance.once(2)) event["timestamp"] = chance.one(TIMESTAMPS);
-  if (chance.once(10)) event["duration_seconds"] = chance.one([null, 0, 1e9, 0.0005, 1234.5678]);
+  if (choices.once(2)) event["timestamp"] = choices.one(TIMESTAMPS);
+  if (choices.once(10)) event["duration_seconds"] = choices.one([null, 0, 1e9, 0.0005, 1234.5678]);
   return Object.entries(event).map(([key, value]) => [key, JSON.stringify(value)]);
 }
 
@@ -87,7 +88,7 @@ function object(members: readonly Member[], comma: string, colon: string): strin
   return `{${members.map(([key, text]) => `${JSON.stringify(key)}${colon}${text}`).join(comma)}}`;
 }
 
-/** As Python's json.dumps writes it by default, but for the escapes. */
+/** The default output of Python's json.dumps, without its escapes. */
 function pythonText(members: readonly Member[]): string {
   const outer = members.map(([key, text]): Member => {
     if (key !== "event_data") return [key, text];
@@ -104,37 +105,37 @@ function pythonText(members: readonly Member[]): string {
   return object(outer, ", ", ": ");
 }
 
-function withForeignText(chance: Chance, members: readonly Member[]): Member[] {
-  const foreign = () => JSON.stringify(chance.one(FOREIGN) + (chance.once(2) ? chance.one(FOREIGN) : "x"));
+function withForeignText(choices: SeededChoices, members: readonly Member[]): Member[] {
+  const foreign = () => JSON.stringify(choices.one(FOREIGN) + (choices.once(2) ? choices.one(FOREIGN) : "x"));
   return members.map(([key, text]): Member => {
     if (key === "event_data") return [key, `{${foreign()}:${foreign()},${text.slice(1)}`];
-    return [key, key !== "timestamp" && text.startsWith('"') && chance.once(4) ? foreign() : text];
+    return [key, key !== "timestamp" && text.startsWith('"') && choices.once(4) ? foreign() : text];
   });
 }
 
-function nested(chance: Chance, dataText: string): string {
-  const inner = `"cart":${valueText(chance, 4)},"amount":${chance.one(["3", "0.5", "null", '"1"', "{}"])}`;
-  return chance.once(2) ? `{${inner},${dataText.slice(1)}` : `${dataText.slice(0, -1)},${inner}}`;
+function nested(choices: SeededChoices, dataText: string): string {
+  const inner = `"cart":${valueText(choices, 4)},"amount":${choices.one(["3", "0.5", "null", '"1"', "{}"])}`;
+  return choices.once(2) ? `{${inner},${dataText.slice(1)}` : `${dataText.slice(0, -1)},${inner}}`;
 }
 
-function valueText(chance: Chance, depth: number): string {
-  if (depth === 0 || chance.once(4)) {
-    return chance.one([chance.one(NUMBERS), chance.one(LITERALS), '"{[,:]}"', '""', '"日本"']);
+function valueText(choices: SeededChoices, depth: number): string {
+  if (depth === 0 || choices.once(4)) {
+    return choices.one([choices.one(NUMBERS), choices.one(LITERALS), '"{[,:]}"', '""', '"日本"']);
   }
-  const items = Array.from({ length: chance.below(4) }, () => valueText(chance, depth - 1));
-  if (chance.once(2)) return `[${items.join(",")}]`;
+  const items = Array.from({ length: choices.below(4) }, () => valueText(choices, depth - 1));
+  if (choices.once(2)) return `[${items.join(",")}]`;
   return object(
-    items.map((text) => [chance.one(["a", "", "amount", "event_data", "__proto__"]), text]),
+    items.map((text) => [choices.one(["a", "", "amount", "event_data", "__proto__"]), text]),
     ",",
     ":",
   );
 }
 
-/** White space at some of the places where JSON allows it. */
-function spaced(chance: Chance, text: string): string {
+/** Adds white space at some of the places where JSON allows it. */
+function spaced(choices: SeededChoices, text: string): string {
   const spread = text.replaceAll(/"[^"]*"|[{}[\]:,]/g, (token) => {
-    const space = () => (chance.once(3) ? chance.one([" ", "\n", "\r\n", "\t", "  "]) : "");
+    const space = () => (choices.once(3) ? choices.one([" ", "\n", "\r\n", "\t", "  "]) : "");
     return `${space()}${token}${space()}`;
   });
-  return chance.once(2) ? spread : ` ${spread}\n`;
+  return choices.once(2) ? spread : ` ${spread}\n`;
 }

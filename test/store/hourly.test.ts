@@ -126,7 +126,7 @@ describe("two workers with the same hours and users", () => {
     await enter(left.session, 2);
     const commitBatches = async ({ session }: typeof left, partition: number): Promise<void> => {
       const random = seededRandom(partition + 1);
-      for (let batch = 0; batch < 150; batch++) {
+      for (let batch = 0; batch < 300; batch++) {
         const from = batch * 40;
         const values = Array.from({ length: 40 }, (_, n) =>
           eventText({

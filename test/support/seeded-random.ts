@@ -11,8 +11,8 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** A seeded source of choices. */
-export class Chance {
+/** Choices that repeat for the same seed. */
+export class SeededChoices {
   /** A number in [0, 1). */
   readonly random: () => number;
 
@@ -20,9 +20,9 @@ export class Chance {
     this.random = seededRandom(seed);
   }
 
-  /** A whole number of [0, below). */
-  below(below: number): number {
-    return Math.floor(this.random() * below);
+  /** A whole number in [0, limit). */
+  below(limit: number): number {
+    return Math.floor(this.random() * limit);
   }
 
   one<T>(choices: readonly T[]): T {
