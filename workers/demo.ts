@@ -1,4 +1,6 @@
-// Nothing in; the whole pipeline on this machine, watched, and its ledger out: `bun run demo`.
+// Runs the whole pipeline on this machine, shows it live, and proves its result: `bun run demo`.
+import { AdminClient } from "../shared/kafka/admin-client.ts";
+import { adminSettings } from "../shared/kafka/settings.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { Resources } from "../shared/runtime/resources.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
@@ -9,19 +11,18 @@ import { Session } from "../shared/store/session.ts";
 import { ConsumerProcess } from "./demo/consumer-process.ts";
 import { consumerEnvironment, WORKERS } from "./demo/consumer-settings.ts";
 import { plural } from "../shared/text/format.ts";
-import { inkFor } from "./demo/colors.ts";
+import { paletteFor } from "./demo/colors.ts";
 import { proveLedger } from "./demo/end-to-end-proofs.ts";
-import { LogEnds } from "./demo/log-ends.ts";
 import { Observer } from "./demo/observer.ts";
-import { type Presenter, present } from "./demo/live-view.ts";
+import { type LiveView, startLiveView } from "./demo/live-view.ts";
 import { Publisher } from "./demo/publisher.ts";
 import { Run, type RunOptions } from "./demo/run.ts";
 import { CONSUMER_GROUP, type Servers, startServers } from "./demo/servers.ts";
-import { Steps } from "./demo/startup-log.ts";
+import { StartupLog } from "./demo/startup-log.ts";
 import { type DemoOptions, OPTIONS, readOptions, USAGE } from "./demo/options.ts";
 
 const DEFAULT_PORT = 8002;
-/** Another program may take the port between the look at it and the consumer's start. */
+/** Another program may take the port between the check and the consumer's start. */
 const MOST_PORTS = 3;
 const RELEASE_DEADLINE_MS = 5000;
 
@@ -33,53 +34,53 @@ await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, values) => {
 
 async function demo(options: DemoOptions, stop: StopSignal, resources: Resources): Promise<0 | 1> {
   const out = process.stdout;
-  out.on("error", () => stop.request("nobody reads what it says")); // `bun run demo | head`
-  const ink = inkFor(out, process.env);
+  out.on("error", () => stop.request("standard output is closed")); // `bun run demo | head`
+  const palette = paletteFor(out, process.env);
   const columns = out.isTTY ? out.columns : undefined;
-  const steps = new Steps({ ink, columns, write: (text) => out.write(text) });
-  out.write(`${ink.title("event-pipeline demo")}  producer -> Kafka -> consumer -> PostgreSQL\n`);
-  const started = await stop.orStopped(start(options, stop, resources, steps));
+  const startup = new StartupLog({ palette, columns, write: (text) => out.write(text) });
+  out.write(`${palette.title("event-pipeline demo")}  producer -> Kafka -> consumer -> PostgreSQL\n`);
+  const started = await stop.orStopped(start(options, stop, resources, startup));
   if (started === undefined) {
-    steps.end();
+    startup.end();
     throw new FatalError("stopped during the start: nothing was published");
   }
 
   const run = new Run(started.pipeline);
-  let presenter: Presenter | undefined;
+  let view: LiveView | undefined;
   try {
-    await run.flow(stop, () => {
-      steps.done("first event", "committed in PostgreSQL");
-      presenter = present(out, ink, () => run.snapshot());
+    await run.produce(stop, () => {
+      startup.done("first event", "committed in PostgreSQL");
+      view = startLiveView(out, palette, () => run.snapshot());
     });
     await run.drain();
   } finally {
-    presenter?.stop();
+    view?.stop();
   }
 
   out.write("\nchecking the database ...\n");
   const report = await checkDatabase(started.session.sql);
-  const invariants = [...proveLedger(run.figures()), ...report.invariants];
+  const invariants = [...proveLedger(run.figures(report.partitions)), ...report.invariants];
   const ok = invariants.every((invariant) => invariant.ok);
   out.write(`\n${formatLedger({ ok, invariants })}`);
   return ok ? 0 : 1;
 }
 
-/** Starts everything, side by side where it can be. @returns undefined when a stop was requested before */
+/** Starts everything, in parallel where possible. @returns undefined if a stop was requested before */
 async function start(
   options: DemoOptions,
   stop: StopSignal,
   resources: Resources,
-  steps: Steps,
+  startup: StartupLog,
 ): Promise<{ pipeline: RunOptions; session: Session } | undefined> {
-  const servers = await startServers(resources, steps);
+  const servers = await startServers(resources, startup);
   const starting = startConsumer(servers, stop, resources);
   starting.catch(() => undefined); // awaited below
-  const [logEnds, session] = await Promise.all([
-    openLogEnds(servers, resources),
+  const [admin, session] = await Promise.all([
+    openAdmin(servers, resources),
     openSession(servers, resources),
   ]);
-  const observer = new Observer({ session, logEnds });
-  resources.defer("the views", RELEASE_DEADLINE_MS, () => observer.stop());
+  const observer = new Observer({ session, admin, acknowledged: () => publisher.deliveries.acknowledged });
+  resources.defer("the observer", RELEASE_DEADLINE_MS, () => observer.stop());
   const publisher = new Publisher({ ...options, servers, consumedRecords: () => observer.consumedRecords });
   resources.defer("the producer", RELEASE_DEADLINE_MS, async () => {
     publisher.stop("the demo ends");
@@ -87,24 +88,26 @@ async function start(
   });
   const consumer = await Promise.race([starting, publisher.ended.then(() => undefined)]);
   if (consumer === undefined) return undefined;
-  steps.done("consumer", `process ${consumer.pid}, ${plural(WORKERS, "worker")}, ${consumer.url("/")}`);
-  observer.start(consumer.url("/metrics"), () => publisher.deliveries.acknowledged);
+  startup.done("consumer", `process ${consumer.pid}, ${plural(WORKERS, "worker")}, ${consumer.url("/")}`);
+  observer.start(consumer.url(""));
   return { pipeline: { ...options, servers, consumer, publisher, observer }, session };
 }
 
-async function openLogEnds(servers: Servers, resources: Resources): Promise<LogEnds> {
-  const logEnds = await LogEnds.open(servers);
-  resources.defer("the view of the broker", RELEASE_DEADLINE_MS, () => logEnds.close());
-  return logEnds;
+async function openAdmin({ broker }: Servers, resources: Resources): Promise<AdminClient> {
+  const { bootstrapServers } = broker;
+  const settings = adminSettings({ bootstrapServers, consumerGroup: CONSUMER_GROUP, passThrough: {} });
+  const admin = await AdminClient.open(settings);
+  resources.defer("the broker's admin client", RELEASE_DEADLINE_MS, () => admin.close());
+  return admin;
 }
 
 async function openSession({ database }: Servers, resources: Resources): Promise<Session> {
   const session = await Session.open(database, { role: "check", consumerGroup: CONSUMER_GROUP });
-  resources.defer("the view of the database", RELEASE_DEADLINE_MS, () => session.close());
+  resources.defer("the session with the database", RELEASE_DEADLINE_MS, () => session.close());
   return session;
 }
 
-/** @returns undefined when a stop was requested before */
+/** @returns undefined if a stop was requested before */
 async function startConsumer(
   servers: Servers,
   stop: StopSignal,

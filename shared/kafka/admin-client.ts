@@ -2,6 +2,8 @@
 import { Client, type ErrorReport, type Settings } from "./client.ts";
 import { type Pointer, pointer } from "./ffi/library.ts";
 import { AdminRequests } from "./admin-requests.ts";
+import { listOffsets } from "./list-offsets.ts";
+import type { TopicPartition } from "../event.ts";
 import { AdminOperation, ErrorCode, EventType } from "./ffi/bindings.ts";
 import { describeTopics, type TopicDescription } from "./topic-description.ts";
 import { QueueEvents } from "./queue-events.ts";
@@ -64,6 +66,18 @@ export class AdminClient {
 
   describeTopics(topics: readonly string[], timeoutMs: number): Promise<TopicDescription[]> {
     return describeTopics(this.#client, this.#requests, topics, timeoutMs);
+  }
+
+  /**
+   * The beginnings or the stable ends of partitions, in their order; undefined where the broker gave an error.
+   * @throws KafkaError when no broker answers
+   */
+  listOffsets(
+    partitions: readonly TopicPartition[],
+    which: "beginning" | "end",
+    timeoutMs: number,
+  ): Promise<(number | undefined)[]> {
+    return listOffsets(this.#client, this.#requests, partitions, which, timeoutMs);
   }
 
   /** @throws KafkaError when librdkafka or the cluster as a whole refuses */

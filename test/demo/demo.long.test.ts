@@ -10,7 +10,7 @@ import { eventually } from "../support/eventually.ts";
 const DEMO = "workers/demo.ts";
 const TIMEOUT_MS = 60_000;
 
-/** What a demo puts there must be gone when it ends; PostgreSQL's user has to reach it too. */
+/** Demos put their files here and must remove them; PostgreSQL's user has to reach the folder too. */
 let temporary: string;
 
 beforeAll(async () => {
@@ -24,7 +24,7 @@ function start(args: string[], env: Record<string, string> = {}): Program {
   return Program.start(DEMO, { args, env: { TMPDIR: temporary, ...env } });
 }
 
-/** The consumer's process and port, once it is ready. */
+/** The consumer's process id and port, once it is ready. */
 async function consumerOf(demo: Program): Promise<{ pid: number; port: number }> {
   const [, pid, port] = await demo.printed(/consumer +process (\d+), .*localhost:(\d+)\//, TIMEOUT_MS);
   return { pid: Number(pid), port: Number(port) };
@@ -35,43 +35,52 @@ function figure(output: string, pattern: RegExp): number {
   return Number(pattern.exec(output)?.[1]?.replaceAll(",", "") ?? Number.NaN);
 }
 
-/** Nothing is left: neither a file nor, of the processes that are known, a process. */
+/** Waits until the files of the demo and the given processes are gone. */
 async function expectNothingLeft(...pids: number[]): Promise<void> {
   await eventually(
     "nothing of the demo is left",
     () => !pids.some(isRunning) && readdirSync(temporary).length === 0,
+    { timeoutMs: 30_000 },
   );
 }
 
-describe("without a terminal", () => {
+describe("a demo without a terminal", () => {
   test(
-    "it runs for its time and ends with the ledger and 0",
+    "runs for its time, proves its ledger and exits with 0",
     async () => {
       await using demo = start(["--seconds", "3", "--rate", "500"]);
       const { pid } = await consumerOf(demo);
       expect(await demo.exit(TIMEOUT_MS)).toBe(0);
       const { stdout, stderr } = demo;
       expect(stderr).toBe("");
-      // No escape sequence, and as many lines as seconds.
       expect(stdout).not.toContain("\x1b");
-      expect(stdout.match(/^\d:\d\d {2}produced/gm)?.length).toBeWithin(3, 7);
       expect(stdout).toContain("first event committed in PostgreSQL");
 
       const acknowledged = figure(stdout, /([\d,]+) records acknowledged by the broker/);
-      expect(acknowledged).toBeWithin(300, 1600);
+      const text = acknowledged.toLocaleString("en-US");
       expect(stdout).toContain(
-        `ok     acknowledged_is_consumed     ${acknowledged.toLocaleString("en-US")} records acknowledged by the broker, ` +
-          `${acknowledged.toLocaleString("en-US")} in its log, ${acknowledged.toLocaleString("en-US")} consumed`,
+        `${text} records acknowledged by the broker, ${text} in its log, ${text} consumed`,
       );
-      const broken = figure(stdout, /([\d,]+) broken on purpose/);
-      const repeated = figure(stdout, /([\d,]+) repeated on purpose/);
+      const invalid = figure(stdout, /([\d,]+) invalid records injected/);
+      const repeated = figure(stdout, /([\d,]+) repeated events injected/);
       // One each in every thousand, near its beginning.
-      expect([broken, repeated]).toEqual([
-        Math.ceil((acknowledged - 100) / 1000),
-        Math.ceil((acknowledged - 200) / 1000),
-      ]);
+      expect([invalid, repeated]).toEqual(
+        [100, 200].map((position) => Math.max(0, Math.ceil((acknowledged - position) / 1000))),
+      );
       const stored = figure(stdout, /consumed, ([\d,]+) stored \+ /);
-      expect(stored).toBe(acknowledged - broken - repeated);
+      expect(stored).toBe(acknowledged - invalid - repeated);
+      // What /api served last is what the tables hold; and the rate was kept, but for what a pause lets it catch up.
+      const [, seconds, produced, consumed, duplicates, deadLetters] =
+        /^0:(\d\d) {2}produced (\d+).*consumed (\d+).*lag 0,.*duplicates (\d+), dead letters (\d+), done$/m
+          .exec(stdout.replaceAll(/(?<=\d),(?=\d)/g, ""))
+          ?.map(Number) ?? [];
+      expect([produced, consumed, duplicates, deadLetters]).toEqual([
+        acknowledged,
+        acknowledged,
+        repeated,
+        invalid,
+      ]);
+      expect(acknowledged).toBeLessThanOrEqual(500 * (Number(seconds) + 2));
       expect(stdout.trimEnd()).toMatch(/\nok: all \d+ proofs hold$/);
       await expectNothingLeft(pid);
     },
@@ -79,9 +88,13 @@ describe("without a terminal", () => {
   );
 
   test(
-    "SIGINT in the middle drains, and ends with the ledger and 0; a taken port and what is configured elsewhere change nothing",
+    "drains at SIGINT and exits with 0, with its port taken and other configuration in the environment",
     async () => {
-      using taken = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("somebody else") });
+      using taken = Bun.serve({
+        port: 0,
+        hostname: "127.0.0.1",
+        fetch: () => new Response("another program"),
+      });
       await using demo = start(["--rate", "2000"], {
         METRICS_PORT_CONSUMER: String(taken.port),
         KAFKA_BOOTSTRAP_SERVERS: "nowhere.invalid:1",
@@ -94,7 +107,7 @@ describe("without a terminal", () => {
       });
       const { pid, port } = await consumerOf(demo);
       expect(port).not.toBe(taken.port!);
-      await demo.metrics(port, "some thousand are consumed", (scrape) => {
+      await demo.metrics(port, "2000 records are consumed", (scrape) => {
         return (scrape.value("events_consumed_total") ?? 0) > 2000;
       });
       demo.signal("SIGINT");
@@ -107,9 +120,9 @@ describe("without a terminal", () => {
   );
 });
 
-describe("what goes wrong is said", () => {
+describe("a demo that fails", () => {
   test(
-    "a consumer that is killed: one sentence, its last lines, 1",
+    "reports a killed consumer with its last log lines and exits with 1",
     async () => {
       await using demo = start(["--rate", "200"]);
       const { pid } = await consumerOf(demo);
@@ -117,7 +130,7 @@ describe("what goes wrong is said", () => {
       process.kill(pid, "SIGKILL");
       expect(await demo.exit(TIMEOUT_MS)).toBe(1);
       expect(demo.stderr).toStartWith("the consumer process was ended by SIGKILL. Its last lines:\n");
-      expect(demo.stderr).toContain("partitions assigned");
+      expect(demo.stderr).toMatch(/^ {2}\[\d\d:\d\d:\d\d\.\d{3}\] [A-Z]+: \S/m);
       expect(demo.stdout).not.toContain("proofs hold");
       await expectNothingLeft();
     },
@@ -125,7 +138,7 @@ describe("what goes wrong is said", () => {
   );
 
   test(
-    "a stop during the start: nothing is left, 1",
+    "exits with 1 at a stop during its start",
     async () => {
       await using demo = start([]);
       await demo.printed(/event-pipeline demo/, TIMEOUT_MS);
@@ -138,7 +151,7 @@ describe("what goes wrong is said", () => {
   );
 
   test.each([[["--seconds", "soon"]], [["--seconds"]], [["--fast"]], [["now"]]])(
-    "wrong usage, %p: 2",
+    "exits with 2 for the arguments %p",
     async (args) => {
       await using demo = start(args);
       expect(await demo.exit()).toBe(2);
@@ -147,16 +160,16 @@ describe("what goes wrong is said", () => {
     },
   );
 
-  test("help is asked for: 0", async () => {
+  test("prints its usage for --help", async () => {
     await using demo = start(["--help"]);
     expect(await demo.exit()).toBe(0);
     expect(demo.stdout).toStartWith("Usage: bun run demo [--seconds N] [--rate N]");
   });
 });
 
-describe("it leaves nothing behind", () => {
+describe("a demo leaves nothing behind", () => {
   test(
-    "when it is killed itself",
+    "when it is killed",
     async () => {
       await using demo = start([]);
       const { pid } = await consumerOf(demo);
@@ -170,7 +183,7 @@ describe("it leaves nothing behind", () => {
   );
 
   test(
-    "when a second signal forces it, while the consumer is stopped and cannot drain",
+    "when a second signal ends it while its consumer is frozen and cannot drain",
     async () => {
       await using demo = start(["--rate", "200"]);
       const { pid } = await consumerOf(demo);
@@ -178,7 +191,11 @@ describe("it leaves nothing behind", () => {
       process.kill(pid, "SIGSTOP");
       demo.signal("SIGTERM");
       await demo.printed(/finishing/);
-      demo.signal("SIGTERM");
+      // A second signal within 0.1 s counts as the same one.
+      await eventually("the demo has ended", () => {
+        if (demo.running) demo.signal("SIGTERM");
+        return !demo.running;
+      });
       expect(await demo.exit()).toBe(1);
       await expectNothingLeft(pid);
     },
@@ -186,11 +203,11 @@ describe("it leaves nothing behind", () => {
   );
 });
 
-describe("on a terminal", () => {
+describe("a demo on a terminal", () => {
   const ENTER = "\x1b[?1049h";
   const LEAVE = "\x1b[?1049l";
 
-  /** A demo on a terminal of its own, and all that the terminal was sent. */
+  /** Starts a demo on its own terminal, and collects everything that is sent to the terminal. */
   function onTerminal(args: string[], env: Record<string, string> = {}) {
     let sent = "";
     const decoder = new TextDecoder();
@@ -223,11 +240,11 @@ describe("on a terminal", () => {
   }
 
   test(
-    "the view is drawn in place, and after Ctrl-C the terminal is as it was, with the ledger",
+    "draws its view in place, and at Ctrl-C restores the terminal and prints the ledger",
     async () => {
       const demo = onTerminal(["--rate", "500"]);
       await eventually(
-        "the view shows something stored",
+        "the view shows stored events",
         () => /[1-9]\d* stored/.test(Bun.stripANSI(demo.sent())),
         {
           timeoutMs: TIMEOUT_MS,
@@ -240,7 +257,7 @@ describe("on a terminal", () => {
       expect(Bun.stripANSI(before!)).toContain("first event committed in PostgreSQL");
       expect(view).toContain("\x1b[?2026h\x1b[H");
       expect(view).toContain("\x1b[36m"); // a colour
-      expect(Bun.stripANSI(after!)).toContain("done: all that was published is consumed");
+      expect(Bun.stripANSI(after!)).toContain("done: every published record is consumed");
       expect(after).toMatch(/ok: all \d+ proofs hold/);
       await expectNothingLeft();
     },
@@ -248,7 +265,7 @@ describe("on a terminal", () => {
   );
 
   test(
-    "what goes wrong is said after the terminal was given back; NO_COLOR is heard",
+    "restores the terminal before it reports a failure, and obeys NO_COLOR",
     async () => {
       const demo = onTerminal(["--rate", "500"], { NO_COLOR: "1" });
       await eventually("the view is there", () => demo.sent().includes(ENTER), { timeoutMs: TIMEOUT_MS });

@@ -8,7 +8,7 @@ const GOOD: LedgerFigures = {
   consumed: 3000,
   duplicates: 3,
   deadLettered: 2,
-  broken: 2,
+  invalid: 2,
   repeated: 3,
 };
 
@@ -17,7 +17,7 @@ function wrong(changes: Partial<LedgerFigures>): string[] {
   return proveLedger({ ...GOOD, ...changes }).flatMap(({ name, ok }) => (ok ? [] : [name]));
 }
 
-test("a good run is proven, with its figures", () => {
+test("a good run is proven with its figures", () => {
   expect(proveLedger(GOOD)).toEqual([
     {
       name: "acknowledged_is_consumed",
@@ -25,30 +25,30 @@ test("a good run is proven, with its figures", () => {
       detail: "3,000 records acknowledged by the broker, 3,000 in its log, 3,000 consumed",
     },
     {
-      name: "planted_is_found",
+      name: "injected_faults_found",
       ok: true,
-      detail: "2 broken on purpose, 2 dead letters; 3 repeated on purpose, 3 duplicates",
+      detail: "2 invalid records injected, 2 dead letters; 3 repeated events injected, 3 duplicates",
     },
   ]);
 });
 
-describe("a planted fault is found", () => {
+describe("the end-to-end proofs", () => {
   test.each([
-    ["a record lost on the way", { consumed: 2999 }],
+    ["a record that was lost", { consumed: 2999 }],
     ["a record consumed twice", { consumed: 3001 }],
     ["a record that the broker lost", { inLog: 2999 }],
     ["a record that was acknowledged and is in the log twice", { inLog: 3001, consumed: 3001 }],
-    ["a record that was never acknowledged", { undelivered: 1 }],
-  ] satisfies [string, Partial<LedgerFigures>][])("%s", (_, changes) => {
+    ["a record that was not acknowledged", { undelivered: 1 }],
+  ] satisfies [string, Partial<LedgerFigures>][])("find %s", (_, changes) => {
     expect(wrong(changes)).toEqual(["acknowledged_is_consumed"]);
   });
 
   test.each([
-    ["a broken record that was stored", { deadLettered: 1 }],
-    ["a good record among the dead letters", { deadLettered: 3 }],
+    ["an invalid record that was stored", { deadLettered: 1 }],
+    ["a valid record among the dead letters", { deadLettered: 3 }],
     ["a duplicate that was counted as an event", { duplicates: 2 }],
-    ["an event that was taken for a duplicate", { duplicates: 4 }],
-  ] satisfies [string, Partial<LedgerFigures>][])("%s", (_, changes) => {
-    expect(wrong(changes)).toEqual(["planted_is_found"]);
+    ["an event that was counted as a duplicate", { duplicates: 4 }],
+  ] satisfies [string, Partial<LedgerFigures>][])("find %s", (_, changes) => {
+    expect(wrong(changes)).toEqual(["injected_faults_found"]);
   });
 });

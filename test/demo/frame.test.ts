@@ -1,32 +1,41 @@
 import { describe, expect, test } from "bun:test";
 import { stripVTControlCharacters } from "node:util";
-import { COLOURS, inkFor, NO_COLOURS } from "../../workers/demo/colors.ts";
-import { plainLine } from "../../workers/demo/plain-line.ts";
+import { COLOURS, NO_COLOURS, paletteFor } from "../../workers/demo/colors.ts";
 import { renderFrame } from "../../workers/demo/frame.ts";
-import { snapshotWith } from "./snapshot.ts";
+import { plainLine } from "../../workers/demo/plain-line.ts";
+import type { Snapshot } from "../../workers/demo/run.ts";
+import { deadLetter, EARLIER_HOUR, eventType, NEWEST_HOUR, snapshotWith } from "./snapshot.ts";
 
 const SIZES = [
-  { columns: 200, rows: 60 },
-  { columns: 120, rows: 40 },
-  { columns: 100, rows: 30 },
-  { columns: 92, rows: 30 },
-  { columns: 91, rows: 30 },
-  { columns: 80, rows: 24 },
-  { columns: 60, rows: 20 },
-  { columns: 40, rows: 10 },
-  { columns: 20, rows: 5 },
-  { columns: 3, rows: 2 },
-  { columns: 1, rows: 1 },
-];
+  [200, 60],
+  [120, 40],
+  [92, 30],
+  [91, 30],
+  [80, 24],
+  [60, 20],
+  [40, 10],
+  [20, 5],
+  [3, 2],
+  [1, 1],
+] as const;
 
-function frame(columns: number, rows: number, changes = {}): string[] {
+const NOTHING_YET: Partial<Snapshot> = {
+  hours: [],
+  lag: [],
+  totals: undefined,
+  deadLetters: undefined,
+  age: null,
+};
+
+function frame(columns: number, rows: number, changes: Partial<Snapshot> = {}): string[] {
   return renderFrame(snapshotWith(changes), { columns, rows }, NO_COLOURS);
 }
 
-test("80 columns, 24 rows", () => {
-  expect(`\n${frame(80, 24).join("\n")}\n`).toBe(`
- event-pipeline demo  1,000 records/s asked for                    1:23 of 2:00
- Ctrl-C ends it, and shows the ledger
+describe("a frame", () => {
+  test("fills a terminal of 80 columns and 24 rows", () => {
+    expect(`\n${frame(80, 24).join("\n")}\n`).toBe(`
+ event-pipeline demo  target: 1,000 records/s                      1:23 of 2:00
+ Ctrl-C stops the demo and shows the ledger
 
  produced     1,000/s  █████████████████████████████      82,310  in Kafka
  consumed       999/s  █████████████████████████████      82,299  in PostgreSQL
@@ -45,113 +54,134 @@ test("80 columns, 24 rows", () => {
  p2  █████████▎                    50  p5  ███████████████████████      125
  records   82,135 stored, 82 duplicates, 82 dead letters
            not_json 14, missing_field 14
-           on purpose, 1 record in 1,000 is broken and 1 in 1,000 repeated
+           injected on purpose: 1 invalid and 1 repeated record in 1,000
  console   http://localhost:8002/  in a browser; also /api, /metrics
- database  psql postgresql://demo:0a1b2c3d@127.0.0.1:23456/demo  48 MB
+ database  psql postgresql://demo:0a1b2c3d@127.0.0.1:23456/demo
  log       /tmp/event-pipeline-postgres-AbCdEf/consumer.log
 `);
-});
+  });
 
-test("from 92 columns on the lag stands beside the hours", () => {
-  const beside = (columns: number): boolean =>
-    frame(columns, 40).some((line) => line.includes("hour from") && line.includes("lag"));
-  expect([beside(91), beside(92)]).toEqual([false, true]);
-});
+  test("has the lag beside the hours from 92 columns on, and all details in 40 rows", () => {
+    const changes: Partial<Snapshot> = {
+      isHeldBack: true,
+      limitMs: undefined,
+      rate: Number.POSITIVE_INFINITY,
+      hours: [EARLIER_HOUR, { ...NEWEST_HOUR, others: { types: 2, events: 40 } }],
+    };
+    expect(`\n${frame(92, 40, changes).join("\n")}\n`).toBe(`
+ event-pipeline demo  target: as fast as possible                                      1:23
+ the producer waits: the consumer is 10,000 records behind
 
-test("the graph shows the newest seconds on the right", () => {
-  const produced = frame(140, 40).find((line) => line.includes("produced"));
-  expect(produced).toContain(" ▁▂▃▅▆█");
-});
+ produced     1,000/s  █████████████████████████████████████████      82,310  in Kafka
+ consumed       999/s  █████████████████████████████████████████      82,299  in PostgreSQL
+ latency        18 ms p50  44 ms p99, from an event's creation to its commit
 
-describe("any size", () => {
-  test.each(SIZES)("%j", ({ columns, rows }) => {
-    for (const changes of [
-      {},
-      { hours: [], partitions: [], deadLetters: [], latency: undefined, newestDeadLetters: [] },
-    ]) {
+ hour from 09:00 UTC     events      users    average    lag  375 records not committed yet
+ page_view               37,035      1,000    150.2 s    p0                            0
+ click                   20,575      1,000          –    p1  ███▋                     25
+ search                  12,345        999      5.0 s    p2  ███████▎                 50
+ purchase                 4,120        987          –    p3  ██████████▊              75
+ login                    4,112        981          –    p4  ██████████████▍         100
+ logout                   4,112        979          –    p5  ██████████████████      125
+ other types                 40
+ in earlier hours         1,507
+
+ records   82,135 stored, 82 duplicates, 82 dead letters
+           not_json 14, missing_field 14
+           injected on purpose: 1 invalid and 1 repeated record in 1,000
+
+ console   http://localhost:8002/  in a browser; also /api, /metrics
+ database  psql postgresql://demo:0a1b2c3d@127.0.0.1:23456/demo
+ log       /tmp/event-pipeline-postgres-AbCdEf/consumer.log
+
+ newest dead letters
+ p3 @ 13,702     missing_field       user_id: missing
+`);
+  });
+
+  test("has no addresses at the end, when the servers are gone", () => {
+    expect(`\n${frame(100, Number.POSITIVE_INFINITY, { phase: "done" }).join("\n")}\n`).toBe(`
+ event-pipeline demo  target: 1,000 records/s                                          1:23 of 2:00
+ done: every published record is consumed
+
+ produced     1,000/s  █████████████████████████████████████████████████      82,310  in Kafka
+ consumed       999/s  █████████████████████████████████████████████████      82,299  in PostgreSQL
+ latency        18 ms p50  44 ms p99, from an event's creation to its commit
+
+ hour from 09:00 UTC     events      users    average    lag  375 records not committed yet
+ page_view               37,035      1,000    150.2 s    p0                                    0
+ click                   20,575      1,000          –    p1  █████▎                           25
+ search                  12,345        999      5.0 s    p2  ██████████▍                      50
+ purchase                 4,120        987          –    p3  ███████████████▋                 75
+ login                    4,112        981          –    p4  ████████████████████▊           100
+ logout                   4,112        979          –    p5  ██████████████████████████      125
+
+ records   82,135 stored, 82 duplicates, 82 dead letters
+           not_json 14, missing_field 14
+           injected on purpose: 1 invalid and 1 repeated record in 1,000
+
+ newest dead letters
+ p3 @ 13,702     missing_field       user_id: missing
+`);
+  });
+
+  test.each(SIZES)("fits %d columns and %d rows", (columns, rows) => {
+    for (const changes of [{}, NOTHING_YET]) {
       const lines = frame(columns, rows, changes);
       expect(lines.length).toBeLessThanOrEqual(rows);
       for (const line of lines) expect(Bun.stringWidth(line)).toBeLessThanOrEqual(Math.max(0, columns - 1));
     }
   });
 
-  test("where there is little room, the figures stay and the rest goes", () => {
+  test("keeps the rates and drops the rest if there is little room", () => {
     const lines = frame(80, 8).join("\n");
     expect(lines).toContain("produced");
     expect(lines).not.toContain("psql");
     expect(lines).not.toContain("lag");
   });
-});
 
-describe("colours", () => {
-  const size = { columns: 100, rows: 40 };
-  const coloured = renderFrame(snapshotWith(), size, COLOURS).join("\n");
+  test("shows no control character of the database", () => {
+    const evil = "\x1b[2J\x07\n";
+    const lines = frame(120, 40, {
+      hours: [{ ...NEWEST_HOUR, types: [eventType(evil, 1)] }],
+      deadLetters: {
+        database: { state: "current", sinceMs: 0, readAtMs: null, reason: null },
+        total: 1,
+        byReason: [{ reason: evil, count: 1 }],
+        newest: [deadLetter(evil, evil)],
+      },
+    });
+    for (const line of lines) expect(line).not.toMatch(/\p{Cc}/u);
+  });
 
-  test("change nothing but the colour", () => {
-    expect(stripVTControlCharacters(coloured)).toBe(renderFrame(snapshotWith(), size, NO_COLOURS).join("\n"));
+  test("is the same text with colours and without", () => {
+    const size = { columns: 100, rows: 40 };
+    const coloured = renderFrame(snapshotWith(), size, COLOURS).join("\n");
+    expect(stripVTControlCharacters(coloured)).toBe(frame(100, 40).join("\n"));
     expect(coloured).not.toBe(stripVTControlCharacters(coloured));
   });
-
-  test("are for terminals, and NO_COLOR is heard", () => {
-    const isColoured = (isTTY: boolean, environment: Record<string, string>): boolean =>
-      inkFor({ isTTY }, environment) === COLOURS;
-    expect(isColoured(true, {})).toBe(true);
-    expect(isColoured(true, { NO_COLOR: "" })).toBe(true);
-    expect(isColoured(true, { NO_COLOR: "1" })).toBe(false);
-    expect(isColoured(true, { TERM: "dumb" })).toBe(false);
-    expect(isColoured(false, {})).toBe(false);
-  });
 });
 
-test("what the database holds moves no cursor", () => {
-  const evil = "\x1b[2J\x07\n";
-  const lines = frame(120, 40, {
-    hours: [{ hour: new Date(0), eventType: evil, events: 1, uniqueUsers: 1, averageSeconds: null }],
-    deadLetters: [{ reason: evil, count: 1 }],
-    newestDeadLetters: [{ partition: 0, offset: 0, reason: evil, error: evil }],
-  });
-  for (const line of lines) expect(line).not.toMatch(/\p{Cc}/u);
+test.each([
+  ["a terminal", true, {}, true],
+  ["a terminal with an empty NO_COLOR", true, { NO_COLOR: "" }, true],
+  ["a terminal with NO_COLOR", true, { NO_COLOR: "1" }, false],
+  ["a dumb terminal", true, { TERM: "dumb" }, false],
+  ["a pipe", false, {}, false],
+] as const)("the palette of %s has colours: %p, %p -> %p", (_, isTTY, environment, hasColours) => {
+  expect(paletteFor({ isTTY }, environment)).toBe(hasColours ? COLOURS : NO_COLOURS);
 });
 
-describe("the phase", () => {
-  const phaseLine = (changes: object): string | undefined => frame(100, 40, changes)[1];
-
-  test("says what can be done, what is going on, and what was done", () => {
-    expect(phaseLine({})).toContain("Ctrl-C ends it");
-    expect(phaseLine({ isHeldBack: true })).toContain("10,000 records behind");
-    expect(phaseLine({ phase: "finishing" })).toContain("being consumed");
-    expect(phaseLine({ phase: "draining" })).toContain("drains");
-    expect(phaseLine({ phase: "done" })).toContain("done");
-  });
-
-  test("at the end, the addresses of what is gone are not shown", () => {
-    expect(frame(100, 40, { phase: "done" }).join("\n")).not.toContain("psql");
-  });
-});
-
-test("earlier hours are one line", () => {
-  const [row] = snapshotWith().hours;
-  const hours = [
-    { ...row!, hour: new Date("2026-03-14T10:00:00Z"), events: 7 },
-    { ...row!, events: 1000 },
-    { ...row!, eventType: "click", events: 500 },
-  ];
-  const lines = frame(91, 40, { hours });
-  expect(lines.find((line) => line.includes("hour from"))).toContain("hour from 10:00 UTC");
-  expect(lines.filter((line) => line.includes("page_view"))).toHaveLength(1);
-  expect(lines.find((line) => line.includes("in earlier hours"))).toContain("1,500");
-});
-
-describe("without a terminal", () => {
-  test("one line says it all", () => {
+describe("a plain line", () => {
+  test("has the main figures", () => {
     expect(plainLine(snapshotWith())).toBe(
       "1:23  produced 82,310 (1,000/s), consumed 82,299 (999/s), lag 375, latency p50 18 ms p99 44 ms, duplicates 82, dead letters 82",
     );
   });
 
-  test("and what is special", () => {
+  test("ends with what is special", () => {
     expect(plainLine(snapshotWith({ isHeldBack: true }))).toEndWith("the producer waits for the consumer");
     expect(plainLine(snapshotWith({ phase: "finishing" }))).toEndWith("finishing");
-    expect(plainLine(snapshotWith({ phase: "done", latency: undefined }))).not.toContain("latency");
+    expect(plainLine(snapshotWith({ phase: "done", age: null }))).not.toContain("latency");
   });
 });

@@ -5,24 +5,24 @@ import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
 import { simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
-import { BROKEN, PLANTED_EVERY, REPEATED, withPlantedFaults } from "../../workers/demo/injected-faults.ts";
+import { INJECTED_EVERY, INVALID, REPEATED, withInjectedFaults } from "../../workers/demo/injected-faults.ts";
 
 const DAY_MS = 86_400_000;
 const THOUSANDS = 12;
 
-test("of each thousand one is broken, one is repeated, and the others are good", () => {
+test("one record of each thousand is invalid, one is repeated, and the others are valid", () => {
   const simulator = new EventSimulator({ userCount: 1000, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
-  const source = withPlantedFaults(simulatedRecords(simulator));
+  const source = withInjectedFaults(simulatedRecords(simulator));
   const ids = new Map<string, string | undefined>();
   const reasons: RejectionReason[] = [];
   const repeatedKeys: boolean[] = [];
-  for (let record = 0; record < THOUSANDS * PLANTED_EVERY; record++) {
+  for (let record = 0; record < THOUSANDS * INJECTED_EVERY; record++) {
     const { key, value, eventType } = source.next();
     const bytes = Buffer.from(value);
     const decoded = decode(bytes, 0, bytes.length);
     const judged = isRejection(decoded) ? decoded : validate(decoded, Date.now(), DAY_MS);
     const isRejected = isRejection(judged);
-    expect(isRejected).toBe(eventType === BROKEN);
+    expect(isRejected).toBe(eventType === INVALID);
     if (isRejected) {
       reasons.push(judged.reason);
       continue;
@@ -43,7 +43,7 @@ test("of each thousand one is broken, one is repeated, and the others are good",
       "not_an_object",
     ]),
   );
-  // Under the same key it meets its twin in the same partition, under another one maybe in another.
+  // With the same key both copies are in one partition; with another key they may be in two.
   expect(repeatedKeys).toHaveLength(THOUSANDS);
   expect(new Set(repeatedKeys)).toEqual(new Set([true, false]));
 });

@@ -1,11 +1,11 @@
-// Values in; rows of block characters out.
+// Draws values as rows of block characters.
 
 const HEIGHTS = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"] as const;
 const WIDTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"] as const;
 const FULL = "█";
 
 /**
- * The newest `width` values as one row, the newest on the right, empty on the left where there are fewer.
+ * The newest `width` values as one row, the newest on the right, padded on the left.
  * @param most the value that fills a cell
  */
 export function sparkline(values: readonly number[], width: number, most: number): string {
@@ -18,7 +18,7 @@ export function sparkline(values: readonly number[], width: number, most: number
   return cells.join("").padStart(width);
 }
 
-/** A bar of at most `width` cells, an eighth of a cell exact; any value above 0 is seen. */
+/** A bar of at most `width` cells, exact to an eighth of a cell; every value above 0 is visible. */
 export function bar(value: number, width: number, most: number): string {
   if (value <= 0 || width <= 0 || most <= 0) return "";
   const eighths = Math.max(1, Math.round((Math.min(value, most) / most) * width * 8));

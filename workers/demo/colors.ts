@@ -1,9 +1,9 @@
-// Text in; text with the colour of what it means out, or without any.
+// Colours text by its meaning, on terminals that want colours.
 import { styleText } from "node:util";
 
 type Style = (text: string) => string;
 
-/** By meaning, not by colour. */
+/** Styles by meaning, not by colour. */
 export interface Palette {
   readonly title: Style;
   readonly label: Style;
@@ -51,8 +51,8 @@ export const NO_COLOURS: Palette = {
   link: plain,
 };
 
-/** Colours on a terminal, unless NO_COLOR (https://no-color.org) says otherwise. */
-export function inkFor(
+/** Colours on a terminal, unless NO_COLOR (https://no-color.org) is set. */
+export function paletteFor(
   stream: { isTTY?: boolean },
   environment: Record<string, string | undefined>,
 ): Palette {

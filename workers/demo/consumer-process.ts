@@ -1,17 +1,26 @@
-// An environment in; the consumer program as a process of its own out, with its log in a file and a sure end.
+// Runs the consumer program as a child process that logs to a file and ends with the demo.
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { prettyFactory } from "pino-pretty";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { freePort } from "../../shared/runtime/free-port.ts";
 import { type Reaper, reapOnExit } from "../../shared/runtime/child-reaper.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const HOST = "127.0.0.1";
-/** Of this process's environment; the rest, and what a .env file adds to it, is not the demo's. */
+/** The variables that the consumer inherits; the others, and those of a .env file, do not concern the demo. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", "TZ", "AUTO_SETUP"];
 const READY_POLL_MS = 20;
 const READY_DEADLINE_MS = 60_000;
 const TAIL_LINES = 12;
+
+const readable = prettyFactory({
+  colorize: false,
+  hideObject: true,
+  ignore: "name,pid,hostname",
+  translateTime: "UTC:HH:MM:ss.l",
+  messageFormat: "{msg}{if err.message}: {err.message}{end}",
+});
 
 /** How a process ended: exactly one of the two is set. */
 interface End {
@@ -23,7 +32,7 @@ export class ConsumerProcess {
   /** Where it serves the console, /metrics, /healthz and /readyz. */
   readonly port: number;
   readonly logPath: string;
-  /** Resolves when the process is gone. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<End>;
   readonly #process: Bun.Subprocess;
   readonly #reaper: Reaper;
@@ -44,12 +53,12 @@ export class ConsumerProcess {
         HTTP_HOST: HOST,
         METRICS_PORT_CONSUMER: String(port),
       },
-      // A session of its own: Ctrl-C is the demo's to hear, which tells the consumer when all is published.
+      // Its own session: Ctrl-C reaches the demo only, which stops the consumer after the last record.
       detached: true,
       stdio: ["ignore", log, log],
     });
     closeSync(log);
-    // Whatever ends the demo ends it too; that is no harm, it is made to be killed.
+    // However the demo ends, the consumer ends too. Killing it is safe: offsets and data commit together.
     this.#reaper = reapOnExit({ pid: this.#process.pid, signal: "KILL" });
     this.ended = this.#process.exited.then(() => {
       this.#reaper.release();
@@ -59,8 +68,8 @@ export class ConsumerProcess {
 
   /**
    * Starts the program.
-   * @param preferredPort used when nobody listens on it
-   * @param logPath the file that takes what it prints
+   * @param preferredPort used if it is free
+   * @param logPath the file for its output
    */
   static async start(
     environment: Readonly<Record<string, string>>,
@@ -83,8 +92,8 @@ export class ConsumerProcess {
   }
 
   /**
-   * Waits until it has its partitions and its database.
-   * @throws FatalError with its last lines when it ends first, or takes too long
+   * Waits until the consumer has its partitions and its database.
+   * @throws FatalError with its last lines if it ends first or takes too long
    */
   async untilReady(): Promise<void> {
     const deadlineMs = performance.now() + READY_DEADLINE_MS;
@@ -92,7 +101,7 @@ export class ConsumerProcess {
       const answer = await fetch(`http://${HOST}:${this.port}/readyz`).catch(() => undefined);
       if (answer?.ok) return;
       if (performance.now() > deadlineMs) {
-        const reasons = (await answer?.text()) ?? "it does not answer";
+        const reasons = (await answer?.text()) ?? "no answer";
         throw new FatalError(`the consumer is not ready after a minute: ${reasons}\n${this.tail()}`);
       }
       await Bun.sleep(READY_POLL_MS);
@@ -100,7 +109,7 @@ export class ConsumerProcess {
     throw await this.whyEnded();
   }
 
-  /** Says why it is gone, with its last lines. */
+  /** Explains how it ended, with its last lines. */
   async whyEnded(): Promise<FatalError> {
     const { exitCode, signal } = await this.ended;
     const how = signal === null ? `ended with exit code ${exitCode}` : `was ended by ${signal}`;
@@ -108,8 +117,8 @@ export class ConsumerProcess {
   }
 
   /**
-   * Has it commit what it holds and end.
-   * @throws FatalError when it does not end in time, or not with 0
+   * Lets the consumer commit what it holds and end.
+   * @throws FatalError if it does not end in time, or not with 0
    */
   async drain(deadlineMs: number): Promise<void> {
     this.#process.kill("SIGTERM");
@@ -122,31 +131,15 @@ export class ConsumerProcess {
     if (end.exitCode !== 0) throw await this.whyEnded();
   }
 
-  /** Its last lines, readable and indented. */
+  /** Its last log lines, formatted and indented. */
   tail(): string {
     const lines = readFileSync(this.logPath, "utf8").trimEnd().split("\n").slice(-TAIL_LINES);
-    return lines.map((line) => `  ${readable(line)}`).join("\n");
+    return lines.map((line) => `  ${readable(line).trimEnd() || line}`).join("\n");
   }
 
-  /** Ends it at once. */
+  /** Kills it. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.running) this.#process.kill("SIGKILL");
     await this.ended;
   }
 }
-
-/** A line of JSON as a person would write it: time, level, message. */
-export function readable(line: string): string {
-  try {
-    const { time, level, msg, ...fields }: Record<string, unknown> = JSON.parse(line);
-    if (typeof msg !== "string") return line;
-    const error = fields["err"];
-    const detail =
-      typeof error === "object" && error !== null && "message" in error ? `: ${String(error.message)}` : "";
-    return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${msg}${detail}`;
-  } catch {
-    return line;
-  }
-}
-
-/** Whether the consumer could listen there. */

@@ -1,15 +1,15 @@
-// The embedded servers in; the environment of the consumer program out.
+// Builds the environment of the consumer program from the embedded servers.
 import { variableOf } from "../../shared/config/kafka-properties.ts";
 import { EMBEDDED_CONSUMER_SETTINGS } from "../../shared/kafka/embedded.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 /**
- * One is plenty here. Of a second one the embedded broker would take a second to hear, and in that second half
- * of the partitions would belong to nobody.
+ * One is enough here. The embedded broker takes a second to hear of a second worker, and for that second half of the
+ * partitions would have no owner.
  */
 export const WORKERS = 1;
 
-/** All that it needs; whatever else stands in this process's environment, or in a .env file, is not handed on. */
+/** Everything that the consumer needs; the demo's environment and .env files are not passed on. */
 export function consumerEnvironment({ broker, database }: Servers): Record<string, string> {
   const properties = Object.entries(EMBEDDED_CONSUMER_SETTINGS).map(([name, value]) => [
     variableOf(name),

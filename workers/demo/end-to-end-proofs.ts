@@ -1,12 +1,12 @@
-// What the broker acknowledged, what its log holds and what the database says in; proofs, true or false, out.
+// Proves that what the broker acknowledged is what its log holds and what the database consumed.
 import type { Invariant } from "../../shared/store/check/report.ts";
 import { count } from "../../shared/text/format.ts";
 
-/** Counted at the end by parties that know nothing of each other. */
+/** Counted at the end by independent parties: the producer, the broker and the database. */
 export interface LedgerFigures {
-  /** Records that the producer's client was told are stored. */
+  /** Records that the broker acknowledged to the producer. */
   readonly acknowledged: number;
-  /** Records that it was told are not, or never heard of again. */
+  /** Records that failed, or were neither acknowledged nor failed. */
   readonly undelivered: number;
   /** Records that the broker's partitions hold. */
   readonly inLog: number;
@@ -14,15 +14,15 @@ export interface LedgerFigures {
   readonly consumed: number;
   readonly duplicates: number;
   readonly deadLettered: number;
-  /** Acknowledged records that the demo had broken on purpose. */
-  readonly broken: number;
-  /** Acknowledged records in which it had repeated an event_id on purpose. */
+  /** Acknowledged records that were injected as invalid. */
+  readonly invalid: number;
+  /** Acknowledged records that were injected as repeated events. */
   readonly repeated: number;
 }
 
-/** Between the producer and the database; what is within the database is `check`'s to prove. */
+/** The proofs between producer and database; `check` proves what is within the database. */
 export function proveLedger(figures: LedgerFigures): Invariant[] {
-  const { acknowledged, undelivered, inLog, consumed, duplicates, deadLettered, broken, repeated } = figures;
+  const { acknowledged, undelivered, inLog, consumed, duplicates, deadLettered, invalid, repeated } = figures;
   const lost = undelivered === 0 ? "" : `; ${count(undelivered)} were not acknowledged`;
   return [
     {
@@ -31,9 +31,9 @@ export function proveLedger(figures: LedgerFigures): Invariant[] {
       detail: `${count(acknowledged)} records acknowledged by the broker, ${count(inLog)} in its log, ${count(consumed)} consumed${lost}`,
     },
     {
-      name: "planted_is_found",
-      ok: broken === deadLettered && repeated === duplicates,
-      detail: `${count(broken)} broken on purpose, ${count(deadLettered)} dead letters; ${count(repeated)} repeated on purpose, ${count(duplicates)} duplicates`,
+      name: "injected_faults_found",
+      ok: invalid === deadLettered && repeated === duplicates,
+      detail: `${count(invalid)} invalid records injected, ${count(deadLettered)} dead letters; ${count(repeated)} repeated events injected, ${count(duplicates)} duplicates`,
     },
   ];
 }

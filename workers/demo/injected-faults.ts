@@ -1,18 +1,18 @@
-// Good records in; the same out, with a broken one and a repeated event_id among every thousand, on purpose.
+// Injects one invalid record and one repeated event into every thousand records of a source.
 import type { OutgoingRecord, RecordSource } from "../../shared/producer/record-source.ts";
 
-/** One record in this many is broken, and one in this many repeats an event_id. */
-export const PLANTED_EVERY = 1000;
-/** Their types in the producer's ledger, so that the acknowledged ones can be counted. */
-export const BROKEN = "(broken)";
+/** One record in this many is invalid, and one in this many repeats an event. */
+export const INJECTED_EVERY = 1000;
+/** The types of injected records in the producer's ledger, so that the acknowledged ones can be counted. */
+export const INVALID = "(invalid)";
 export const REPEATED = "(repeated)";
 
-/** Where in each thousand: early, so that a short run has some too. */
+/** The positions in each thousand: early, so that a short run has injected records too. */
 const REMEMBER_AT = 50;
-const BREAK_AT = 100;
+const INVALIDATE_AT = 100;
 const REPEAT_AT = 200;
 
-/** Ways to break the JSON text of a good event; each has a dead-letter reason of its own. */
+/** Ways to make the JSON text of an event invalid; each leads to another dead-letter reason. */
 const WAYS: readonly ((json: string) => string | Uint8Array)[] = [
   (json) => json.slice(0, json.length / 2),
   (json) => json.replace('"user_id"', '"user"'),
@@ -24,7 +24,7 @@ const WAYS: readonly ((json: string) => string | Uint8Array)[] = [
 ];
 
 /** @param source records whose values are the JSON texts of events */
-export function withPlantedFaults(source: RecordSource): RecordSource {
+export function withInjectedFaults(source: RecordSource): RecordSource {
   let drawn = 0;
   let remembered: OutgoingRecord | undefined;
   return {
@@ -36,13 +36,13 @@ export function withPlantedFaults(source: RecordSource): RecordSource {
       const number = drawn++;
       const record = source.next();
       if (typeof record.value !== "string") return record;
-      switch (number % PLANTED_EVERY) {
+      switch (number % INJECTED_EVERY) {
         case REMEMBER_AT:
           remembered = record;
           return record;
-        case BREAK_AT: {
-          const way = WAYS[Math.floor(number / PLANTED_EVERY) % WAYS.length]!;
-          return { ...record, value: way(record.value), eventType: BROKEN };
+        case INVALIDATE_AT: {
+          const way = WAYS[Math.floor(number / INJECTED_EVERY) % WAYS.length]!;
+          return { ...record, value: way(record.value), eventType: INVALID };
         }
         case REPEAT_AT:
           return remembered === undefined
@@ -55,8 +55,8 @@ export function withPlantedFaults(source: RecordSource): RecordSource {
   };
 }
 
-/** The very same record again, or in turn the same event under another key: maybe in another partition. */
+/** In turns the same record again, and the same event under another key, which may mean another partition. */
 function repeat(remembered: OutgoingRecord, other: OutgoingRecord, number: number): OutgoingRecord {
-  const isSameKey = Math.floor(number / PLANTED_EVERY) % 2 === 0;
+  const isSameKey = Math.floor(number / INJECTED_EVERY) % 2 === 0;
   return isSameKey ? remembered : { ...remembered, key: other.key };
 }

@@ -1,37 +1,41 @@
-// Snapshots, asked for again and again, in; a live view on a terminal, or a line a second elsewhere, out.
+// Shows snapshots of the demo: redrawn in place on a terminal, else one line a second.
 import type { Palette } from "./colors.ts";
-import { plainLine } from "./plain-line.ts";
-import { Screen, type Terminal } from "./screen.ts";
-import type { Snapshot } from "./snapshot.ts";
 import { renderFrame } from "./frame.ts";
+import { plainLine } from "./plain-line.ts";
+import type { Snapshot } from "./run.ts";
+import { Screen, type Terminal } from "./screen.ts";
 
 const FRAME_MS = 200;
 const LINE_MS = 1000;
 
-export interface Presenter {
-  /** Leaves the terminal as it was, with what was shown last. */
+export interface LiveView {
+  /** Restores the terminal and leaves the last frame or line on it. */
   stop(): void;
 }
 
-/** @param stream standard output; a live view where it is a terminal that can move its cursor */
-export function present(stream: NodeJS.WriteStream, ink: Palette, snapshot: () => Snapshot): Presenter {
-  const isLive = stream.isTTY && process.env["TERM"] !== "dumb";
-  return isLive ? new LiveView(stream, ink, snapshot) : new Lines(stream, snapshot);
+/** @param stream standard output; redrawn in place if it is a terminal that can move its cursor */
+export function startLiveView(
+  stream: NodeJS.WriteStream,
+  palette: Palette,
+  snapshot: () => Snapshot,
+): LiveView {
+  const isRedrawn = stream.isTTY && process.env["TERM"] !== "dumb";
+  return isRedrawn ? new ScreenView(stream, palette, snapshot) : new LineView(stream, snapshot);
 }
 
-class LiveView implements Presenter {
+class ScreenView implements LiveView {
   readonly #stream: NodeJS.WriteStream;
   readonly #screen: Screen;
-  readonly #ink: Palette;
+  readonly #palette: Palette;
   readonly #snapshot: () => Snapshot;
   readonly #timer: Timer;
   readonly #draw = (): void => {
     const { columns, rows } = this.#screen;
-    this.#screen.draw(renderFrame(this.#snapshot(), { columns, rows }, this.#ink));
+    this.#screen.draw(renderFrame(this.#snapshot(), { columns, rows }, this.#palette));
   };
-  /** An error is printed after this, where it can be read. */
+  /** Runs before an uncaught error is printed, so that the error stays readable. */
   readonly #close = (): void => this.#screen.close();
-  /** Ctrl-Z: the shell gets its screen back meanwhile. */
+  /** On Ctrl-Z the shell gets its screen back. */
   readonly #suspend = (): void => {
     this.#screen.close();
     process.kill(process.pid, "SIGSTOP");
@@ -41,10 +45,10 @@ class LiveView implements Presenter {
     this.#draw();
   };
 
-  constructor(stream: NodeJS.WriteStream & Terminal, ink: Palette, snapshot: () => Snapshot) {
+  constructor(stream: NodeJS.WriteStream & Terminal, palette: Palette, snapshot: () => Snapshot) {
     this.#stream = stream;
     this.#screen = new Screen(stream);
-    this.#ink = ink;
+    this.#palette = palette;
     this.#snapshot = snapshot;
     process.prependListener("uncaughtException", this.#close);
     process.prependListener("unhandledRejection", this.#close);
@@ -64,13 +68,17 @@ class LiveView implements Presenter {
     process.off("SIGTSTP", this.#suspend);
     process.off("SIGCONT", this.#continue);
     this.#screen.close();
-    // The other screen is gone; what it showed last stays in this one.
-    const frame = renderFrame(this.#snapshot(), { columns: this.#screen.columns, rows: Infinity }, this.#ink);
+    // The alternate screen is gone; its last frame goes to the normal one.
+    const frame = renderFrame(
+      this.#snapshot(),
+      { columns: this.#screen.columns, rows: Infinity },
+      this.#palette,
+    );
     this.#stream.write(`${frame.join("\n")}\n`);
   }
 }
 
-class Lines implements Presenter {
+class LineView implements LiveView {
   readonly #stream: NodeJS.WriteStream;
   readonly #snapshot: () => Snapshot;
   readonly #timer: Timer;

@@ -1,21 +1,21 @@
-// The command line in; how long and how fast the demo runs out.
+// Reads how long and how fast the demo runs from its command line.
 import { parseDecimal } from "../../shared/config/environment.ts";
 import { ConfigurationError } from "../../shared/runtime/errors.ts";
 
 export const USAGE = `Usage: bun run demo [--seconds N] [--rate N]
 
-The whole pipeline on this machine, with nothing installed: a Kafka broker and a PostgreSQL server of its own,
-the producer, the consumer program, and a live view of what they do. At the end, or at Ctrl-C, everything that
-was published is consumed, and the ledger shows that no record was lost or doubled.
+Runs the whole pipeline on this machine with nothing installed: its own Kafka broker and PostgreSQL server, the
+producer, the consumer, and a live view of all of them. At the end, or at Ctrl-C, the demo consumes every published
+record, and the ledger proves that no record was lost or counted twice.
 
   --seconds N   produce for N seconds (default: until Ctrl-C)
   --rate N      records per second, or "unlimited" (default: 1000)
   --help        this text
 
-METRICS_PORT_CONSUMER (8002) is used when it is free, else another port. NO_COLOR turns colours off. All else
-is the demo's own: it reads no configuration and leaves nothing behind. A second Ctrl-C ends it at once.
+The consumer listens on METRICS_PORT_CONSUMER (8002) if it is free, else on another port. NO_COLOR turns colours off.
+The demo reads no other configuration and leaves no files or processes behind. A second Ctrl-C ends it at once.
 
-Exit code: 0 the ledger holds, 1 it does not or something failed, 2 wrong usage.
+Exit code: 0 the ledger holds, 1 it does not hold or something failed, 2 wrong usage.
 `;
 
 export const OPTIONS = { seconds: { type: "string" }, rate: { type: "string" } } as const;

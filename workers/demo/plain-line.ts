@@ -1,18 +1,17 @@
-// A snapshot in; one line of text out, for where there is no terminal.
+// Formats a snapshot as one line of text, for output that is not a terminal.
 import { clock, count, duration, rate } from "../../shared/text/format.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./run.ts";
 
-/** Says what matters, in the same order each time. */
+/** The main figures, always in the same order. */
 export function plainLine(snapshot: Snapshot): string {
-  const { elapsedMs, produced, consumed, partitions, latency, outcome, phase, isHeldBack } = snapshot;
-  const lag = partitions.reduce((sum, partition) => sum + partition.lag, 0);
+  const { elapsedMs, produced, consumed, lag, age, totals, phase, isHeldBack } = snapshot;
   const parts = [
-    `${clock(elapsedMs)}  produced ${count(produced.total)} (${rate(produced.perSecond)}/s)`,
-    `consumed ${count(consumed.total)} (${rate(consumed.perSecond)}/s)`,
-    `lag ${count(lag)}`,
+    `${clock(elapsedMs)}  produced ${count(produced.total)} (${rate(produced.rate)}/s)`,
+    `consumed ${count(consumed.total)} (${rate(consumed.rate)}/s)`,
+    `lag ${count(lag.reduce((sum, partition) => sum + partition.lag, 0))}`,
   ];
-  if (latency !== undefined) parts.push(`latency p50 ${duration(latency.p50)} p99 ${duration(latency.p99)}`);
-  parts.push(`duplicates ${count(outcome.duplicates)}`, `dead letters ${count(outcome.deadLettered)}`);
+  if (age !== null) parts.push(`latency p50 ${duration(age.p50)} p99 ${duration(age.p99)}`);
+  parts.push(`duplicates ${count(totals?.duplicates)}`, `dead letters ${count(totals?.deadLetters)}`);
   if (phase === "done") parts.push("done");
   else if (phase !== "producing") parts.push("finishing");
   else if (isHeldBack) parts.push("the producer waits for the consumer");

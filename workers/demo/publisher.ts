@@ -1,4 +1,4 @@
-// A topic and a rate in; simulated records with planted faults, published by the producer's own loop, out.
+// Publishes simulated records with injected faults through the producer's own loop.
 import { openSync, writeSync } from "node:fs";
 import type { KafkaConfig } from "../../shared/config/config.ts";
 import { StopSignal } from "../../shared/runtime/stop-signal.ts";
@@ -8,36 +8,36 @@ import { simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { runProducer } from "../producer/run.ts";
-import { withPlantedFaults } from "./injected-faults.ts";
+import { withInjectedFaults } from "./injected-faults.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 export interface PublisherOptions {
   readonly servers: Servers;
   /** Records per second; Infinity = unlimited. */
   readonly rate: number;
-  /** Records that are known to be consumed: the publisher waits while it is too far ahead of them. */
+  /** Records known to be consumed: the publisher waits while it is too far ahead of them. */
   readonly consumedRecords: () => number;
 }
 
-/** The embedded broker keeps 5 MiB of each partition: further behind, the consumer would lose records. */
+/** The embedded broker keeps 5 MiB of each partition: a consumer further behind would lose records. */
 const MOST_BEHIND_RECORDS = 10_000;
 const USERS = 1000;
 
 export class Publisher {
   readonly deliveries = new DeliveryLedger();
-  /** Resolves when it was stopped and all is acknowledged or given up; rejects when nothing can be published. */
+  /** Resolves after a stop when every record is acknowledged or has failed; rejects if nothing can be published. */
   readonly ended: Promise<void>;
   readonly #stop = new StopSignal();
   #isOpen = false;
   #isHeldBack = false;
 
-  /** Connects, and publishes nothing yet: a client needs a moment before its first record. */
+  /** Connects without publishing: a client needs a moment before its first record. */
   constructor({ servers, rate, consumedRecords }: PublisherOptions) {
     const simulator = new EventSimulator({ userCount: USERS, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
     const producing = runProducer({
       kafka: kafkaConfig(servers),
       topic: TOPIC.name,
-      source: withPlantedFaults(simulatedRecords(simulator)),
+      source: withInjectedFaults(simulatedRecords(simulator)),
       limiter: Number.isFinite(rate) ? new SteadyRateLimiter(rate) : noRateLimit,
       ledger: this.deliveries,
       stop: this.#stop,
@@ -48,7 +48,7 @@ export class Publisher {
       },
     });
     this.ended = producing.then(() => undefined);
-    this.ended.catch(() => undefined); // where nobody waits for it any more
+    this.ended.catch(() => undefined); // where nothing waits for it
   }
 
   /** True while the consumer is too far behind. */
@@ -60,7 +60,7 @@ export class Publisher {
     this.#isOpen = true;
   }
 
-  /** No more records; `ended` tells when those under way have arrived. */
+  /** Stops publishing; `ended` resolves when the records in flight have arrived. */
   stop(reason: string): void {
     this.#stop.request(reason);
   }

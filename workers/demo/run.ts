@@ -1,14 +1,15 @@
-// A pipeline that is ready in; records through it until a stop, and all of them consumed, out.
+// Runs the demo: publishes records until a stop, waits until all are consumed, and drains the consumer.
+import type { DeadLetters, Flow, Hours } from "../../shared/api-schema.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
+import type { PartitionReport } from "../../shared/store/check/report.ts";
 import type { ConsumerProcess } from "./consumer-process.ts";
 import type { LedgerFigures } from "./end-to-end-proofs.ts";
-import type { Observer } from "./observer.ts";
-import { BROKEN, REPEATED } from "./injected-faults.ts";
+import type { Observer, PartitionLag } from "./observer.ts";
+import { INVALID, REPEATED } from "./injected-faults.ts";
 import type { Publisher } from "./publisher.ts";
 import type { RateHistory } from "./rate-history.ts";
 import type { Servers } from "./servers.ts";
-import type { Endpoints, Flow, Phase, Snapshot } from "./snapshot.ts";
 import type { DemoOptions } from "./options.ts";
 
 export interface RunOptions extends DemoOptions {
@@ -18,8 +19,51 @@ export interface RunOptions extends DemoOptions {
   readonly observer: Observer;
 }
 
+export type Phase =
+  | "producing"
+  /** No more records are published; those in flight are acknowledged, then consumed. */
+  | "finishing"
+  /** The consumer commits what it holds and leaves the group. */
+  | "draining"
+  | "done";
+
+export interface Endpoints {
+  readonly consoleUrl: string;
+  /** The command that connects to the database. */
+  readonly psql: string;
+  readonly consumerLog: string;
+}
+
+/** What the live view shows at one moment. */
+export interface Snapshot {
+  readonly phase: Phase;
+  /** Since the first record. */
+  readonly elapsedMs: number;
+  /** How long the demo produces; undefined: until Ctrl-C. */
+  readonly limitMs: number | undefined;
+  /** The requested records per second; Infinity = unlimited. */
+  readonly rate: number;
+  /** True while the producer waits because the consumer is too far behind. */
+  readonly isHeldBack: boolean;
+  /** Acknowledged by Kafka. */
+  readonly produced: Growth;
+  /** Committed in PostgreSQL. */
+  readonly consumed: Growth;
+  readonly lag: readonly PartitionLag[];
+  /** From an event's creation to its commit. */
+  readonly age: Flow["now"]["age"];
+  readonly totals: Flow["totals"] | undefined;
+  /** Oldest first. */
+  readonly hours: Hours["hours"];
+  readonly deadLetters: DeadLetters | undefined;
+  readonly endpoints: Endpoints;
+}
+
+/** A total, its current rate per second, and its rate in each second so far, oldest first. */
+export type Growth = Pick<RateHistory, "total" | "rate" | "seconds">;
+
 const POLL_MS = 20;
-/** The consumer has nobody to wait for: this long without a step, it is stuck. */
+/** The consumer waits for nothing: if it makes no progress for this long, it is stuck. */
 const STUCK_AFTER_MS = 30_000;
 /** The consumer's own deadline is 40 s. */
 const DRAIN_DEADLINE_MS = 45_000;
@@ -36,15 +80,15 @@ export class Run {
     this.#options = options;
     this.#endpoints = endpointsOf(options);
     this.#failed = Promise.race([options.observer.failed, this.#consumerDied()]);
-    this.#failed.catch(() => undefined); // where nobody waits for it
+    this.#failed.catch(() => undefined); // where nothing waits for it
   }
 
   /**
-   * Publishes until a stop is requested or the time is over, and waits until all of it is consumed.
+   * Publishes until a stop is requested or the time is over, and waits until every record is consumed.
    * @param onFirstEvent called when the first event is in PostgreSQL
-   * @throws FatalError when the consumer dies or is stuck, or nothing can be published
+   * @throws FatalError if the consumer dies or is stuck, or nothing can be published
    */
-  async flow(stop: StopSignal, onFirstEvent: () => void): Promise<void> {
+  async produce(stop: StopSignal, onFirstEvent: () => void): Promise<void> {
     const { publisher, observer, seconds } = this.#options;
     const over = seconds === undefined ? [] : [Bun.sleep(seconds * 1000)];
     const stopped = Promise.race([stop.requested, ...over]).then(() => this.#finish());
@@ -61,32 +105,36 @@ export class Run {
     }
   }
 
-  /** Has the consumer commit, leave and end, and looks at everything once more. */
+  /** Has the consumer commit, leave the group and end, and reads the log and the tables a last time. */
   async drain(): Promise<void> {
     const { consumer, observer } = this.#options;
-    // Its metrics go with it.
+    // The consumer's /api ends with it.
+    await this.#orFailed(observer.settle());
     await observer.stop();
-    await observer.look();
     this.#phase = "draining";
     await consumer.drain(DRAIN_DEADLINE_MS);
-    await observer.look();
+    await observer.readTables();
     this.#phase = "done";
   }
 
-  /** For the ledger, after `drain`. */
-  figures(): LedgerFigures {
+  /**
+   * For the ledger, after `drain`.
+   * @param partitions what `check` found
+   */
+  figures(partitions: readonly PartitionReport[]): LedgerFigures {
     const { observer, publisher } = this.#options;
     const { deliveries } = publisher;
-    const { duplicates, deadLettered } = observer.outcome;
     const { acknowledged: byType } = deliveries.take();
+    const sum = (name: "consumed" | "duplicates" | "dead_lettered"): number =>
+      partitions.reduce((total, partition) => total + partition[name], 0);
     return {
       acknowledged: deliveries.acknowledged,
       undelivered: deliveries.failed + deliveries.outstanding,
-      inLog: observer.ends.reduce((sum, end) => sum + end, 0),
-      consumed: observer.consumedRecords,
-      duplicates,
-      deadLettered,
-      broken: byType.get(BROKEN) ?? 0,
+      inLog: observer.recordsInLog,
+      consumed: sum("consumed"),
+      duplicates: sum("duplicates"),
+      deadLettered: sum("dead_lettered"),
+      invalid: byType.get(INVALID) ?? 0,
       repeated: byType.get(REPEATED) ?? 0,
     };
   }
@@ -102,15 +150,13 @@ export class Run {
       limitMs: seconds === undefined ? undefined : seconds * 1000,
       rate,
       isHeldBack: publisher.isHeldBack,
-      produced: flowOf(observer.produced, isDone ? elapsedMs : undefined),
-      consumed: flowOf(observer.consumed, isDone ? elapsedMs : undefined),
-      partitions: observer.lag,
-      latency: isDone ? observer.overallLatency : observer.latency,
+      produced: isDone ? averaged(observer.produced, elapsedMs) : observer.produced,
+      consumed: isDone ? averaged(observer.consumed, elapsedMs) : observer.consumed,
+      lag: observer.lag,
+      age: observer.age,
+      totals: observer.flow?.totals,
       hours: observer.hours,
-      outcome: observer.outcome,
       deadLetters: observer.deadLetters,
-      newestDeadLetters: observer.newestDeadLetters,
-      databaseBytes: observer.databaseBytes,
       endpoints: this.#endpoints,
     };
   }
@@ -148,7 +194,7 @@ export class Run {
   async #stuck(): Promise<FatalError> {
     const { consumer, observer, publisher } = this.#options;
     const answer = await fetch(consumer.url("/readyz")).catch(() => undefined);
-    const state = (await answer?.text()) ?? "it does not answer";
+    const state = (await answer?.text()) ?? "no answer";
     return new FatalError(
       `the consumer is stuck: ${observer.consumedRecords} of ${publisher.deliveries.acknowledged} records consumed, ` +
         `and no more for ${STUCK_AFTER_MS / 1000} s. /readyz: ${state}\nIts last lines:\n${consumer.tail()}`,
@@ -169,11 +215,7 @@ function endpointsOf({ servers: { database }, consumer }: RunOptions): Endpoints
   };
 }
 
-/** @param elapsedMs where it is over: the rate is the average then */
-function flowOf({ total, perSecond, seconds }: RateHistory, elapsedMs: number | undefined): Flow {
-  return {
-    total,
-    perSecond: elapsedMs === undefined ? perSecond : total / Math.max(1, elapsedMs / 1000),
-    history: seconds,
-  };
+/** At the end the rate is the average of the whole run. */
+function averaged({ total, seconds }: Growth, elapsedMs: number): Growth {
+  return { total, rate: total / Math.max(1, elapsedMs / 1000), seconds };
 }

@@ -1,6 +1,6 @@
-// Lines in; a terminal that shows them in place, and is as it was when this ends, out.
+// Draws lines in place on a terminal's alternate screen, and restores the terminal at the end.
 
-/** The part of process.stdout that is needed. */
+/** The part of process.stdout that is used. */
 export interface Terminal {
   readonly columns: number;
   readonly rows: number;
@@ -8,13 +8,13 @@ export interface Terminal {
 }
 
 const ESCAPE = "\x1b[";
-/** The other screen, no cursor, no wrapping of lines that are too long. */
+/** Alternate screen, hidden cursor, no wrapping of long lines. */
 const ENTER = `${ESCAPE}?1049h${ESCAPE}?25l${ESCAPE}?7l`;
 const LEAVE = `${ESCAPE}?7h${ESCAPE}?25h${ESCAPE}?1049l`;
 const HOME = `${ESCAPE}H`;
 const CLEAR_LINE_END = `${ESCAPE}K`;
 const CLEAR_BELOW = `${ESCAPE}J`;
-/** Terminals that know this (the others ignore it) show all of what is between, or nothing. */
+/** Terminals that support this show everything in between at once; the others ignore it. */
 const BEGIN_FRAME = `${ESCAPE}?2026h`;
 const END_FRAME = `${ESCAPE}?2026l`;
 
@@ -38,7 +38,7 @@ export class Screen {
     return this.#terminal.rows || FALLBACK_ROWS;
   }
 
-  /** Takes the terminal. It is given back when the process exits, whatever the reason. */
+  /** Takes the terminal over. It is restored at the latest when the process exits. */
   open(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
@@ -46,7 +46,7 @@ export class Screen {
     this.#terminal.write(ENTER);
   }
 
-  /** Nothing is cleared before it is written over, so nothing flickers. */
+  /** Overwrites lines without clearing them first, so nothing flickers. */
   draw(lines: readonly string[]): void {
     if (!this.#isOpen) return;
     const text = lines.slice(0, this.rows).map((line) => line + CLEAR_LINE_END);

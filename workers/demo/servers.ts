@@ -1,4 +1,4 @@
-// Nothing in; a broker with a topic, a PostgreSQL server with an empty database, and how to reach them, out.
+// Starts the embedded broker with a topic and the embedded PostgreSQL with an empty database.
 import { join } from "node:path";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
@@ -7,18 +7,18 @@ import type { Resources } from "../../shared/runtime/resources.ts";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { Session } from "../../shared/store/session.ts";
 import { plural } from "../../shared/text/format.ts";
-import type { Steps } from "./startup-log.ts";
+import type { StartupLog } from "./startup-log.ts";
 
 export interface Servers {
   readonly broker: EmbeddedBroker;
   /** The demo's own database, as the role that owns it. */
   readonly database: DatabaseConfig;
-  /** Beside the data of PostgreSQL, with which they go. */
+  /** The logs lie beside PostgreSQL's data and are removed with it. */
   readonly consumerLog: string;
   readonly producerLog: string;
 }
 
-/** Its consumers, and the sessions that look at their database. */
+/** The group of the demo's consumer and of its sessions with the database. */
 export const CONSUMER_GROUP = "demo";
 export const TOPIC = { name: "user-events", partitions: 6 } as const;
 const DATABASE = "demo";
@@ -26,11 +26,11 @@ const ROLE = "demo";
 const POSTGRES_DEADLINE_MS = 15_000;
 const BROKER_DEADLINE_MS = 5000;
 
-/** Starts both at once. What was started is released by `resources`, also when the other one fails. */
-export async function startServers(resources: Resources, steps: Steps): Promise<Servers> {
+/** Starts both servers at the same time. `resources` releases each, also if the other one fails. */
+export async function startServers(resources: Resources, startup: StartupLog): Promise<Servers> {
   const [broker, { database, directory }] = await Promise.all([
-    startBroker(resources, steps),
-    startPostgres(resources, steps),
+    startBroker(resources, startup),
+    startPostgres(resources, startup),
   ]);
   return {
     broker,
@@ -40,12 +40,12 @@ export async function startServers(resources: Resources, steps: Steps): Promise<
   };
 }
 
-async function startBroker(resources: Resources, steps: Steps): Promise<EmbeddedBroker> {
-  const library = await steps.watch((say) => prepareNativeLibrary(say));
-  steps.done("librdkafka", library.version);
+async function startBroker(resources: Resources, startup: StartupLog): Promise<EmbeddedBroker> {
+  const library = await startup.watch((say) => prepareNativeLibrary(say));
+  startup.done("librdkafka", library.version);
   const broker = await EmbeddedBroker.start({ brokers: 1, topics: [TOPIC] });
   resources.defer("the embedded broker", BROKER_DEADLINE_MS, () => broker.stop());
-  steps.done(
+  startup.done(
     "Kafka",
     `embedded broker, ${broker.bootstrapServers}, ${plural(TOPIC.partitions, "partition")}`,
   );
@@ -54,11 +54,11 @@ async function startBroker(resources: Resources, steps: Steps): Promise<Embedded
 
 async function startPostgres(
   resources: Resources,
-  steps: Steps,
+  startup: StartupLog,
 ): Promise<{ database: DatabaseConfig; directory: string }> {
   const starting = EmbeddedPostgres.start();
   starting.catch(() => undefined); // it is awaited below
-  // Deferred before it runs: a stop in the middle of its start must find it too.
+  // Deferred before the server runs, so that a stop during its start releases it too.
   resources.defer("the embedded PostgreSQL", POSTGRES_DEADLINE_MS, async () => {
     const server = await starting.catch(() => undefined);
     await server?.[Symbol.asyncDispose]();
@@ -76,18 +76,18 @@ async function startPostgres(
   };
   const database: DatabaseConfig = { ...superuser, name: DATABASE, user: ROLE, password: shortSecret() };
   const version = await nameDatabase(superuser, database);
-  steps.done("PostgreSQL", `embedded server ${version}, ${server.host}:${server.port}, a new database`);
+  startup.done("PostgreSQL", `embedded server ${version}, ${server.host}:${server.port}, a new database`);
   return { database, directory: server.directory };
 }
 
 /**
- * The cluster's own empty database under another name, since to make one takes a while; and an ordinary role that
- * owns it, since more is not needed and the view shows its password.
+ * Renames the cluster's own empty database, because creating one takes a while, and gives it to an ordinary role,
+ * because the demo shows the role's password.
  * @returns the server's version
  */
 async function nameDatabase(superuser: DatabaseConfig, database: DatabaseConfig): Promise<string> {
   const { user, password, name } = database;
-  // Nobody may be connected to a database that is renamed.
+  // A database can be renamed only while no session is connected to it.
   const session = await Session.open(
     { ...superuser, name: "template1" },
     { role: "main", consumerGroup: CONSUMER_GROUP },
@@ -105,7 +105,7 @@ async function nameDatabase(superuser: DatabaseConfig, database: DatabaseConfig)
   }
 }
 
-/** Eight characters, since a person may type them; the server listens on this machine only. */
+/** Eight characters, because a person may type them; the server listens on this machine only. */
 function shortSecret(): string {
   return crypto.randomUUID().slice(0, 8);
 }

@@ -1,44 +1,44 @@
-// What happened at start in; a line each, with the time since the command, out.
+// Prints one line for each completed step of the start, with the time since the command began.
 import type { Palette } from "./colors.ts";
 
-/** Shorter than this, nobody needs to hear of progress. */
+/** Progress of shorter work is not shown. */
 const PATIENCE_MS = 300;
 const TICK_MS = 1000;
 const INDENT = " ".repeat(11);
 const CLEAR_LINE = "\r\x1b[K";
 
-export interface StepsOptions {
-  readonly ink: Palette;
+export interface StartupLogOptions {
+  readonly palette: Palette;
   readonly write: (text: string) => unknown;
-  /** Width of a terminal, where there is one: what is under way is then shown in place, with its seconds. */
+  /** The width of the terminal, if there is one: current work is then shown in place, with its seconds. */
   readonly columns?: number | undefined;
-  /** Since the program's start. */
+  /** Time since the program's start. */
   readonly nowMs?: () => number;
 }
 
-export class Steps {
-  readonly #options: StepsOptions;
-  /** What is under way, on the last line of a terminal; it has no end of line yet. */
+export class StartupLog {
+  readonly #options: StartupLogOptions;
+  /** Current work, on the last line of a terminal; that line is not ended yet. */
   #status = "";
   #isOver = false;
 
-  constructor(options: StepsOptions) {
+  constructor(options: StartupLogOptions) {
     this.#options = options;
   }
 
-  /** A step is done. */
+  /** Reports a completed step. */
   done(what: string, detail = ""): void {
-    const { ink, nowMs = () => performance.now() } = this.#options;
+    const { palette, nowMs = () => performance.now() } = this.#options;
     const time = `${(nowMs() / 1000).toFixed(2).padStart(7)} s`;
-    this.#print(`${ink.quiet(time)}  ${ink.label(what.padEnd(11))} ${detail}`);
+    this.#print(`${palette.quiet(time)}  ${palette.label(what.padEnd(11))} ${detail}`);
   }
 
   /**
-   * Does something that may say what it is doing; only what is said while it goes on for long is shown.
-   * @param work is given a function that takes lines
+   * Runs work that reports its progress; a line is shown once the work has gone on for a while after it.
+   * @param work receives a function that takes lines
    */
   async watch<T>(work: (say: (line: string) => void) => Promise<T>): Promise<T> {
-    const { columns, ink } = this.#options;
+    const { columns, palette } = this.#options;
     const timers: Timer[] = [];
     let current = "";
     let seconds = 0;
@@ -47,7 +47,7 @@ export class Steps {
     };
     const say = (line: string): void => {
       const timer = setTimeout(() => {
-        if (columns === undefined) this.#print(`${INDENT}${ink.quiet(line)}`);
+        if (columns === undefined) this.#print(`${INDENT}${palette.quiet(line)}`);
         current = line;
         show();
       }, PATIENCE_MS);
@@ -68,7 +68,7 @@ export class Steps {
     }
   }
 
-  /** The start is over, or given up: what is still under way is not shown any more. */
+  /** The start has ended or was given up: nothing more is shown. */
   end(): void {
     if (this.#status !== "") this.#options.write("\n");
     this.#isOver = true;
@@ -78,13 +78,13 @@ export class Steps {
     if (this.#isOver) return;
     const status = this.#status;
     if (status !== "") this.#options.write(CLEAR_LINE);
-    this.#options.write(`${line}\n${this.#options.ink.quiet(status)}`);
+    this.#options.write(`${line}\n${this.#options.palette.quiet(status)}`);
   }
 
   #setStatus(status: string, columns: number): void {
     if (columns <= 0 || status === this.#status || this.#isOver) return;
-    // What wraps cannot be cleared.
+    // A line that wraps cannot be cleared.
     this.#status = Bun.sliceAnsi(status, 0, columns - 1, "…");
-    this.#options.write(`${CLEAR_LINE}${this.#options.ink.quiet(this.#status)}`);
+    this.#options.write(`${CLEAR_LINE}${this.#options.palette.quiet(this.#status)}`);
   }
 }
