@@ -1,16 +1,16 @@
-// The browser's side of the console in; one script and one style sheet out, made when they are first asked for.
+// Bundles the console's browser code into one script and one style sheet, at their first request.
 import { resolve } from "node:path";
 
 export interface Assets {
   readonly script: string;
   readonly style: string;
-  /** Changes with them. */
+  /** A hash of both. */
   readonly build: string;
 }
 
 const HERE = import.meta.dir;
 
-/** The assets of this process: made once, in about 50 ms, and kept. */
+/** The assets of this process, built once in about 50 ms and kept. */
 export function makeAssets(): () => Promise<Assets> {
   let made: Promise<Assets> | undefined;
   return () => {
@@ -40,6 +40,6 @@ async function bundle(entry: string): Promise<string> {
     jsx: { runtime: "automatic", importSource: "hono/jsx/dom", development: false },
   });
   const [script] = outputs;
-  if (script === undefined) throw new Error(`nothing came of ${entry}`);
+  if (script === undefined) throw new Error(`the bundle of ${entry} is empty`);
   return await script.text();
 }

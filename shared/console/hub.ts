@@ -1,19 +1,19 @@
-// Sections of a console in; each browser that watches gets what has changed, as server-sent events, out.
+// Sends the sections of a console to every watching browser, as server-sent events, when they change.
 
-/** One part of what a console shows. */
+/** One section of a console. */
 export interface Section {
-  /** As last known; answers at once. */
+  /** The last known value, at once. */
   readonly read: () => unknown;
-  /** Brings it up to date where it is older than a second; never rejects. None: it always is. */
+  /** Updates a value that is older than a second; never rejects. Absent: the value is always current. */
   readonly refresh?: () => Promise<void>;
-  /** Sent once to each browser, which then adds to it what the other sections bring. */
+  /** True: sent to each browser only once, which then extends it from the other sections. */
   readonly isOnce?: boolean;
 }
 
 export type Sections = Readonly<Record<string, Section>>;
 
 const TICK_MS = 1000;
-/** What takes longer to bring up to date is sent when it is there. */
+/** A section whose update takes longer is sent with a later tick. */
 const REFRESH_PATIENCE_MS = 400;
 
 interface Sent {
@@ -22,9 +22,8 @@ interface Sent {
 }
 
 /**
- * Once a second, while anybody watches, the sections are read; whatever changed is made into text once, for all.
- * A browser that takes its time gets the newest text of each section when it is ready for it, and nothing is kept
- * for it meanwhile.
+ * Reads the sections once a second while a browser watches, and serializes each change once for all browsers. A slow
+ * browser gets the newest text of each section when it is ready; the hub queues nothing for it.
  */
 export class Hub {
   readonly #sections: Sections;
@@ -43,14 +42,14 @@ export class Hub {
     return this.#watchers;
   }
 
-  /** Brings all sections up to date. */
+  /** Updates all sections. */
   async refresh(): Promise<void> {
     await Promise.all(Object.values(this.#sections).flatMap(({ refresh }) => (refresh ? [refresh()] : [])));
   }
 
   /**
-   * Writes to one browser until it has gone or the console closes.
-   * @param write resolves when the text has been taken, with false when nobody takes it any more
+   * Writes to one browser until the browser leaves or the console closes.
+   * @param write resolves when the text was accepted, with false if the browser has left
    * @throws what a section throws when it is read
    */
   async watch(write: (text: string) => Promise<boolean>): Promise<void> {
@@ -70,7 +69,7 @@ export class Hub {
     }
   }
 
-  /** Lets go of all who watch. */
+  /** Ends all streams. */
   close(): void {
     this.#isClosed = true;
     this.#ticked.resolve();
@@ -86,7 +85,7 @@ export class Hub {
         await nextTick;
       }
     } catch (error) {
-      // It ends the streams: what only looks shall not end the program.
+      // End the streams instead: a read-only page must not take the process down.
       const { promise, reject } = this.#nextTick();
       promise.catch(() => undefined);
       reject(error);
@@ -95,7 +94,7 @@ export class Hub {
     }
   }
 
-  /** What those who watch now wait for; from here on they wait for the next one. */
+  /** The tick that the watchers are waiting for; from now on they wait for the next one. */
   #nextTick(): PromiseWithResolvers<void> {
     const ticked = this.#ticked;
     this.#ticked = Promise.withResolvers();
@@ -128,7 +127,7 @@ export class Hub {
   }
 }
 
-/** JSON has no line breaks of its own, so that one data line holds it. */
+/** JSON contains no line breaks, so one data line holds it. */
 function eventText(name: string, value: unknown): string {
   return `event: ${name}\ndata: ${JSON.stringify(value)}\n\n`;
 }

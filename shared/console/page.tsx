@@ -1,14 +1,14 @@
-// The name of a program in; the HTML around its console out. What moves is put into it by client/main.tsx.
+// Renders the HTML around a program's console. client/main.tsx fills it.
 /** @jsxImportSource hono/jsx */
 
-/** A dot, as an address: the browser shall ask for no file. */
+/** A dot as a data URL, so that the browser requests no file. */
 const ICON =
   "data:image/svg+xml," +
   encodeURIComponent(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6" fill="#2f6fdb"/></svg>',
   );
 
-/** @param props.build what the page was made from, so that it notices when it is out of date */
+/** @param props.build the hash of the assets, by which the page notices that it is outdated */
 export function Page({ program, build }: { program: string; build: string }) {
   return (
     <html lang="en">
@@ -30,8 +30,8 @@ export function Page({ program, build }: { program: string; build: string }) {
             <main class="plain">
               <h1>event-pipeline, {program}</h1>
               <p>
-                This page draws its figures with JavaScript. The same is there as JSON:{" "}
-                <a href="/api">/api</a>, and for Prometheus: <a href="/metrics">/metrics</a>.
+                This page needs JavaScript. The same data is available as JSON at <a href="/api">/api</a>, and
+                for Prometheus at <a href="/metrics">/metrics</a>.
               </p>
             </main>
           </noscript>

@@ -1,4 +1,4 @@
-// The address of a Prometheus in; its alerts, or why it does not tell them, out.
+// Polls the alerts of a Prometheus, and says why they are unknown if it does not answer.
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
 import { codeOf, errorMessage } from "../runtime/errors.ts";
@@ -11,7 +11,7 @@ const EVERY_MS = 5000;
 const MOST_ALERTS = 100;
 const MOST_BYTES = 2_000_000;
 
-/** What of the answer is used; see Prometheus's HTTP API. */
+/** The used part of the answer; see Prometheus's HTTP API. */
 const AnswerSchema = Type.Object({
   status: Type.Literal("success"),
   data: Type.Object({
@@ -27,19 +27,19 @@ const AnswerSchema = Type.Object({
 });
 const answer = Compile(AnswerSchema);
 
-/** The alerts of a Prometheus, asked for every few seconds while anybody looks. */
+/** Has the alerts of a Prometheus, requested every few seconds while a browser watches. */
 export class PrometheusWatch {
   readonly #url: URL;
   readonly #shownUrl: string;
   readonly #everyMs: number;
   #source: Source = { state: "waiting", sinceMs: Date.now(), readAtMs: null, reason: null };
   #alerts: PrometheusAlerts["alerts"] = [];
-  #askedAtMs = Number.NEGATIVE_INFINITY;
-  #asking: Promise<void> | undefined;
+  #requestedAtMs = Number.NEGATIVE_INFINITY;
+  #request: Promise<void> | undefined;
 
   /**
-   * @param url its address; a name and password in it are used, and not shown
-   * @param everyMs the least time between two questions
+   * @param url its address; a user name and password in it are used, and not shown
+   * @param everyMs the least time between two requests
    */
   constructor(url: string, everyMs = EVERY_MS) {
     this.#everyMs = everyMs;
@@ -55,30 +55,30 @@ export class PrometheusWatch {
     return { url: this.#shownUrl, source: this.#source, alerts: this.#alerts };
   }
 
-  /** Asks again when the last answer is old; never rejects, and ends within two seconds. */
+  /** Requests the alerts if the last answer is old; never rejects, and takes at most two seconds. */
   async refresh(): Promise<void> {
-    if (this.#asking === undefined) {
-      if (performance.now() - this.#askedAtMs < this.#everyMs) return;
-      this.#asking = this.#ask().finally(() => {
-        this.#askedAtMs = performance.now();
-        this.#asking = undefined;
+    if (this.#request === undefined) {
+      if (performance.now() - this.#requestedAtMs < this.#everyMs) return;
+      this.#request = this.#update().finally(() => {
+        this.#requestedAtMs = performance.now();
+        this.#request = undefined;
       });
     }
-    await this.#asking;
+    await this.#request;
   }
 
-  async #ask(): Promise<void> {
+  async #update(): Promise<void> {
     try {
       this.#alerts = await this.#fetch();
-      this.#become("current", null);
+      this.#setSource("current", null);
     } catch (error) {
-      // What was true a while ago may be over: better none than old ones.
+      // Old alerts may have ended: none are better than wrong ones.
       this.#alerts = [];
-      this.#become("away", reasonOf(error));
+      this.#setSource("away", reasonOf(error));
     }
   }
 
-  #become(state: Source["state"], reason: string | null): void {
+  #setSource(state: Source["state"], reason: string | null): void {
     const sinceMs = this.#source.state === state ? this.#source.sinceMs : Date.now();
     this.#source = { state, sinceMs, readAtMs: null, reason };
   }
@@ -98,11 +98,12 @@ export class PrometheusWatch {
               Authorization: `Basic ${btoa(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`)}`,
             },
     });
-    if (!response.ok) throw new Error(`it answers with status ${response.status}`);
+    if (!response.ok) throw new Error(`it answered with status ${response.status}`);
     if (Number(response.headers.get("content-length") ?? 0) > MOST_BYTES)
-      throw new Error("its answer is too long");
+      throw new Error("its answer is longer than 2 MB");
     const value: unknown = await response.json().catch(() => undefined);
-    if (!answer.Check(value)) throw new Error("its answer is not Prometheus's: is there another program?");
+    if (!answer.Check(value))
+      throw new Error("the answer is not that of a Prometheus: another program may use this port");
     return value.data.alerts
       .filter(({ state }) => state !== "inactive")
       .slice(0, MOST_ALERTS)
@@ -126,17 +127,15 @@ function toAlert({
     description,
     sinceMs: Number.isNaN(sinceMs) ? null : sinceMs,
     runbook: runbook ?? null,
-    // Whoever writes a rule shall not run a script here.
+    // A rule must not be able to run a script in this page.
     runbookUrl: runbook !== undefined && /^https?:\/\//i.test(runbook) ? runbook : null,
   };
 }
 
 function reasonOf(error: unknown): string {
   if (error instanceof DOMException && error.name === "TimeoutError") {
-    return `it has not answered within ${DEADLINE_MS / 1000} s`;
+    return `no answer within ${DEADLINE_MS / 1000} s`;
   }
   const code = codeOf(error);
-  return code === "ConnectionRefused" || code === "ECONNREFUSED"
-    ? "nothing listens there"
-    : errorMessage(error);
+  return code === "ConnectionRefused" || code === "ECONNREFUSED" ? "connection refused" : errorMessage(error);
 }

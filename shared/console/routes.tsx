@@ -1,41 +1,43 @@
-// The sections of a program in; its console out: the page, its stream of events, and the same as JSON under /api.
+// Serves a program's console: the page, its stream of events, and the same data as JSON under /api.
 /** @jsxImportSource hono/jsx */
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { html } from "hono/html";
 import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import type { Static, TSchema } from "typebox";
+import type { MonitoringConfig } from "../config/config.ts";
 import type { HttpEnvironment } from "../http/server.ts";
-import { type ConsoleAccess, isFromAnotherSite, isFromThisMachine, REFUSAL } from "./access.ts";
+import { isFromAnotherSite, thisMachineOnly } from "./access.ts";
 import { makeAssets } from "./assets.ts";
 import { Hub, type Section } from "./hub.ts";
 import { Page } from "./page.tsx";
 import { type DeadLetter, type DeadLetterKey, DeadLetterSchema } from "../api-schema.ts";
 
-/** Browsers that may watch at once; each costs a connection and a few kilobytes. */
+/** The most browsers that may watch at once; each costs a connection and a few kilobytes. */
 export const MOST_WATCHERS = 32;
 
 export interface ConsoleOptions<Schemas extends Readonly<Record<string, TSchema>>> {
   readonly program: "consumer" | "producer";
-  readonly access: ConsoleAccess;
+  /** From whom the console takes requests. */
+  readonly access: MonitoringConfig["consoleAccess"];
   readonly schemas: Schemas;
   readonly sections: {
     readonly [Name in keyof Schemas]: Section & { readonly read: () => Static<Schemas[Name]> };
   };
-  /** Undefined where there is none such; throws while it cannot be looked up. */
+  /** Resolves with undefined if there is none; rejects while it cannot be looked up. */
   readonly deadLetter?: (key: DeadLetterKey) => Promise<DeadLetter | undefined>;
 }
 
 export interface Console {
-  /** Adds the console's routes. */
+  /** Adds the console's routes to a server. */
   readonly mount: (hono: Hono<HttpEnvironment>) => void;
-  /** Lets go of all who watch. */
+  /** Ends all streams. */
   readonly close: () => void;
 }
 
 const DEAD_LETTER_PATH = "/dead-letters/:topic/:topicId/:partition/:offset";
 
-/** The console of a program, to be mounted on its HTTP server. */
+/** Makes the console of a program, to be mounted on its HTTP server. */
 export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   options: ConsoleOptions<Schemas>,
 ): Console {
@@ -43,7 +45,9 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   const hub = new Hub(sections);
   const assets = makeAssets();
   const app = new Hono<HttpEnvironment>();
-  app.use(headers, allowed(access));
+  app.use(headers);
+  if (access === "this_machine") app.use(thisMachineOnly);
+  app.use(sameSiteOnly);
   app.get("/", async (context) => {
     const { build } = await assets();
     return context.html(html`<!doctype html>${<Page program={program} build={build} />}`);
@@ -56,7 +60,10 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   });
   app.get("/events", async (context) => {
     if (hub.watchers >= MOST_WATCHERS) {
-      return context.text(`${MOST_WATCHERS} browsers watch already: close one of them\n`, 503);
+      return context.text(
+        `${MOST_WATCHERS} browsers are watching, which is the limit: close one of them\n`,
+        503,
+      );
     }
     const { build } = await assets();
     return streamSSE(context, async (stream) => {
@@ -81,14 +88,14 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
       const isPlace = [partition, offset].every((number) => /^\d{1,15}$/.test(number));
       const key = { topic, topicId, partition: Number(partition), offset: Number(offset) };
       const found = isPlace ? await deadLetter(key) : undefined;
-      return found === undefined ? context.text("there is no such dead letter\n", 404) : json(context, found);
+      return found === undefined ? context.text("no such dead letter\n", 404) : json(context, found);
     });
   }
   app.route("/api", api);
   return { mount: (hono) => void hono.route("/", app), close: () => hub.close() };
 }
 
-/** JSON that a person reads in a browser or on a terminal. */
+/** Indented JSON, for people with a browser or a terminal. */
 function json(context: Context, value: unknown): Response {
   return context.body(`${JSON.stringify(value, undefined, 2)}\n`, 200, {
     "Content-Type": "application/json; charset=utf-8",
@@ -98,7 +105,8 @@ function json(context: Context, value: unknown): Response {
 function describeApi({ schemas, deadLetter }: ConsoleOptions<Readonly<Record<string, TSchema>>>) {
   const described = ([path, schema]: readonly [string, TSchema]) => ({ path, schema });
   return {
-    description: "What the page shows, as JSON. Times are ms since 1970 (AtMs, SinceMs), durations seconds.",
+    description:
+      "The data of the page as JSON. Times (AtMs, SinceMs) are milliseconds since 1970, durations are seconds.",
     endpoints: [
       ...Object.entries(schemas).map(([name, schema]) => described([`/api/${name}`, schema])),
       ...(deadLetter === undefined ? [] : [described([`/api${DEAD_LETTER_PATH}`, DeadLetterSchema])]),
@@ -106,7 +114,7 @@ function describeApi({ schemas, deadLetter }: ConsoleOptions<Readonly<Record<str
   };
 }
 
-/** Nothing but our own files, nothing inline, no markup made from text; in nobody's frame. */
+/** Only our own files, nothing inline, no markup from text, and no framing by other pages. */
 const headers = secureHeaders({
   contentSecurityPolicy: {
     defaultSrc: ["'none'"],
@@ -123,19 +131,14 @@ const headers = secureHeaders({
   referrerPolicy: "no-referrer",
   xFrameOptions: "DENY",
   crossOriginResourcePolicy: "same-origin",
-  // Plain HTTP on this machine; a proxy that adds TLS adds this as well.
+  // The console is plain HTTP; a proxy that adds TLS adds this header.
   strictTransportSecurity: false,
 });
 
-function allowed(access: ConsoleAccess): MiddlewareHandler<HttpEnvironment> {
-  return async (context, next) => {
-    const { raw } = context.req;
-    const address = context.env.server.requestIP(raw)?.address;
-    if (access === "this_machine" && !isFromThisMachine({ address, headers: raw.headers })) {
-      return context.text(REFUSAL, 403);
-    }
-    if (isFromAnotherSite(raw.headers)) return context.text("not for the pages of other sites\n", 403);
-    await next();
-    return undefined;
-  };
-}
+const sameSiteOnly: MiddlewareHandler = async (context, next) => {
+  if (isFromAnotherSite(context.req.raw.headers)) {
+    return context.text("pages of other sites may not use the console\n", 403);
+  }
+  await next();
+  return undefined;
+};

@@ -1,17 +1,17 @@
-// Three questions of operators in (/metrics, /healthz, /readyz), answers out, over HTTP.
+// Serves /metrics, /healthz and /readyz over HTTP, and the routes that a program adds.
 import { Hono } from "hono";
 import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
 
-/** How long `stop` lets running answers finish. */
+/** How long `stop` waits for running responses. */
 const STOP_GRACE_MS = 1000;
 
 export interface Readiness {
   readonly ready: boolean;
-  /** Why it is not ready, one sentence each. */
+  /** Why the program is not ready, one sentence each. */
   readonly reasons: readonly string[];
 }
 
-/** What routes of `app` find in their context: Bun's server, for streams and addresses. */
+/** The context of the routes: Bun's server, for streams and addresses. */
 export interface HttpEnvironment {
   readonly Bindings: { readonly server: Bun.Server<undefined> };
 }
@@ -20,10 +20,10 @@ export interface HttpServerOptions {
   /** 0 = any free port. */
   readonly port: number;
   readonly host: string;
-  /** The environment variable that sets the port, for the message when it is taken. */
+  /** The environment variable of the port, for the error if the port is taken. */
   readonly portVariable: string;
   readonly metrics: () => Promise<{ readonly body: string; readonly contentType: string }>;
-  /** Whether the program does its work; may throw. /healthz does not ask: it says that the process lives. */
+  /** Whether the program does its work; may throw. /healthz does not depend on it. */
   readonly ready: () => Readiness;
   /** Adds routes before the fallbacks. */
   readonly app?: (hono: Hono<HttpEnvironment>) => void;
@@ -37,7 +37,7 @@ export interface HttpServer {
 
 /**
  * Starts serving.
- * @throws FatalError when the address cannot be listened on, naming the port and its variable
+ * @throws FatalError if the address cannot be listened on, with the port and its variable
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const hono = makeRoutes(options);
@@ -45,7 +45,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   return {
     port: server.port ?? options.port,
     async stop() {
-      // Scrapers keep their connections open: the graceful stop alone would wait for them.
+      // The graceful stop alone would wait for scrapers, which keep their connections open.
       await Promise.race([server.stop(), Bun.sleep(STOP_GRACE_MS)]);
       await server.stop(true);
     },
@@ -103,7 +103,7 @@ function whyNotListening(error: unknown, port: number, host: string, variable: s
     case "EADDRINUSE":
       return `port ${port} on ${host} is taken by another program: set ${variable} to a free port`;
     case "EACCES":
-      return `port ${port} on ${host} needs privileges that this program does not have: set ${variable} to a port above 1023`;
+      return `port ${port} on ${host} needs privileges that this process does not have: set ${variable} to a port above 1023`;
     default:
       return `cannot listen on ${host}:${port} (${errorMessage(error)}): check HTTP_HOST and ${variable}`;
   }

@@ -1,4 +1,4 @@
-// Sections in; a console that serves them on a port of its own out.
+// Serves a console with given sections on a free port.
 import { makeConsole, type ConsoleOptions } from "../../shared/console/routes.tsx";
 import { PRODUCER_SECTIONS, type ProducerSections } from "../../shared/api-schema.ts";
 import { startHttpServer } from "../../shared/http/server.ts";
@@ -8,7 +8,7 @@ type Options = ConsoleOptions<typeof PRODUCER_SECTIONS>;
 const AT_MS = Date.UTC(2026, 2, 14);
 const POINT = { atMs: AT_MS, producedPerSecond: 1, failedPerSecond: 0, bytesPerSecond: 9, outstanding: 0 };
 
-/** What a producer would say. */
+/** The sections of a producer. */
 export const SECTIONS: ProducerSections = {
   status: {
     program: "producer",
@@ -33,7 +33,7 @@ export const SECTIONS: ProducerSections = {
 
 /** Disposing stops it. */
 export async function consoleServer(options: Partial<Options> = {}, host = "127.0.0.1") {
-  const console = makeConsole({
+  const webConsole = makeConsole({
     program: "producer",
     access: "this_machine",
     schemas: PRODUCER_SECTIONS,
@@ -51,14 +51,14 @@ export async function consoleServer(options: Partial<Options> = {}, host = "127.
     portVariable: "METRICS_PORT_PRODUCER",
     metrics: async () => ({ body: "up 1\n", contentType: "text/plain" }),
     ready: () => ({ ready: true, reasons: [] }),
-    app: console.mount,
+    app: webConsole.mount,
   });
   return {
     port: server.port,
-    console,
+    webConsole,
     get: (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${server.port}${path}`, init),
     async [Symbol.asyncDispose]() {
-      console.close();
+      webConsole.close();
       await server.stop();
     },
   };

@@ -29,16 +29,16 @@ const ANSWER = {
   },
 };
 
-async function asked(answer: (request: Request) => Response | Promise<Response>, credentials = "") {
+async function watching(answer: (request: Request) => Response | Promise<Response>, credentials = "") {
   await using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: answer });
   const watch = new PrometheusWatch(`http://${credentials}127.0.0.1:${server.port}/prefix`);
   await watch.refresh();
   return watch.read();
 }
 
-test("its alerts, those that are on", async () => {
+test("a Prometheus watch has the pending and firing alerts", async () => {
   const paths: string[] = [];
-  const { source, alerts } = await asked((request) => {
+  const { source, alerts } = await watching((request) => {
     paths.push(new URL(request.url).pathname);
     return Response.json(ANSWER);
   });
@@ -69,9 +69,9 @@ test("its alerts, those that are on", async () => {
   ]);
 });
 
-test("a name and password are used, and not shown", async () => {
+test("a Prometheus watch uses a user name and password, and does not show them", async () => {
   let authorization: string | null = null;
-  const { url, source } = await asked((request) => {
+  const { url, source } = await watching((request) => {
     authorization = request.headers.get("authorization");
     return Response.json(ANSWER);
   }, "reader:s%40crt@");
@@ -81,7 +81,7 @@ test("a name and password are used, and not shown", async () => {
   expect(url).toEndWith("/prefix/");
 });
 
-test("away, with the reason, and without what was true before", async () => {
+test("a Prometheus watch drops old alerts when Prometheus fails", async () => {
   let isUp = true;
   await using server = Bun.serve({
     port: 0,
@@ -94,38 +94,41 @@ test("away, with the reason, and without what was true before", async () => {
   isUp = false;
   await watch.refresh();
   expect(watch.read()).toMatchObject({
-    source: { state: "away", reason: "it answers with status 503" },
+    source: { state: "away", reason: "it answered with status 503" },
     alerts: [],
   });
 });
 
-test("nobody there, another program, a wrong shape, an answer that never ends", async () => {
-  const nobody = new PrometheusWatch("http://127.0.0.1:1");
-  await nobody.refresh();
-  expect(nobody.read().source).toMatchObject({ state: "away", reason: "nothing listens there" });
-  const other = "its answer is not Prometheus's: is there another program?";
-  expect((await asked(() => new Response("<html>"))).source).toMatchObject({ state: "away", reason: other });
+test("a Prometheus watch says why it has no answer", async () => {
+  const closed = new PrometheusWatch("http://127.0.0.1:1");
+  await closed.refresh();
+  expect(closed.read().source).toMatchObject({ state: "away", reason: "connection refused" });
+  const other = "the answer is not that of a Prometheus: another program may use this port";
+  expect((await watching(() => new Response("<html>"))).source).toMatchObject({
+    state: "away",
+    reason: other,
+  });
   expect(
-    (await asked(() => Response.json({ status: "success", data: { alerts: [{}] } }))).source.reason,
+    (await watching(() => Response.json({ status: "success", data: { alerts: [{}] } }))).source.reason,
   ).toBe(other);
-  const long = (await asked(() => new Response("[".repeat(3_000_000)))).source;
-  expect(long).toMatchObject({ state: "away", reason: "its answer is too long" });
-  const never = (await asked(() => new Promise<Response>(() => undefined))).source;
-  expect(never).toMatchObject({ state: "away", reason: "it has not answered within 2 s" });
+  const long = (await watching(() => new Response("[".repeat(3_000_000)))).source;
+  expect(long).toMatchObject({ state: "away", reason: "its answer is longer than 2 MB" });
+  const never = (await watching(() => new Promise<Response>(() => undefined))).source;
+  expect(never).toMatchObject({ state: "away", reason: "no answer within 2 s" });
 });
 
-test("it is asked once by all who look at the same time, and not again at once", async () => {
-  let asks = 0;
+test("a Prometheus watch sends one request for all callers, and no second one at once", async () => {
+  let requests = 0;
   await using server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
     async fetch() {
-      asks++;
+      requests++;
       return Response.json(ANSWER);
     },
   });
   const watch = new PrometheusWatch(server.url.href);
   await Promise.all([watch.refresh(), watch.refresh(), watch.refresh()]);
   await watch.refresh();
-  expect(asks).toBe(1);
+  expect(requests).toBe(1);
 });

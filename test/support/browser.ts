@@ -62,7 +62,7 @@ export class Visit implements AsyncDisposable {
 
   /** The state in words. */
   async headline(): Promise<string> {
-    return await this.page.locator(".verdict h2").innerText({ timeout: 1000 });
+    return await this.page.locator(".status h2").innerText({ timeout: 1000 });
   }
 
   /** The big number of a figure, without its separators. */

@@ -1,22 +1,22 @@
-// The alerts of the process and of Prometheus in; two lists out.
+// Shows the alerts of the process and of Prometheus.
 import type { Alerts } from "../../api-schema.ts";
 import { time } from "../../text/format.ts";
 import { Section } from "./layout.tsx";
 
-export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) {
-  const on = own.filter(({ endedAtMs }) => endedAtMs === null).length;
+export function AlertsSection({ alerts: { own, prometheus } }: { alerts: Alerts }) {
+  const active = own.filter(({ endedAtMs }) => endedAtMs === null).length;
   const firing = prometheus.alerts.filter(({ state }) => state === "firing").length;
-  const aside = on + firing === 0 ? "none now" : `${on + firing} now`;
+  const aside = active + firing === 0 ? "none now" : `${active + firing} now`;
   return (
     <Section id="alerts" title="Alerts" aside={aside}>
       <div class="columns">
         <div class="card">
-          <h3>Of this process</h3>
-          {own.length === 0 && <p class="quiet">None since it started.</p>}
+          <h3>This process</h3>
+          {own.length === 0 && <p class="quiet">None since the start.</p>}
           <ul class="alerts">
             {own.map(({ type, severity, summary, startedAtMs, endedAtMs }) => (
-              <li key={`${type} ${startedAtMs}`} class={endedAtMs === null ? severity : "over"}>
-                <b>{type}</b> <span class="tag">{endedAtMs === null ? severity : "over"}</span>
+              <li key={`${type} ${startedAtMs}`} class={endedAtMs === null ? severity : "ended"}>
+                <b>{type}</b> <span class="tag">{endedAtMs === null ? severity : "ended"}</span>
                 <p>{summary}</p>
                 <p class="quiet">
                   since {time(startedAtMs)}
@@ -27,7 +27,7 @@ export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) 
           </ul>
         </div>
         <div class="card">
-          <h3>Of Prometheus</h3>
+          <h3>Prometheus</h3>
           <PrometheusState prometheus={prometheus} />
           <ul class="alerts">
             {grouped(prometheus.alerts).map((alerts) => (
@@ -40,14 +40,14 @@ export function AlertsPart({ alerts: { own, prometheus } }: { alerts: Alerts }) 
   );
 }
 
-type OfPrometheus = Alerts["prometheus"]["alerts"][number];
-type Group = readonly [OfPrometheus, ...OfPrometheus[]];
+type RuleAlert = Alerts["prometheus"]["alerts"][number];
+type Group = readonly [RuleAlert, ...RuleAlert[]];
 
-/** What is left of many of a kind is a number. */
+/** Of more alerts of one rule only the number is shown. */
 const MOST_DESCRIPTIONS = 3;
 
-/** One rule may be on for several topics, reasons or programs. */
-function grouped(alerts: readonly OfPrometheus[]): Group[] {
+/** One rule may fire for several topics, reasons or programs. */
+function grouped(alerts: readonly RuleAlert[]): Group[] {
   const groups = Object.values(Object.groupBy(alerts, ({ name, state }) => `${state} ${name}`));
   return groups
     .flatMap((group): Group[] => (group?.[0] === undefined ? [] : [[group[0], ...group.slice(1)]]))
@@ -89,15 +89,15 @@ function PrometheusState({ prometheus: { url, source, alerts } }: { prometheus: 
   if (source.state === "away") {
     return (
       <p class="quiet">
-        Not known: {source.reason} (<code>{url}</code>, PROMETHEUS_URL), since {time(source.sinceMs)}.
+        Unknown since {time(source.sinceMs)}: {source.reason} (PROMETHEUS_URL is <code>{url}</code>).
       </p>
     );
   }
-  if (source.state === "waiting") return <p class="quiet">Asking {url}.</p>;
+  if (source.state === "waiting") return <p class="quiet">Waiting for {url}.</p>;
   if (alerts.length > 0) return <></>;
   return (
     <p class="quiet">
-      None, says <code>{url}</code>.
+      None at <code>{url}</code>.
     </p>
   );
 }

@@ -1,4 +1,4 @@
-// Series over time in; a chart that a pointer can read, with its figures in a legend, out.
+// Draws series over time as a chart; its legend shows the figures under the pointer.
 import { useEffect, useRef, useState } from "hono/jsx";
 import uPlot from "uplot";
 import { UNKNOWN } from "../../text/format.ts";
@@ -16,17 +16,17 @@ export interface TimeChartProps {
   readonly unit: string;
   readonly timesMs: readonly number[];
   readonly lines: readonly Line[];
-  /** A value for the legend. */
+  /** Formats a value for the legend. */
   readonly show: (value: number) => string;
-  /** A value for the axis. */
+  /** Formats a value for the axis. */
   readonly tick: (value: number) => string;
-  /** Where the axis begins and how far it reaches at least; logarithmic unless it begins at 0. */
+  /** The start of the axis and its least end; the axis is logarithmic unless it starts at 0. */
   readonly range: readonly [number, number];
 }
 
 const HEIGHT = 150;
 const MOST_DECADES = 5;
-/** As uPlot.Scale.Distr has it. */
+/** The value of uPlot.Scale.Distr.Logarithmic. */
 const LOGARITHMIC: number = 3;
 const AXIS_FONT = "11px system-ui, sans-serif";
 
@@ -117,7 +117,7 @@ function linear([least, most]: readonly [number, number]): uPlot.Scale {
 function logarithmic([least, most]: readonly [number, number]): uPlot.Scale {
   const decade = (value: number): number => 10 ** Math.ceil(Math.log10(value) - 1e-9);
   return {
-    // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- it exists in types only
+    // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- the enum exists only in types
     distr: LOGARITHMIC,
     range: (_, min, max) => [
       Math.min(least, 10 ** Math.floor(Math.log10(min || least))),
@@ -143,7 +143,7 @@ function showLast({ values }: Line, show: (value: number) => string): string {
   return last === null || last === undefined ? UNKNOWN : show(last);
 }
 
-/** Makes a chart of the element's width, again when light turns to dark. @returns ends it */
+/** Draws a chart as wide as the element, and again when the color scheme changes. @returns removes the chart */
 export function drawn(
   element: HTMLElement,
   chart: { current: uPlot | null },
@@ -170,7 +170,7 @@ export function drawn(
   };
 }
 
-/** What both axes have in common. */
+/** The options that all axes share. */
 export function axis(): uPlot.Axis {
   return {
     stroke: colorOf("--quiet"),

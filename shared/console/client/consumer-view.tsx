@@ -1,14 +1,15 @@
-// The sections of the consumer in; its page out.
+// Lays out the consumer's page.
 import type { ConsumerSections, Flow, FlowPoint, Ledger } from "../../api-schema.ts";
-import { AlertsPart } from "./alerts.tsx";
+import { AlertsSection } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
-import { DeadLettersPart } from "./dead-letters.tsx";
+import { DeadLettersSection } from "./dead-letters.tsx";
 import { compact, count, duration, plural, rate, UNKNOWN } from "../../text/format.ts";
-import { Figure, Frame, wasRead } from "./layout.tsx";
-import { HoursPart } from "./hours.tsx";
-import { LedgerPart, WorkersPart } from "./partitions.tsx";
+import { Figure, Layout, wasRead } from "./layout.tsx";
+import { HoursSection } from "./hours.tsx";
+import { LedgerSection } from "./ledger.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";
+import { WorkersSection } from "./workers.tsx";
 
 interface ConsumerViewProps {
   readonly sections: Partial<ConsumerSections>;
@@ -20,19 +21,19 @@ export function ConsumerView({ sections, connection }: ConsumerViewProps) {
   useTitle("consumer", status, connection);
   const deadLetters = sections["dead-letters"];
   return (
-    <Frame program="consumer" status={status} connection={connection} nowMs={flow?.now.atMs ?? Date.now()}>
+    <Layout program="consumer" status={status} connection={connection} nowMs={flow?.now.atMs ?? Date.now()}>
       {flow !== undefined && (
         <Figures flow={flow} ledger={ledger} partitions={workers?.flatMap((w) => w.partitions).length ?? 0} />
       )}
       {history.length > 0 && <Charts history={history} />}
-      {alerts !== undefined && <AlertsPart alerts={alerts} />}
-      {hours !== undefined && <HoursPart hours={hours} />}
+      {alerts !== undefined && <AlertsSection alerts={alerts} />}
+      {hours !== undefined && <HoursSection hours={hours} />}
       <div class="columns">
-        {workers !== undefined && <WorkersPart workers={workers} />}
-        {ledger !== undefined && <LedgerPart ledger={ledger} />}
+        {workers !== undefined && <WorkersSection workers={workers} />}
+        {ledger !== undefined && <LedgerSection ledger={ledger} />}
       </div>
-      {deadLetters !== undefined && <DeadLettersPart deadLetters={deadLetters} />}
-    </Frame>
+      {deadLetters !== undefined && <DeadLettersSection deadLetters={deadLetters} />}
+    </Layout>
   );
 }
 
@@ -62,7 +63,7 @@ function Figures({
         {duration(now.processing?.p95)} p95, {duration(now.processing?.p99)} p99
       </Figure>
       <Figure name="Stored" value={isRead ? count(ledger.totals.stored) : UNKNOWN}>
-        {isRead ? plural(ledger.totals.duplicates, "duplicate") : UNKNOWN} left out
+        {isRead ? plural(ledger.totals.duplicates, "duplicate") : UNKNOWN} skipped
       </Figure>
       <Figure name="Dead letters" value={isRead ? count(ledger.totals.deadLettered) : UNKNOWN}>
         in the table, {rate(now.deadLettersPerSecond)}/s now
@@ -71,7 +72,7 @@ function Figures({
   );
 }
 
-/** The least that a logarithmic axis shows, instead of 0. */
+/** A logarithmic axis has no 0: its least value instead. */
 function drawable(seconds: number | undefined): number | null {
   return seconds === undefined ? null : Math.max(seconds, 0.0001);
 }
@@ -103,7 +104,7 @@ function Charts({ history }: { history: readonly FlowPoint[] }) {
           {
             label: "dead letters",
             color: "--bad",
-            // A line along the bottom would look like an alarm.
+            // A red line along the bottom would look like an alarm.
             values: history.map(({ deadLettersPerSecond }) => deadLettersPerSecond || null),
           },
         ]}

@@ -1,4 +1,4 @@
-// Dead letters in; why there are any, and each of the newest with what it holds, as text whatever that is, out.
+// Shows the dead letters: how many for each reason, and the newest with their payloads as text.
 import { useState } from "hono/jsx";
 import type { DeadLetter, DeadLetters, PayloadPreview } from "../../api-schema.ts";
 import { bytes, count, plural, time } from "../../text/format.ts";
@@ -6,7 +6,7 @@ import { Section, SourceNote, wasRead } from "./layout.tsx";
 
 type Summary = DeadLetters["newest"][number];
 
-export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
+export function DeadLettersSection({ deadLetters }: { deadLetters: DeadLetters }) {
   const { database, total, byReason, newest } = deadLetters;
   const isKnown = wasRead(database);
   const aside = isKnown ? (total === 0 ? "none" : plural(total, "record")) : "";
@@ -14,7 +14,7 @@ export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
     <Section id="dead-letters" title="Dead letters" aside={aside}>
       <SourceNote source={database} name="PostgreSQL" />
       {byReason.length > 0 && (
-        <ul class="reasons" aria-label="By reason, of this process since it started">
+        <ul class="reasons" aria-label="By reason, of this process since its start">
           {byReason.map(({ reason, count: letters }) => (
             <li key={reason}>
               {reason} <b>{count(letters)}</b>
@@ -22,7 +22,7 @@ export function DeadLettersPart({ deadLetters }: { deadLetters: DeadLetters }) {
           ))}
         </ul>
       )}
-      {isKnown && total === 0 && <p class="card quiet">Every record was an event so far.</p>}
+      {isKnown && total === 0 && <p class="card quiet">No record was rejected so far.</p>}
       {newest.length > 0 && (
         <ul class="letters card" aria-label="The newest">
           {newest.map((letter) => (
@@ -69,7 +69,7 @@ function Letter({ letter }: { letter: Summary }) {
       <div class="letter">
         <p class="quiet">
           {topic}[{partition}] at offset {count(offset)}, first seen {new Date(firstSeenAtMs).toISOString()},
-          rejected by {letter.stage}
+          rejected in stage {letter.stage}
         </p>
         {loaded === undefined && <p class="quiet">loading</p>}
         {loaded !== undefined && "problem" in loaded && <p class="bad">{loaded.problem}</p>}
@@ -100,8 +100,8 @@ function Bytes({ name, content }: { name: string; content: PayloadPreview | null
         <b>{name}</b>{" "}
         <span class="quiet">
           {bytes(size)}
-          {form === "hex" && ", not UTF-8, in hexadecimal"}
-          {isCut && ", the beginning"}
+          {form === "hex" && ", not UTF-8, shown as hexadecimal"}
+          {isCut && ", cut"}
         </span>
       </p>
       <pre tabindex={0} aria-label={name}>

@@ -1,4 +1,4 @@
-// Hours by event type in; a stacked chart of them, and the figures of one, out.
+// Shows the hours as a stacked chart of event types, and the figures of one hour as a table.
 import { useEffect, useRef, useState } from "hono/jsx";
 import uPlot from "uplot";
 import type { Hours } from "../../api-schema.ts";
@@ -9,13 +9,13 @@ import { NumberHeads, Section, SourceNote, wasRead } from "./layout.tsx";
 type Hour = Hours["hours"][number];
 
 const HEIGHT = 260;
-/** Few hours stand beside each other as wide as if there were so many. */
+/** The bars of fewer hours are as narrow as those of so many. */
 const LEAST_SLOTS = 8;
 const OTHERS = "other types";
 const PALETTE = 10;
 const LABEL_WIDTH = 52;
 
-export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
+export function HoursSection({ hours: { database, hours } }: { hours: Hours }) {
   const [chosen, setChosen] = useState<number | null>(null);
   const shown = hours.find(({ startMs }) => startMs === chosen) ?? hours.at(-1);
   const known = useRef<readonly string[]>([]);
@@ -28,7 +28,7 @@ export function HoursPart({ hours: { database, hours } }: { hours: Hours }) {
       aside={
         hours.length > 0
           ? `the newest ${plural(hours.length, "hour")} with events, UTC`
-          : wasRead(database) && "no event yet"
+          : wasRead(database) && "no events yet"
       }
     >
       <SourceNote source={database} name="PostgreSQL" />
@@ -69,7 +69,7 @@ function HourTable({ hour: { types, others }, types: all }: { hour: Hour; types:
   const late = types.reduce((sum, { lateEvents }) => sum + lateEvents, 0);
   const events = types.reduce((sum, type) => sum + type.events, others?.events ?? 0);
   return (
-    <div class="scroll" tabindex={0} role="region" aria-label="Figures of the hour">
+    <div class="scroll" tabindex={0} role="region" aria-label="Figures of this hour">
       <table class="hour">
         <thead>
           <tr>
@@ -156,7 +156,7 @@ function HourChart({
         },
         { ...axis(), size: 52, space: 40, values: (_, splits) => splits.map(compact) },
       ],
-      // The highest stack first: the lower ones are drawn over it.
+      // The highest stack comes first, so that the lower ones are drawn over it.
       series: [
         {},
         ...[OTHERS, ...types.toReversed()].map((type): uPlot.Series => {
@@ -193,8 +193,8 @@ function HourChart({
 }
 
 /**
- * The event types that are told apart, as many as there are colours. They are taken in by how frequent they are, and
- * then each keeps its place and its colour.
+ * The event types with their own colour, as many as there are colours. The most frequent types get one first, and
+ * each keeps its place and its colour.
  */
 function withTypes(known: readonly string[], hours: readonly Hour[]): readonly string[] {
   const totals = new Map<string, number>();
@@ -212,7 +212,7 @@ function colorName(types: readonly string[], type: string): string {
   return index < 0 ? "--type-others" : `--type-${index}`;
 }
 
-/** Each series is the sum of its type and all below it; the others stand on top. */
+/** Each series is the sum of its type and all below it; the other types come on top. */
 function stacked(hours: readonly Hour[], types: readonly string[]): uPlot.AlignedData {
   const sums = hours.map(() => 0);
   const series = types.map((type) =>
@@ -227,7 +227,7 @@ function stacked(hours: readonly Hour[], types: readonly string[]): uPlot.Aligne
   return [hours.map((_, index) => index), totals, ...series.toReversed()];
 }
 
-/** The newest hour, and as many of those before as there is room for. */
+/** The newest hour, and as many earlier ones as there is room for. */
 function labelled(hours: number, width: number): number[] {
   const every = Math.max(1, Math.ceil((LABEL_WIDTH * Math.max(hours, LEAST_SLOTS)) / width));
   return Array.from(
@@ -236,7 +236,7 @@ function labelled(hours: number, width: number): number[] {
   ).toReversed();
 }
 
-/** The time of day, and the date where the day begins. */
+/** The time of day, and the date at the start of a day. */
 function axisHour(hours: readonly Hour[], index: number): string {
   const start = hours[index]?.startMs;
   if (start === undefined) return "";

@@ -1,19 +1,19 @@
-// A program's status and connection in; the top of its page out: whose it is, whether it is well, whether it is live.
+// Lays out what the pages share: header, status, figures, sections and notes.
 import type { Child } from "hono/jsx";
 import type { Source, Status } from "../../api-schema.ts";
 import { duration, time } from "../../text/format.ts";
 import type { Connection } from "./stream.ts";
 
-export interface FrameProps {
+export interface LayoutProps {
   readonly program: string;
   readonly status: Status | undefined;
   readonly connection: Connection;
-  /** The program's clock as last told. */
+  /** The program's clock in its last event. */
   readonly nowMs: number;
   readonly children: Child;
 }
 
-export function Frame({ program, status, connection, nowMs, children }: FrameProps) {
+export function Layout({ program, status, connection, nowMs, children }: LayoutProps) {
   const isLost = connection.kind === "lost";
   return (
     <>
@@ -35,19 +35,19 @@ export function Frame({ program, status, connection, nowMs, children }: FramePro
         <div role="alert">
           {isLost && (
             <p class="lost">
-              <b>Connection lost at {time(connection.sinceMs)} UTC.</b> The {program} may have stopped, or the
-              network. What stands below is from then; this page goes on by itself when it is back.
+              <b>Connection lost at {time(connection.sinceMs)} UTC.</b> The {program} or the network may be
+              down. The data below is from that moment; this page resumes automatically.
             </p>
           )}
         </div>
         <div class={isLost ? "stale" : ""}>
-          <Verdict status={status} nowMs={nowMs} />
+          <StatusCard status={status} nowMs={nowMs} />
           {children}
         </div>
       </main>
       <footer class="quiet">
-        The same as JSON: <a href="/api">/api</a>. For Prometheus: <a href="/metrics">/metrics</a>. Times are
-        UTC.
+        This data as JSON: <a href="/api">/api</a>. For Prometheus: <a href="/metrics">/metrics</a>. All times
+        are UTC.
       </footer>
     </>
   );
@@ -61,11 +61,11 @@ const SIGNS: Readonly<Record<Status["state"], string>> = {
   trouble: "✕",
 };
 
-function Verdict({ status, nowMs }: { status: Status | undefined; nowMs: number }) {
-  if (status === undefined) return <section class="verdict card" aria-label="State" aria-busy="true" />;
+function StatusCard({ status, nowMs }: { status: Status | undefined; nowMs: number }) {
+  if (status === undefined) return <section class="status card" aria-label="State" aria-busy="true" />;
   const { state, headline, reasons, facts, version, startedAtMs } = status;
   return (
-    <section class={`verdict card ${state}`} aria-label="State">
+    <section class={`status card ${state}`} aria-label="State">
       <span class="sign" aria-hidden="true">
         {SIGNS[state]}
       </span>
@@ -95,7 +95,7 @@ function Verdict({ status, nowMs }: { status: Status | undefined; nowMs: number 
   );
 }
 
-/** One of the figures in the row below the verdict. */
+/** One of the figures in the row below the status. */
 export function Figure({
   name,
   value,
@@ -120,7 +120,7 @@ export function Figure({
   );
 }
 
-/** A part of the page with its heading. */
+/** A section of the page with its heading. */
 export function Section({
   id,
   title,
@@ -133,7 +133,7 @@ export function Section({
   children: Child;
 }) {
   return (
-    <section class="part" aria-labelledby={id}>
+    <section class="section" aria-labelledby={id}>
       <div class="heading">
         <h2 id={id}>{title}</h2>
         <p class="quiet">{aside}</p>
@@ -143,26 +143,26 @@ export function Section({
   );
 }
 
-/** Whether there are figures of it, be they old: where there are none, nothing is known, which is not 0. */
+/** True if the source has figures, even old ones. Without figures a count is unknown, which is not 0. */
 export function wasRead(source: Source): boolean {
   return source.state === "current" || source.readAtMs !== null;
 }
 
-/** Says so where figures that come from elsewhere are old, or not there yet. */
+/** A note if the figures of a source are old or not there yet. */
 export function SourceNote({ source, name }: { source: Source; name: string }) {
   if (source.state === "current") return <></>;
   if (source.state === "waiting") return <p class="note">Waiting for {name}.</p>;
   return (
     <p class="note bad">
-      {name} is away, as of {time(source.sinceMs)} UTC: {source.reason}.{" "}
+      {name} has been unavailable since {time(source.sinceMs)} UTC: {source.reason}.{" "}
       {source.readAtMs === null
-        ? "There is nothing to show."
-        : `What stands here was read at ${time(source.readAtMs)}.`}
+        ? "There is no data to show."
+        : `The data below was read at ${time(source.readAtMs)} UTC.`}
     </p>
   );
 }
 
-/** The heads of columns that hold numbers. */
+/** The heads of number columns. */
 export function NumberHeads({ names }: { names: readonly string[] }) {
   return (
     <>

@@ -1,6 +1,7 @@
-// The program's name in the page in; its console, kept up to date, out. The entry of the browser's script.
+// Starts the console of the program that the page names. The entry of the browser's script.
 import { useEffect, useState } from "hono/jsx";
 import { render } from "hono/jsx/dom";
+import type { ConsumerSections, FlowPoint, ProducerSections, ProductionPoint } from "../../api-schema.ts";
 import { ConsumerView } from "./consumer-view.tsx";
 import { ProducerView } from "./producer-view.tsx";
 import { type Connection, listen } from "./stream.ts";
@@ -8,46 +9,71 @@ import { type Connection, listen } from "./stream.ts";
 /** As many seconds as the server keeps. */
 const HISTORY = 300;
 
-const SECTIONS = {
-  consumer: ["status", "flow", "history", "workers", "ledger", "hours", "dead-letters", "alerts"],
-  producer: ["status", "production", "history", "alerts"],
-} as const;
+const CONSUMER_SECTIONS = [
+  "status",
+  "flow",
+  "history",
+  "workers",
+  "ledger",
+  "hours",
+  "dead-letters",
+  "alerts",
+] as const;
+const PRODUCER_SECTIONS = ["status", "production", "history", "alerts"] as const;
 
-type Sections = Record<string, unknown>;
-type Point = { readonly atMs: number };
-
-/** What a section brings; the newest point is the next of the history. */
-function withSection(sections: Sections, name: string, value: unknown): Sections {
-  const next = { ...sections, [name]: value };
-  if (name !== "flow" && name !== "production") return next;
-  const { now } = value as { readonly now: Point };
-  const history = (sections["history"] ?? []) as readonly Point[];
-  if (now.atMs > (history.at(-1)?.atMs ?? 0)) next["history"] = [...history, now].slice(-HISTORY);
-  return next;
+function ConsumerConsole({ build }: { build: string }) {
+  const { sections, connection } = useSections<ConsumerSections>(CONSUMER_SECTIONS, build, (next) => ({
+    ...next,
+    history: extended<FlowPoint>(next.history, next.flow?.now),
+  }));
+  return <ConsumerView sections={sections} connection={connection} />;
 }
 
-function Console({ program, build }: { program: "consumer" | "producer"; build: string }) {
-  const [sections, setSections] = useState<Sections>({});
+function ProducerConsole({ build }: { build: string }) {
+  const { sections, connection } = useSections<ProducerSections>(PRODUCER_SECTIONS, build, (next) => ({
+    ...next,
+    history: extended<ProductionPoint>(next.history, next.production?.now),
+  }));
+  return <ProducerView sections={sections} connection={connection} />;
+}
+
+/** The sections as last received. @param derive completes them after each event */
+function useSections<Sections>(
+  names: readonly (keyof Sections & string)[],
+  build: string,
+  derive: (sections: Partial<Sections>) => Partial<Sections>,
+): { sections: Partial<Sections>; connection: Connection } {
+  const [sections, setSections] = useState<Partial<Sections>>({});
   const [connection, setConnection] = useState<Connection>({ kind: "connecting" });
   useEffect(() => {
-    let latest: Sections = {};
-    listen({
-      sections: SECTIONS[program],
+    let latest: Partial<Sections> = {};
+    listen<Sections>({
+      sections: names,
       build,
-      onSection(name, value) {
-        latest = withSection(latest, name, value);
+      onSection(section) {
+        latest = derive({ ...latest, ...section });
         setSections(latest);
       },
       onConnection: setConnection,
     });
   }, []);
-  if (program === "producer") {
-    return <ProducerView sections={sections} connection={connection} />;
-  }
-  return <ConsumerView sections={sections} connection={connection} />;
+  return { sections, connection };
+}
+
+/** The server sends the history once; then each newest point extends it. */
+function extended<Point extends { readonly atMs: number }>(
+  history: readonly Point[] = [],
+  newest?: Point,
+): Point[] {
+  const isNew = newest !== undefined && newest.atMs > (history.at(-1)?.atMs ?? 0);
+  return isNew ? [...history, newest].slice(-HISTORY) : [...history];
 }
 
 const { program, build = "" } = document.body.dataset;
 const root = document.querySelector<HTMLElement>("#console");
-if (root !== null)
-  render(<Console program={program === "producer" ? "producer" : "consumer"} build={build} />, root);
+if (root !== null) {
+  render(
+    program === "producer" ? <ProducerConsole build={build} /> : <ConsumerConsole build={build} />,
+    root,
+  );
+}

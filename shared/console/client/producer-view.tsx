@@ -1,9 +1,9 @@
-// The sections of the producer in; its page out.
+// Lays out the producer's page.
 import type { ProducerSections } from "../../api-schema.ts";
-import { AlertsPart } from "./alerts.tsx";
+import { AlertsSection } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
 import { bytes, compact, count, plural, rate } from "../../text/format.ts";
-import { Figure, Frame, NumberHeads, Section } from "./layout.tsx";
+import { Figure, Layout, NumberHeads, Section } from "./layout.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";
 
@@ -17,7 +17,7 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
   useTitle("producer", status, connection);
   const timesMs = history.map(({ atMs }) => atMs);
   return (
-    <Frame
+    <Layout
       program="producer"
       status={status}
       connection={connection}
@@ -31,15 +31,15 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
           <Figure name="Bytes" value={bytes(production.now.bytesPerSecond)} unit="/s">
             {bytes(production.totals.bytes)} since the start
           </Figure>
-          <Figure name="On the way" value={count(production.now.outstanding)} unit="records">
+          <Figure name="In flight" value={count(production.now.outstanding)} unit="records">
             sent, not acknowledged yet
           </Figure>
           <Figure
-            name="Not delivered"
+            name="Failed"
             value={count(production.totals.failed)}
             tone={production.totals.failed > 0 ? "bad" : ""}
           >
-            {production.lastFailure ?? "no error"}
+            {production.lastFailure ?? "no errors"}
           </Figure>
         </dl>
       )}
@@ -67,7 +67,7 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
             ]}
           />
           <TimeChart
-            title="On the way"
+            title="In flight"
             unit="records"
             timesMs={timesMs}
             range={[0, 10]}
@@ -84,13 +84,13 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
           />
         </div>
       )}
-      {alerts !== undefined && <AlertsPart alerts={alerts} />}
+      {alerts !== undefined && <AlertsSection alerts={alerts} />}
       {production !== undefined && (
-        <Section id="types" title="What it produces" aside={plural(production.types.length, "event type")}>
+        <Section id="types" title="Event types" aside={plural(production.types.length, "type")}>
           <Types types={production.types} />
         </Section>
       )}
-    </Frame>
+    </Layout>
   );
 }
 

@@ -1,26 +1,27 @@
-// The server's events in; the sections as last told, and whether the connection stands, out.
+// Receives the server's events, and reconnects for as long as the page is open and visible.
 
-/** `lost`: since when nothing has been heard, by this browser's clock. */
+/** `lost`: the last event came at `sinceMs`, by this browser's clock. */
 export type Connection =
   | { readonly kind: "connecting" }
   | { readonly kind: "live" }
   | { readonly kind: "lost"; readonly sinceMs: number };
 
-/** The server speaks every second; a connection that is silent this long is none, whatever TCP thinks. */
+/** The server sends every second; a connection that is silent for this long is lost, even if TCP keeps it. */
 const SILENCE_MS = 5000;
 const RETRY_MS = 1000;
 const WATCH_MS = 500;
 
-export interface StreamOptions {
-  readonly sections: readonly string[];
-  /** What the page was made from: a server that was updated meanwhile sends another page. */
+export interface StreamOptions<Sections> {
+  readonly sections: readonly (keyof Sections & string)[];
+  /** The build of this page: a server with another build has another page, which is then loaded. */
   readonly build: string;
-  readonly onSection: (name: string, value: unknown) => void;
+  readonly onSection: (section: Partial<Sections>) => void;
   readonly onConnection: (connection: Connection) => void;
 }
 
-/** Listens for as long as the page is there, and is looked at; comes back by itself, also over a restart of the server. */
-export function listen({ sections, build, onSection, onConnection }: StreamOptions): void {
+/** Connects, and never stops: it ends with the page. */
+export function listen<Sections>(options: StreamOptions<Sections>): void {
+  const { sections, build, onSection, onConnection } = options;
   let source: EventSource | undefined;
   let heardAtMs = Date.now();
   let openedAtMs = Date.now();
@@ -31,10 +32,6 @@ export function listen({ sections, build, onSection, onConnection }: StreamOptio
     connection = next;
     onConnection(next);
   };
-  const heard = (): void => {
-    heardAtMs = Date.now();
-    become({ kind: "live" });
-  };
   const open = (): void => {
     openedAtMs = Date.now();
     source = new EventSource("/events");
@@ -43,8 +40,10 @@ export function listen({ sections, build, onSection, onConnection }: StreamOptio
     });
     for (const name of sections) {
       source.addEventListener(name, ({ data }: MessageEvent<string>) => {
-        heard();
-        onSection(name, JSON.parse(data));
+        heardAtMs = Date.now();
+        become({ kind: "live" });
+        // A server of the same build sends what this page's types say.
+        onSection({ [name]: JSON.parse(data) } as Partial<Sections>);
       });
     }
     source.addEventListener("error", () => become({ kind: "lost", sinceMs: heardAtMs }));
@@ -58,7 +57,7 @@ export function listen({ sections, build, onSection, onConnection }: StreamOptio
     if (document.hidden) return;
     const nowMs = Date.now();
     if (nowMs - heardAtMs > SILENCE_MS) become({ kind: "lost", sinceMs: heardAtMs });
-    // The browser comes back by itself after a broken connection; not after a refusal, and not from a silent one.
+    // The browser reconnects after a broken connection, but not after a refusal or on a silent connection.
     const isOver = source === undefined || source.readyState === EventSource.CLOSED;
     const isSilent = nowMs - Math.max(heardAtMs, openedAtMs) > SILENCE_MS;
     if ((isOver && nowMs - openedAtMs > RETRY_MS) || isSilent) {
@@ -66,7 +65,7 @@ export function listen({ sections, build, onSection, onConnection }: StreamOptio
       open();
     }
   }, WATCH_MS);
-  // Nobody looks: the server shall not ask the database for nothing, nor this tab hold a connection.
+  // A hidden page holds no connection, so that the server need not query the database for it.
   document.addEventListener("visibilitychange", () => {
     close();
     if (document.hidden) return;

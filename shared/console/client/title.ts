@@ -1,4 +1,4 @@
-// The state of a program in; the title of its tab out.
+// Keeps the title of the page's tab in step with the program's state.
 import { useEffect } from "hono/jsx";
 import type { Status } from "../../api-schema.ts";
 import type { Connection } from "./stream.ts";

@@ -1,0 +1,69 @@
+// Shows the ledger: what became of the records of each partition, and whether that adds up.
+import type { Ledger } from "../../api-schema.ts";
+import { count } from "../../text/format.ts";
+import { NumberHeads, Section, SourceNote } from "./layout.tsx";
+
+export function LedgerSection({ ledger: { database, balances, totals, partitions } }: { ledger: Ledger }) {
+  const topics = new Set(partitions.map(({ topicId }) => topicId));
+  return (
+    <Section
+      id="ledger"
+      title="Ledger"
+      aside={
+        partitions.length === 0 ? (
+          ""
+        ) : balances ? (
+          <b class="good">✓ every record accounted for</b>
+        ) : (
+          <b class="bad">✕ does not balance: run `bun run check`</b>
+        )
+      }
+    >
+      <SourceNote source={database} name="PostgreSQL" />
+      <div class="card scroll" tabindex={0} role="region" aria-label="Records by partition">
+        <table>
+          <caption class="quiet">
+            consumed = stored + duplicates + dead letters, and next − first offset = consumed + skipped
+          </caption>
+          <thead>
+            <tr>
+              <th scope="col">partition</th>
+              <NumberHeads
+                names={["next offset", "consumed", "stored", "duplicates", "dead letters", "skipped"]}
+              />
+              <td />
+            </tr>
+          </thead>
+          <tbody>
+            {partitions.map((account) => (
+              <tr key={`${account.topicId} ${account.partition}`}>
+                <th scope="row" title={`${account.topic}, topic id ${account.topicId}`}>
+                  {topics.size > 1 ? `${account.topic}[${account.partition}]` : account.partition}
+                </th>
+                <td class="number">{count(account.nextOffset)}</td>
+                <td class="number">{count(account.consumed)}</td>
+                <td class="number">{count(account.stored)}</td>
+                <td class="number">{count(account.duplicates)}</td>
+                <td class="number">{count(account.deadLettered)}</td>
+                <td class="number">{count(account.skipped)}</td>
+                <td class={account.balances ? "good" : "bad"}>{account.balances ? "✓" : "✕ mismatch"}</td>
+              </tr>
+            ))}
+          </tbody>
+          <tfoot>
+            <tr>
+              <th scope="row">all</th>
+              <td />
+              <td class="number">{count(totals.consumed)}</td>
+              <td class="number">{count(totals.stored)}</td>
+              <td class="number">{count(totals.duplicates)}</td>
+              <td class="number">{count(totals.deadLettered)}</td>
+              <td class="number">{count(totals.skipped)}</td>
+              <td />
+            </tr>
+          </tfoot>
+        </table>
+      </div>
+    </Section>
+  );
+}
