@@ -1,4 +1,4 @@
-// Nothing in; a picture of the console under real load out: `bun test/console/screenshot.ts`.
+// Takes screenshots of the console under load: `bun test/console/screenshot.ts`.
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Browser } from "playwright-core";
@@ -13,12 +13,12 @@ import { createTopic } from "../support/topics.ts";
 
 const HELP = `Usage: bun test/console/screenshot.ts [--seconds N] [--all folder]
 
-Runs the whole pipeline under load (Kafka, PostgreSQL, Prometheus, producer, consumer) and takes the picture of the
-console that README.md shows, after N seconds (150). With --all it takes the other ones too, into a folder: dark,
-narrow, the producer's, PostgreSQL away, connection lost.
+Runs the whole pipeline under load (Kafka, PostgreSQL, Prometheus, producer, consumer) and takes the screenshot of the
+console for README.md after N seconds (150). With --all it takes more of them into a folder: dark, narrow, the
+producer's page, PostgreSQL unavailable, connection lost.
 `;
 
-const README_PICTURE = resolve(import.meta.dir, "../../shared/console/screenshot.png");
+const README_SCREENSHOT = resolve(import.meta.dir, "../../shared/console/screenshot.png");
 const TOPIC = "user-events";
 const GROUP = "data-pipeline-consumer";
 const RATE = 300;
@@ -35,7 +35,7 @@ const TYPES = [
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
-/** Events of the hours before, as many as the time of day has. */
+/** Events of the past hours; their number follows the time of day. */
 function* pastEvents(nowMs: number): Generator<RawRecord> {
   for (let hour = HOURS; hour >= 1; hour--) {
     const startMs = Math.floor(nowMs / HOUR_MS - hour) * HOUR_MS;
@@ -61,8 +61,8 @@ function* pastEvents(nowMs: number): Generator<RawRecord> {
   }
 }
 
-/** What real topics hold besides events. */
-const BROKEN = [
+/** Invalid records as real topics have them. */
+const INVALID = [
   '{"event_id":"click_1763845","user_id":"user_7","event_type":"click","timestamp":"yesterday","event_data":{}}',
   '{"event_id":"search_88","event_type":"search","timestamp":"2026-11-22T10:00:00Z","event_data":{"q":"shoes"}}',
   "<script>alert('not an event')</script>",
@@ -99,13 +99,13 @@ async function main(): Promise<void> {
     },
   });
 
-  say("the hours before");
+  say("publishing the past hours");
   const filling = pipeline.consumer();
   const past = [...pastEvents(Date.now())];
   for (let at = 0; at < past.length; at += 5000) await pipeline.send(past.slice(at, at + 5000));
-  for (const value of BROKEN) await pipeline.publishValue(value);
-  const records = past.length + BROKEN.length;
-  await pipeline.until("they are stored", async () => (await pipeline.consumed()) === records, 180_000);
+  for (const value of INVALID) await pipeline.publishValue(value);
+  const records = past.length + INVALID.length;
+  await pipeline.until("they are consumed", async () => (await pipeline.consumed()) === records, 180_000);
   await filling.drain();
 
   const consumer = pipeline.consumer();
@@ -127,16 +127,16 @@ async function main(): Promise<void> {
   }
   const browser = await startChromium();
   try {
-    await picture(browser, port, README_PICTURE, { height: 1270 });
+    await screenshot(browser, port, README_SCREENSHOT, { height: 1270 });
     if (values.all === undefined) return;
     const into = (name: string) => resolve(values.all ?? "", `${name}.png`);
-    await picture(browser, port, into("light"), { fullPage: true });
-    await picture(browser, port, into("dark"), { fullPage: true, colorScheme: "dark" });
-    await picture(browser, port, into("narrow"), { fullPage: true, width: 375 });
-    await picture(browser, producerPort, into("producer"), { fullPage: true });
+    await screenshot(browser, port, into("light"), { fullPage: true });
+    await screenshot(browser, port, into("dark"), { fullPage: true, colorScheme: "dark" });
+    await screenshot(browser, port, into("narrow"), { fullPage: true, width: 375 });
+    await screenshot(browser, producerPort, into("producer"), { fullPage: true });
     await server.stop("immediate");
     await Bun.sleep(20_000);
-    await picture(browser, port, into("postgres-away"), { fullPage: true });
+    await screenshot(browser, port, into("postgres-away"), { fullPage: true });
     await server.start();
     await Bun.sleep(15_000);
     await using visit = await Visit.to(port, browser);
@@ -150,7 +150,7 @@ async function main(): Promise<void> {
   producer.signal("SIGTERM");
 }
 
-async function picture(
+async function screenshot(
   browser: Browser,
   port: number,
   path: string,

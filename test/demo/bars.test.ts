@@ -2,12 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { bar, sparkline } from "../../workers/demo/bars.ts";
 
 describe("a sparkline", () => {
-  test("shows the newest values, from the right", () => {
+  test("has the newest value on the right", () => {
     expect(sparkline([8, 1, 2, 3], 3, 8)).toBe("▁▂▃");
     expect(sparkline([4, 8], 5, 8)).toBe("   ▄█");
   });
 
-  test("has a lowest and a highest cell", () => {
+  test("draws small values as the lowest cell and large ones as the highest", () => {
     expect(sparkline([0, 0.001, 7, 8, 900], 5, 8)).toBe("▁▁▇██");
     expect(sparkline([1, 2], 2, 0)).toBe("▁▁");
     expect(sparkline([1, 2], 0, 2)).toBe("");
@@ -21,7 +21,7 @@ describe("a bar", () => {
     expect(bar(100, 4, 100)).toBe("████");
   });
 
-  test("is never too long, and never empty for something", () => {
+  test("is never too long, and never empty for a value above 0", () => {
     expect(bar(1_000_000, 4, 100)).toBe("████");
     expect(bar(0.001, 4, 100)).toBe("▏");
     expect(bar(0, 4, 100)).toBe("");

@@ -1,5 +1,4 @@
-// A consumer that is killed while its COMMITs are under way in; counters that never say more than the tables, and
-// lag them by the batches in flight alone, out.
+// Kills a consumer while its COMMITs are in flight, and compares its counters with the tables.
 import { expect } from "bun:test";
 import type { Scrape } from "../support/metrics-text.ts";
 import { TestPipeline } from "../support/pipeline.ts";
@@ -8,7 +7,7 @@ import { kafkaTest } from "../support/requirements.ts";
 const WORKERS = 2;
 const BATCH_SIZE = 500;
 
-/** What the scrape says, in the words of the tables. */
+/** The figures of a scrape by the column names of the tables. */
 function counted(scrape: Scrape) {
   return {
     consumed: scrape.value("events_consumed_total") ?? 0,
@@ -28,7 +27,7 @@ async function stored({ database: { sql } }: TestPipeline): Promise<ReturnType<t
 }
 
 kafkaTest(
-  "after a SIGKILL the counters lag the tables by no more than the batches in flight, and the tables are exact",
+  "the counters of a killed consumer lag the tables by no more than the batches in flight",
   async () => {
     await using pipeline = await TestPipeline.start({
       partitions: 2,
@@ -41,7 +40,7 @@ kafkaTest(
     });
     const { sql } = pipeline.database;
     await pipeline.migrated();
-    // A COMMIT waits for as long as the test holds this lock, also when its client is gone.
+    // A COMMIT waits while the test holds this lock, even after its client has ended.
     await sql`create function wait_for_test() returns trigger language plpgsql set lock_timeout = 0
       as 'begin perform pg_advisory_xact_lock_shared(7); return null; end'`;
     await sql`create constraint trigger wait_for_test after update on pipeline_offsets
@@ -65,29 +64,29 @@ kafkaTest(
     await pipeline.drained();
     const before = await stored(pipeline);
     await pipeline.until(
-      "the counters say what the tables say",
+      "the counters equal the tables",
       async () => JSON.stringify(counted(await victim.scrape())) === JSON.stringify(before),
     );
 
     const held = await sql.reserve();
     await held`select pg_advisory_lock(7)`;
     await pipeline.publish(5000);
-    // The other worker's waits for it: they write the same hours.
-    await pipeline.until("a COMMIT is under way", async () => (await sessions("commit")) > 0);
-    // What is not known to be committed is not counted.
+    // The other worker's COMMIT waits for the first one: both write the same hours.
+    await pipeline.until("a COMMIT is in flight", async () => (await sessions("commit")) > 0);
+    // Records without a confirmed COMMIT are not counted.
     expect(counted(await victim.scrape())).toEqual(before);
     victim.program.signal("SIGKILL");
     await victim.program.exit();
     await held`select pg_advisory_unlock(7)`;
     held.release();
     await pipeline.until(
-      "the COMMIT has happened, and no session is left",
+      "the COMMIT is done, and no session is left",
       async () => (await sessions("%")) === 0,
     );
 
     const after = await stored(pipeline);
     const inFlight = after.consumed - before.consumed;
-    // The kill bit: these are stored, and no counter has heard of them.
+    // The kill had an effect: these records are stored and not counted.
     expect(inFlight).toBeGreaterThan(0);
     expect(inFlight).toBeLessThanOrEqual(WORKERS * BATCH_SIZE);
     expect(after.consumed).toBe(after.stored + after.duplicates + after.deadLettered);
@@ -97,7 +96,7 @@ kafkaTest(
     await pipeline.drained();
     const rest = await next.program.metrics(
       await next.port(),
-      "the next one has counted the rest, and no more",
+      "the next consumer has counted the rest, and no more",
       (found) => found.value("events_consumed_total") === pipeline.published.records - after.consumed,
     );
     const final = await stored(pipeline);
