@@ -258,13 +258,19 @@ function count(name: string, report: TestReport, output: string, start: number):
 }
 
 function summary(kept: string | undefined): void {
-  list("skipped", skips);
+  list("skipped", skipsByReason());
   if (process.env["CI"] === "true") total.failed += skips.length;
   list("failed", failures);
   if (kept !== undefined) console.log(`\n   The databases of the tests are kept in ${kept}/data.`);
   const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
   console.log(`\n${total.passed} passed, ${total.failed} failed${skipped}`);
   process.exitCode = total.failed > 0 ? 1 : 0;
+}
+
+/** `12 × needs Kafka: …`; a test without a reason is listed by name. */
+function skipsByReason(): string[] {
+  const groups = Map.groupBy(skips, (test) => / \[skipped, (needs .*)\]$/.exec(test)?.[1] ?? test);
+  return [...groups].map(([reason, tests]) => (reason === tests[0] ? reason : `${tests.length} × ${reason}`));
 }
 
 function list(title: string, lines: readonly string[]): void {

@@ -34,14 +34,14 @@ export interface RawRecord {
   readonly partition?: number;
 }
 
-/** What was published, as a test knows it. */
+/** What a test has published. */
 export interface Published {
   records: number;
   /** Distinct valid event ids. */
   events: number;
   /** Valid events that repeat an id. */
   repeats: number;
-  /** Records that are no events. */
+  /** Records that are not valid events. */
   broken: number;
 }
 
@@ -179,7 +179,7 @@ export class TestPipeline implements AsyncDisposable {
     await this.#flush();
   }
 
-  /** Publishes one value as it is; it is not counted. */
+  /** Publishes one value, which is not counted. */
   async publishValue(value: string, key = "key"): Promise<void> {
     this.#producer.sendText(key, value, 0);
     await this.#producer.flush(10_000);
@@ -220,7 +220,7 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /** Waits until everything published is stored. @throws Error with the consumers' output */
-  async drained(timeoutMs = 60_000): Promise<void> {
+  async drained(timeoutMs = 120_000): Promise<void> {
     await this.until(
       "all is stored",
       async () => (await this.consumed()) >= this.published.records,
@@ -229,7 +229,7 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /** Waits for a condition. @throws Error with the consumers' output */
-  async until(what: string, condition: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  async until(what: string, condition: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
     try {
       await eventually(what, condition, { timeoutMs, everyMs: 50 });
     } catch (error) {
@@ -238,7 +238,7 @@ export class TestPipeline implements AsyncDisposable {
     }
   }
 
-  /** Makes the tables, as a consumer would: for tests that put triggers on them before the first one starts. */
+  /** Creates the tables before a consumer does, for a test that puts triggers on them. */
   async migrated(): Promise<void> {
     const session = await Session.open(this.database.config, { role: "main", consumerGroup: this.topic });
     await migrate(session.sql, await readMigrations());
