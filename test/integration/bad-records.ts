@@ -1,4 +1,4 @@
-// Nothing in; records that are no events, each with its reason, and events that only just are, out.
+// Lists records that are not events, each with its reason, and events at the edge of what is accepted.
 import type { RejectionReason, RejectionStage } from "../../shared/event.ts";
 import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
 
@@ -20,7 +20,7 @@ const GOOD = {
   event_data: { page_url: "/" },
 };
 
-/** A good event but for what `change` says of it, which may be any JSON text. */
+/** A good event with the changes of `change`, each any JSON text. */
 function text(change: Readonly<Record<string, string | undefined>> = {}): string {
   const fields = {
     ...Object.fromEntries(Object.entries(GOOD).map(([name, value]) => [name, JSON.stringify(value)])),
@@ -36,7 +36,7 @@ function nested(levels: number): string {
   return "[".repeat(levels) + "]".repeat(levels);
 }
 
-/** A good event of exactly so many bytes, by way of a field that nobody stores. */
+/** A good event of exactly so many bytes, through a field that is not stored. */
 function ofSize(bytes: number, id: string): Buffer {
   const empty = text({ event_id: `"${id}"`, filler: '""' });
   return Buffer.from(text({ event_id: `"${id}"`, filler: `"${"x".repeat(bytes - empty.length)}"` }));
@@ -67,7 +67,7 @@ function bad(name: string, reason: RejectionReason, value: Uint8Array | string |
   return { name, reason, value: typeof value === "string" ? Buffer.from(value) : value };
 }
 
-/** Every way to be no event, each with the reason that its dead letter must give. */
+/** Every way in which a record is not an event, with the reason that its dead letter must have. */
 export const BAD_RECORDS: readonly BadRecord[] = [
   bad("tombstone", "tombstone", undefined),
   bad("empty value", "not_json", ""),
@@ -128,7 +128,7 @@ export const BAD_RECORDS: readonly BadRecord[] = [
   bad("one deeper in", "refused_by_database", text({ event_data: '{"n":[{"m":-1e999999}]}' })),
 ];
 
-/** Keys and headers of every kind that Kafka knows. */
+/** Keys and headers of every kind. */
 export const KEYS: readonly (Uint8Array | undefined)[] = [
   undefined,
   Buffer.alloc(0),
@@ -145,7 +145,7 @@ export const HEADERS: readonly (readonly RecordHeader[] | undefined)[] = [
   ],
 ];
 
-/** Good events at the edge of what is taken, each other than what its look suggests. */
+/** Good events at the edge of what is accepted; each looks like a bad one. */
 export const EDGE_RECORDS: readonly ((id: string) => Buffer)[] = [
   (id) => Buffer.from(text({ event_id: `"${id}"` })),
   (id) => ofSize(MAX_VALUE_BYTES, id),
@@ -157,7 +157,7 @@ export const EDGE_RECORDS: readonly ((id: string) => Buffer)[] = [
   (id) => Buffer.from(` \r\n\t${text({ event_id: `"${id}"`, user_id: `"${"😀".repeat(100)}"` })}\n`),
 ];
 
-/** The stage that finds out. */
+/** The stage that finds the reason. */
 export function stageOf(reason: RejectionReason): RejectionStage {
   const decoding: readonly RejectionReason[] = [
     "tombstone",

@@ -1,5 +1,5 @@
-// Every kind of bad record on a real topic in; each a dead letter with its bytes and its reason, the good ones stored.
-import { expect } from "bun:test";
+// Sends every kind of bad record through a real topic: each becomes a dead letter with its bytes and its reason.
+import { describe, expect } from "bun:test";
 import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
 import { kafkaTest } from "../support/requirements.ts";
@@ -10,7 +10,7 @@ interface Sent extends RawRecord {
   readonly bad: BadRecord | undefined;
 }
 
-/** Each bad record twice: bad, good, good, bad. So with batches of two or four it is the first and the last of one. */
+/** Each bad record twice: bad, good, good, bad. In batches of two or four it is the first and the last record. */
 function stream(): Sent[] {
   let edge = 0;
   const good = (): Sent => {
@@ -37,113 +37,9 @@ function countBy(reasons: readonly string[]): Record<string, number> {
   return counts;
 }
 
-for (const batchSize of [1, 2, 4, 5000]) {
-  kafkaTest(
-    `every kind of bad record, in batches of up to ${batchSize}`,
-    async () => {
-      const { topic, bootstrapServers, sent } = await published();
-      await using pipeline = await TestPipeline.start({
-        kafka: { topic, bootstrapServers },
-        env: {
-          KAFKA_CONSUMER_GROUP: `${topic}-${batchSize}`,
-          CONSUMER_WORKERS: "1",
-          CONSUMER_BATCH_SIZE: String(batchSize),
-        },
-      });
-      const { sql } = pipeline.database;
-      const broken = sent.filter((record) => record.bad !== undefined);
-      Object.assign(pipeline.published, {
-        records: sent.length,
-        events: sent.length - broken.length,
-        broken: broken.length,
-      });
-      const consumer = pipeline.consumer();
-      await pipeline.drained();
-
-      const letters = await sql`
-        select topic, partition, "offset"::int as "offset", key, value, headers, stage, reason
-        from dead_letter_events order by "offset"`;
-      const expected = sent.flatMap(({ key, value, headers, bad: kind }, offset) => {
-        if (kind === undefined) return [];
-        const { name, reason } = kind;
-        return [
-          {
-            name,
-            topic,
-            partition: 0,
-            offset,
-            ...bytesOf({ key, value, headers }),
-            stage: stageOf(reason),
-            reason,
-          },
-        ];
-      });
-      // Compared by digest: a difference in a megabyte makes no readable message.
-      const found = letters.map((letter, index) => ({
-        name: expected[index]?.name,
-        ...letter,
-        ...bytesOf(letter),
-      }));
-      expect(found).toEqual(expected as typeof found);
-
-      const [stored] = await sql`
-        select count(*)::int as events, count(*) filter (where event_id like 'good\\_%')::int as good from raw_events`;
-      expect(stored).toEqual({ events: pipeline.published.events, good: pipeline.published.events });
-
-      const metrics = await consumer.program.metrics(
-        await consumer.port(),
-        "all is counted",
-        (scrape) => scrape.value("events_consumed_total", { topic }) === sent.length,
-      );
-      const byReason = countBy(broken.map((record) => record.bad!.reason));
-      for (const [reason, count] of Object.entries(byReason)) {
-        expect([reason, metrics.value("dead_letter_events_total", { reason })]).toEqual([reason, count]);
-        expect([reason, metrics.value("events_failed_total", { error_type: reason, topic })]).toEqual([
-          reason,
-          count,
-        ]);
-      }
-      expect(metrics.value("dead_letter_events_total")).toBe(broken.length);
-      expect(metrics.value("events_failed_total")).toBe(broken.length);
-      expect(metrics.value("events_processed_total")).toBe(pipeline.published.events);
-      // Nothing stopped: bad content is no reason to read anything again.
-      expect(metrics.value("resyncs_total")).toBe(0);
-
-      await consumer.drain();
-      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
-    },
-    90_000,
-  );
-}
-
-kafkaTest("a poison record comes last, and the records after it come later", async () => {
-  await using pipeline = await TestPipeline.start({ partitions: 1, env: { CONSUMER_WORKERS: "1" } });
-  const { sql } = pipeline.database;
-  const consumer = pipeline.consumer();
-  const { published: counts } = pipeline;
-  for (const [index, poison] of [
-    ...BAD_RECORDS.filter(({ reason }) => reason === "refused_by_database"),
-    BAD_RECORDS[0]!,
-  ].entries()) {
-    await pipeline.send([{ value: EDGE_RECORDS[0]!(`before_${index}`) }, { value: poison.value }]);
-    counts.records += 2;
-    counts.events++;
-    counts.broken++;
-    await pipeline.drained();
-    const [row] = await sql`select max("offset")::int as "offset" from dead_letter_events`;
-    expect(row).toEqual({ offset: counts.records - 1 });
-  }
-  await pipeline.send([{ value: EDGE_RECORDS[0]!("after") }]);
-  counts.records++;
-  counts.events++;
-  await pipeline.drained();
-  await consumer.drain();
-  expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: counts });
-});
-
 let shared: Promise<{ topic: string; bootstrapServers: string; sent: readonly Sent[] }> | undefined;
 
-/** The stream on a topic, published once and read by every test into a database of its own. */
+/** The stream on a topic, published once and read by every test into its own database. */
 function published(): NonNullable<typeof shared> {
   shared ??= publish();
   return shared;
@@ -175,3 +71,113 @@ function bytesOf(record: { key?: unknown; value?: unknown; headers?: unknown }) 
     : record.headers;
   return { key: digest(record.key), value: digest(record.value), headers: digest(headers) };
 }
+
+describe("dead letter", () => {
+  for (const batchSize of [1, 2, 4, 5000]) {
+    kafkaTest(
+      `keeps the bytes and the reason of every kind of bad record, in batches of up to ${batchSize}`,
+      async () => {
+        const { topic, bootstrapServers, sent } = await published();
+        await using pipeline = await TestPipeline.start({
+          kafka: { topic, bootstrapServers },
+          env: {
+            KAFKA_CONSUMER_GROUP: `${topic}-${batchSize}`,
+            CONSUMER_WORKERS: "1",
+            CONSUMER_BATCH_SIZE: String(batchSize),
+          },
+        });
+        const { sql } = pipeline.database;
+        const broken = sent.filter((record) => record.bad !== undefined);
+        Object.assign(pipeline.published, {
+          records: sent.length,
+          events: sent.length - broken.length,
+          broken: broken.length,
+        });
+        const consumer = pipeline.consumer();
+        await pipeline.drained();
+
+        const letters = await sql`
+        select topic, partition, "offset"::int as "offset", key, value, headers, stage, reason
+        from dead_letter_events order by "offset"`;
+        const expected = sent.flatMap(({ key, value, headers, bad: kind }, offset) => {
+          if (kind === undefined) return [];
+          const { name, reason } = kind;
+          return [
+            {
+              name,
+              topic,
+              partition: 0,
+              offset,
+              ...bytesOf({ key, value, headers }),
+              stage: stageOf(reason),
+              reason,
+            },
+          ];
+        });
+        // Compared by digest: a difference in a megabyte makes no readable message.
+        const found = letters.map((letter, index) => ({
+          name: expected[index]?.name,
+          ...letter,
+          ...bytesOf(letter),
+        }));
+        expect(found).toEqual(expected as typeof found);
+
+        const [stored] = await sql`
+        select count(*)::int as events, count(*) filter (where event_id like 'good\\_%')::int as good from raw_events`;
+        expect(stored).toEqual({ events: pipeline.published.events, good: pipeline.published.events });
+
+        const metrics = await consumer.program.metrics(
+          await consumer.port(),
+          "all is counted",
+          (scrape) => scrape.value("events_consumed_total", { topic }) === sent.length,
+        );
+        const byReason = countBy(broken.map((record) => record.bad!.reason));
+        for (const [reason, count] of Object.entries(byReason)) {
+          expect([reason, metrics.value("dead_letter_events_total", { reason })]).toEqual([reason, count]);
+          expect([reason, metrics.value("events_failed_total", { error_type: reason, topic })]).toEqual([
+            reason,
+            count,
+          ]);
+        }
+        expect(metrics.value("dead_letter_events_total")).toBe(broken.length);
+        expect(metrics.value("events_failed_total")).toBe(broken.length);
+        expect(metrics.value("events_processed_total")).toBe(pipeline.published.events);
+        // Bad content is no reason to read anything again.
+        expect(metrics.value("resyncs_total")).toBe(0);
+
+        await consumer.drain();
+        expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
+      },
+      180_000,
+    );
+  }
+
+  kafkaTest(
+    "is written for a poison record at the end of a batch, and the records after it are stored",
+    async () => {
+      await using pipeline = await TestPipeline.start({ partitions: 1, env: { CONSUMER_WORKERS: "1" } });
+      const { sql } = pipeline.database;
+      const consumer = pipeline.consumer();
+      const { published: counts } = pipeline;
+      for (const [index, poison] of [
+        ...BAD_RECORDS.filter(({ reason }) => reason === "refused_by_database"),
+        BAD_RECORDS[0]!,
+      ].entries()) {
+        await pipeline.send([{ value: EDGE_RECORDS[0]!(`before_${index}`) }, { value: poison.value }]);
+        counts.records += 2;
+        counts.events++;
+        counts.broken++;
+        await pipeline.drained();
+        const [row] = await sql`select max("offset")::int as "offset" from dead_letter_events`;
+        expect(row).toEqual({ offset: counts.records - 1 });
+      }
+      await pipeline.send([{ value: EDGE_RECORDS[0]!("after") }]);
+      counts.records++;
+      counts.events++;
+      await pipeline.drained();
+      await consumer.drain();
+      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: counts });
+    },
+    120_000,
+  );
+});

@@ -1,5 +1,5 @@
-// What keeps a program from starting in; one clear sentence and an exit code out, or patience where that is better.
-import { describe, expect, test } from "bun:test";
+// Starts programs with something wrong and expects one clear sentence and an exit code, or patience where that is better.
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { REFUSED_PROPERTIES } from "../../shared/config/kafka-properties.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { TestPipeline } from "../support/pipeline.ts";
@@ -8,14 +8,18 @@ import { Program } from "../support/process.ts";
 import { clusterTest, kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
 
+// Most of these tests start several programs, one after the other.
+setDefaultTimeout(150_000);
+
 const CONSUMER = "workers/consumer.ts";
 const PRODUCER = "workers/producer.ts";
 const CHECK = "workers/check.ts";
-/** Nothing listens there, and nothing ever will. */
+/** Nothing listens there. */
 const NOWHERE = "127.0.0.1:1";
-const IN_TIME_MS = 30_000;
+/** Without a broker a program gives up after 20 s; everything else takes a second or two. */
+const END_DEADLINE_MS = 60_000;
 
-/** Programs of a test, each with a secret in its environment that nobody may ever see. */
+/** Starts a program with secrets in its environment, which no output may show. */
 function start(script: string, env: Record<string, string>): Program {
   return Program.start(script, {
     env: {
@@ -32,14 +36,14 @@ function start(script: string, env: Record<string, string>): Program {
 
 const SECRET = "hunter2-must-not-be-seen";
 
-/** The exit code and what standard error holds, after the end. Nothing may have shown a secret. */
+/** The exit code and the text of standard error, after the end. No output may show a secret. */
 async function failure(program: Program, ...secrets: string[]): Promise<{ code: number; stderr: string }> {
-  const code = await program.exit(IN_TIME_MS);
+  const code = await program.exit(END_DEADLINE_MS);
   for (const secret of [SECRET, ...secrets]) expect(program.output).not.toContain(secret);
   return { code, stderr: program.stderr };
 }
 
-/** One line on standard error that says it all: no stack, no second thought. */
+/** One line on standard error, without a stack. */
 function sentence(what: RegExp) {
   return {
     code: 1,
@@ -73,7 +77,7 @@ describe("configuration", () => {
   ];
 
   for (const script of [CONSUMER, PRODUCER, CHECK]) {
-    test(`${script}: every problem at once, exit code 2`, async () => {
+    test(`${script} reports every problem at once, with exit code 2`, async () => {
       await using program = start(script, wrong);
       const { code, stderr } = await failure(program);
       expect(code).toBe(2);
@@ -83,7 +87,7 @@ describe("configuration", () => {
     });
   }
 
-  test("each property that the promise rests on is refused", async () => {
+  test("each property that exactly-once delivery depends on is refused", async () => {
     const variables = Object.keys(REFUSED_PROPERTIES).map(
       (property) => `KAFKA_CONFIG_${property.toUpperCase().replaceAll(".", "_")}`,
     );
@@ -98,7 +102,7 @@ describe("configuration", () => {
     ).toEqual(variables.toSorted());
   });
 
-  test("an unknown argument", async () => {
+  test("an unknown argument is refused", async () => {
     for (const script of [CONSUMER, PRODUCER, CHECK]) {
       await using program = Program.start(script, { args: ["--fast"] });
       const { code, stderr } = await failure(program);
@@ -107,13 +111,13 @@ describe("configuration", () => {
     }
   });
 
-  kafkaTest("properties that librdkafka does not know, or not with this value", async () => {
+  kafkaTest("properties that librdkafka does not know, or not with this value, are refused", async () => {
     await using database = await (await sharedPostgres()).database();
     const { bootstrapServers } = await sharedKafka();
     const cases: [variable: string, value: string, says: RegExp][] = [
       ["KAFKA_CONFIG_SESION_TIMEOUT_MS", "6000", /sesion\.timeout\.ms/],
       ["KAFKA_CONFIG_SECURITY_PROTOCOL", "tsl", /security\.protocol/],
-      // Each is right by itself; only a consumer minds the two of them together.
+      // Right alone, but less than a consumer's session.timeout.ms.
       ["KAFKA_CONFIG_MAX_POLL_INTERVAL_MS", "10000", /max\.poll\.interval\.ms/],
     ];
     for (const [variable, value, says] of cases) {
@@ -136,7 +140,7 @@ describe("configuration", () => {
   });
 });
 
-test("a taken port names itself and its variable", async () => {
+test("a taken port is reported with its variable", async () => {
   using taken = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
   for (const [script, variable] of [
     [CONSUMER, "METRICS_PORT_CONSUMER"],
@@ -161,7 +165,7 @@ describe("PostgreSQL", () => {
     ],
   ];
   for (const [name, change, says] of cases) {
-    test(`${name}: consumer and check say so`, async () => {
+    test(`${name} is reported by the consumer and by check`, async () => {
       await using database = await (await sharedPostgres()).database();
       await using consumer = start(CONSUMER, { ...database.env, ...change });
       await using check = start(CHECK, { ...database.env, ...change });
@@ -171,109 +175,93 @@ describe("PostgreSQL", () => {
     });
   }
 
-  test("nothing listens: check says so, and does not wait", async () => {
+  test("that does not listen is reported by check, which does not wait", async () => {
     await using check = start(CHECK, { DB_HOST: "127.0.0.1", DB_PORT: "1" });
     expect(await failure(check)).toEqual(sentence(/PostgreSQL at 127\.0\.0\.1:1 cannot be read: .*DB_PORT/));
   });
 
-  kafkaTest(
-    "a server that is still starting is waited for",
-    async () => {
-      await using server = await startPostgres();
-      await using pipeline = await TestPipeline.start({ database: await server.database() });
-      await pipeline.publish(1000);
-      await server.stop("fast");
-      const consumer = pipeline.consumer();
-      await consumer.program.printed(new RegExp(`waiting for PostgreSQL at ${server.host}:${server.port}`));
-      const port = await consumer.port();
-      expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+  kafkaTest("that is still starting is waited for", async () => {
+    await using server = await startPostgres();
+    await using pipeline = await TestPipeline.start({ database: await server.database() });
+    await pipeline.publish(1000);
+    await server.stop("fast");
+    const consumer = pipeline.consumer();
+    await consumer.program.printed(new RegExp(`waiting for PostgreSQL at ${server.host}:${server.port}`));
+    const port = await consumer.port();
+    expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200);
+    await pipeline.until("/readyz names PostgreSQL", async () => {
       const ready = await fetch(`http://127.0.0.1:${port}/readyz`);
-      expect(ready.status).toBe(503);
-      expect(await ready.text()).toContain("PostgreSQL");
-      expect(consumer.program.running).toBe(true);
+      return ready.status === 503 && (await ready.text()).includes("PostgreSQL");
+    });
+    expect(consumer.program.running).toBe(true);
 
-      await server.start();
-      await pipeline.drained();
-      await pipeline.until("it is ready", async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
-      await consumer.drain();
-      expect(consumer.program.stderr).toBe("");
-      expect(consumer.program.output).not.toContain(server.password);
-      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
-    },
-    90_000,
-  );
+    await server.start();
+    await pipeline.drained();
+    await pipeline.until("it is ready", async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
+    await consumer.drain();
+    expect(consumer.program.stderr).toBe("");
+    expect(consumer.program.output).not.toContain(server.password);
+    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
+  });
 });
 
 describe("Kafka", () => {
-  /** Both wait for their deadline of 20 s, so they wait together. */
-  kafkaTest(
-    "a wrong address",
-    async () => {
-      await using database = await (await sharedPostgres()).database();
-      await using lostConsumer = start(CONSUMER, { ...database.env, KAFKA_BOOTSTRAP_SERVERS: NOWHERE });
-      await using lostProducer = start(PRODUCER, { KAFKA_BOOTSTRAP_SERVERS: NOWHERE });
-      for (const program of [lostConsumer, lostProducer]) {
-        expect(await failure(program, database.address.password)).toEqual(
-          sentence(
-            /no Kafka broker answers at 127\.0\.0\.1:1 \(see KAFKA_BOOTSTRAP_SERVERS.*Connection refused/,
-          ),
-        );
-      }
-    },
-    90_000,
-  );
-
-  clusterTest(
-    "a wrong login, and users who may not write, read or create",
-    async () => {
-      await using cluster = await KafkaCluster.start({
-        users: { app: "app-secret" },
-        properties: {
-          "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-          // Brokers and tools come by a listener without a login.
-          "super.users": "User:ANONYMOUS",
-        },
-      });
-      await using database = await (await sharedPostgres()).database();
-      await cluster.createTopic("events");
-      const allow = (...what: string[]) =>
-        cluster.tool("org.apache.kafka.tools.AclCommand", [
-          "--add",
-          "--allow-principal",
-          "User:app",
-          ...what,
-        ]);
-      await allow("--operation", "Describe", "--operation", "DescribeConfigs", "--topic", "events");
-      const login = (password: string) => ({
-        ...database.env,
-        KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrapServers,
-        KAFKA_TOPIC: "events",
-        PRODUCER_RATE: "10",
-        KAFKA_CONFIG_SECURITY_PROTOCOL: "sasl_plaintext",
-        KAFKA_CONFIG_SASL_MECHANISM: "SCRAM-SHA-256",
-        KAFKA_CONFIG_SASL_USERNAME: "app",
-        KAFKA_CONFIG_SASL_PASSWORD: password,
-      });
-      const failing = async (script: string, env: Record<string, string>) => {
-        await using program = start(script, env);
-        return await failure(program, "app-secret", "wrong-secret");
-      };
-      const [wrongLogin, mayNotWrite, mayNotJoin, mayNotCreate] = await Promise.all([
-        failing(PRODUCER, login("wrong-secret")),
-        failing(PRODUCER, login("app-secret")),
-        failing(CONSUMER, login("app-secret")),
-        failing(PRODUCER, { ...login("app-secret"), KAFKA_TOPIC: "others" }),
-      ]);
-      await allow("--operation", "Read", "--group", "data-pipeline-consumer");
-      const mayNotRead = await failing(CONSUMER, login("app-secret"));
-      expect(wrongLogin).toEqual(sentence(/refuses our credentials: .*[Aa]uthentication failed/));
-      expect(mayNotWrite).toEqual(
-        sentence(/topic events cannot be written: .*(?:not authorized|authorization failed)/),
+  kafkaTest("at a wrong address is reported by the consumer and the producer", async () => {
+    await using database = await (await sharedPostgres()).database();
+    // Both wait for 20 s, so they wait together.
+    await using lostConsumer = start(CONSUMER, { ...database.env, KAFKA_BOOTSTRAP_SERVERS: NOWHERE });
+    await using lostProducer = start(PRODUCER, { KAFKA_BOOTSTRAP_SERVERS: NOWHERE });
+    for (const program of [lostConsumer, lostProducer]) {
+      expect(await failure(program, database.address.password)).toEqual(
+        sentence(
+          /no Kafka broker answers at 127\.0\.0\.1:1 \(see KAFKA_BOOTSTRAP_SERVERS.*Connection refused/,
+        ),
       );
-      expect(mayNotJoin).toEqual(sentence(/does not let this user read events .*Group authorization failed/));
-      expect(mayNotRead).toEqual(sentence(/does not let this user read events .*Topic authorization failed/));
-      expect(mayNotCreate).toEqual(sentence(/topic others.*this user is not allowed to/));
-    },
-    120_000,
-  );
+    }
+  });
+
+  clusterTest("that refuses a login, or the right to write, read or create, is reported", async () => {
+    await using cluster = await KafkaCluster.start({
+      users: { app: "app-secret" },
+      properties: {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        // Brokers and tools use a listener without a login.
+        "super.users": "User:ANONYMOUS",
+      },
+    });
+    await using database = await (await sharedPostgres()).database();
+    await cluster.createTopic("events");
+    const allow = (...what: string[]) =>
+      cluster.tool("org.apache.kafka.tools.AclCommand", ["--add", "--allow-principal", "User:app", ...what]);
+    await allow("--operation", "Describe", "--operation", "DescribeConfigs", "--topic", "events");
+    const login = (password: string) => ({
+      ...database.env,
+      KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrapServers,
+      KAFKA_TOPIC: "events",
+      PRODUCER_RATE: "10",
+      KAFKA_CONFIG_SECURITY_PROTOCOL: "sasl_plaintext",
+      KAFKA_CONFIG_SASL_MECHANISM: "SCRAM-SHA-256",
+      KAFKA_CONFIG_SASL_USERNAME: "app",
+      KAFKA_CONFIG_SASL_PASSWORD: password,
+    });
+    const failing = async (script: string, env: Record<string, string>) => {
+      await using program = start(script, env);
+      return await failure(program, "app-secret", "wrong-secret");
+    };
+    const [wrongLogin, mayNotWrite, mayNotJoin, mayNotCreate] = await Promise.all([
+      failing(PRODUCER, login("wrong-secret")),
+      failing(PRODUCER, login("app-secret")),
+      failing(CONSUMER, login("app-secret")),
+      failing(PRODUCER, { ...login("app-secret"), KAFKA_TOPIC: "others" }),
+    ]);
+    await allow("--operation", "Read", "--group", "data-pipeline-consumer");
+    const mayNotRead = await failing(CONSUMER, login("app-secret"));
+    expect(wrongLogin).toEqual(sentence(/refuses our credentials: .*[Aa]uthentication failed/));
+    expect(mayNotWrite).toEqual(
+      sentence(/topic events cannot be written: .*(?:not authorized|authorization failed)/),
+    );
+    expect(mayNotJoin).toEqual(sentence(/does not let this user read events .*Group authorization failed/));
+    expect(mayNotRead).toEqual(sentence(/does not let this user read events .*Topic authorization failed/));
+    expect(mayNotCreate).toEqual(sentence(/topic others.*this user is not allowed to/));
+  });
 });

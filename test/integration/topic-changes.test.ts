@@ -1,5 +1,5 @@
-// Topics that are made anew, cut off at the front or at the end, several at once, with transactions: the account holds.
-import { afterAll, expect } from "bun:test";
+// Deletes, recreates and truncates topics under a consumer, and reads several topics and transactions; the account holds.
+import { afterAll, describe, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
 import { startPostgres } from "../support/postgres.ts";
@@ -31,7 +31,7 @@ async function recreate(kafka: KafkaCluster, topic: string, partitions: number):
   await new KafkaUnderTest(kafka.bootstrapServers).recreateTopic(topic, partitions);
 }
 
-/** What records of the test's stream amount to, judged by nothing but their ids. */
+/** The sums of records of the test's stream, judged by their ids alone. */
 function fold(indices: Iterable<number>): Published {
   const ids = new Set<unknown>();
   const sums: Published = { records: 0, events: 0, repeats: 0, broken: 0 };
@@ -76,232 +76,234 @@ async function offsets({ database }: TestPipeline): Promise<Row[]> {
   return rows.map((row) => ({ ...row }));
 }
 
-clusterTest(
-  "a topic made anew while the consumer is stopped is read from its beginning, and the old rows are kept",
-  async () => {
-    const kafka = await cluster();
-    await using pipeline = await pipelineOn(2);
-    await pipeline.publish(1000);
-    const first = pipeline.consumer();
-    await pipeline.drained();
-    await first.drain();
-    const before = await offsets(pipeline);
-
-    await recreate(kafka, pipeline.topic, 2);
-    await pipeline.renewProducer();
-    await pipeline.publish(300);
-    const second = pipeline.consumer();
-    await pipeline.drained();
-    const after = await offsets(pipeline);
-    const ids = new Set(after.map(({ topic_id }) => topic_id));
-    expect(ids.size).toBe(2);
-    expect(after.filter(({ topic_id }) => topic_id === before[0]!.topic_id)).toEqual(before);
-    const anew = after.filter(({ topic_id }) => topic_id !== before[0]!.topic_id);
-    expect(anew).toHaveLength(2);
-    expect(anew.map(({ first_offset, skipped }) => ({ first_offset, skipped }))).toEqual(
-      anew.map(() => ({ first_offset: 0, skipped: 0 })),
-    );
-    expect(anew.reduce((sum, { next_offset }) => sum + next_offset, 0)).toBe(300);
-    await second.drain();
-    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
-  },
-  60_000,
-);
-
-for (const [records, how] of [
-  [100, "with fewer records than were read of the old one"],
-  [20_000, "with more of them at once"],
-] as const) {
+describe("topic", () => {
   clusterTest(
-    `a topic made anew under a running consumer, ${how}`,
+    "one recreated while the consumer is stopped is read from its beginning, and the old rows are kept",
     async () => {
       const kafka = await cluster();
       await using pipeline = await pipelineOn(2);
       await pipeline.publish(1000);
-      const consumer = pipeline.consumer();
+      const first = pipeline.consumer();
       await pipeline.drained();
+      await first.drain();
       const before = await offsets(pipeline);
 
       await recreate(kafka, pipeline.topic, 2);
       await pipeline.renewProducer();
-      await pipeline.publish(records);
+      await pipeline.publish(300);
+      const second = pipeline.consumer();
       await pipeline.drained();
       const after = await offsets(pipeline);
+      const ids = new Set(after.map(({ topic_id }) => topic_id));
+      expect(ids.size).toBe(2);
       expect(after.filter(({ topic_id }) => topic_id === before[0]!.topic_id)).toEqual(before);
-      const anew = after.filter(({ topic_id }) => topic_id !== before[0]!.topic_id);
-      expect(anew.map(({ first_offset }) => first_offset)).toEqual([0, 0]);
-      expect(anew.reduce((sum, { next_offset }) => sum + next_offset, 0)).toBe(records);
-      await pipeline.until("it is ready", async () => (await readiness(consumer)) === "ready");
-      await consumer.drain();
+      const recreated = after.filter(({ topic_id }) => topic_id !== before[0]!.topic_id);
+      expect(recreated).toHaveLength(2);
+      expect(recreated.map(({ first_offset, skipped }) => ({ first_offset, skipped }))).toEqual(
+        recreated.map(() => ({ first_offset: 0, skipped: 0 })),
+      );
+      expect(recreated.reduce((sum, { next_offset }) => sum + next_offset, 0)).toBe(300);
+      await second.drain();
       expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
     },
-    90_000,
+    150_000,
   );
-}
 
-clusterTest(
-  "records that Kafka deleted before they were read: the gap is skipped, counted, and said",
-  async () => {
-    await using server = await startPostgres();
-    // One partition, so that the record at an index stands at that offset.
-    const kafka = await cluster();
-    await using pipeline = await pipelineOn(1, {
-      database: await server.database(),
-      env: { CONSUMER_WORKERS: "1" },
-    });
-    await pipeline.publish(1000);
-    const first = pipeline.consumer();
-    await pipeline.drained();
-    await first.drain();
-    await pipeline.publish(500);
-    await kafka.deleteRecords(pipeline.topic, 0, 1200);
+  for (const [records, how] of [
+    [100, "with fewer records than the old one had"],
+    [20_000, "with more records at once"],
+  ] as const) {
+    clusterTest(
+      `one recreated under a running consumer, ${how}, is read from its beginning`,
+      async () => {
+        const kafka = await cluster();
+        await using pipeline = await pipelineOn(2);
+        await pipeline.publish(1000);
+        const consumer = pipeline.consumer();
+        await pipeline.drained();
+        const before = await offsets(pipeline);
 
-    const second = pipeline.consumer();
-    const gone = (count: number) => async () =>
-      (await pipeline.consumed()) === pipeline.published.records - count;
-    await pipeline.until("the rest is stored", gone(200));
-    const scrape = await second.program.metrics(
-      await second.port(),
-      "the gap is counted",
-      (found) => found.value("skipped_offsets_total", { topic: pipeline.topic }) === 200,
+        await recreate(kafka, pipeline.topic, 2);
+        await pipeline.renewProducer();
+        await pipeline.publish(records);
+        await pipeline.drained();
+        const after = await offsets(pipeline);
+        expect(after.filter(({ topic_id }) => topic_id === before[0]!.topic_id)).toEqual(before);
+        const recreated = after.filter(({ topic_id }) => topic_id !== before[0]!.topic_id);
+        expect(recreated.map(({ first_offset }) => first_offset)).toEqual([0, 0]);
+        expect(recreated.reduce((sum, { next_offset }) => sum + next_offset, 0)).toBe(records);
+        await pipeline.until("it is ready", async () => (await readiness(consumer)) === "ready");
+        await consumer.drain();
+        expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted: pipeline.published });
+      },
+      180_000,
     );
-    expect(scrape.value("events_consumed_total")).toBe(300);
-    expect(second.program.stdout).toMatch(
-      /"level":"error"[^\n]*"from":1000,"to":1200[^\n]*200 records were deleted by Kafka/,
-    );
-    expect(await offsets(pipeline)).toMatchObject([
-      { first_offset: 0, next_offset: 1500, consumed: 1300, skipped: 200 },
-    ]);
+  }
 
-    // The same under a running consumer that cannot read because its database is away, up to the very end of the log.
-    await server.stop("fast");
-    await pipeline.until("it does not read", async () =>
-      (await readiness(second)).includes("awaiting_offset"),
-    );
-    await pipeline.publish(100);
-    await kafka.deleteRecords(pipeline.topic, 0, 1600);
-    await server.start();
-    await second.program.metrics(
-      await second.port(),
-      "the second gap is counted",
-      (found) => found.value("skipped_offsets_total", { topic: pipeline.topic }) === 300,
-    );
-    await pipeline.publish(50);
-    await pipeline.until("it goes on", gone(300));
-    await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
-    await second.drain();
-    const accounted = fold([...range(0, 1000), ...range(1200, 1500), ...range(1600, 1650)]);
-    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
-  },
-  90_000,
-);
+  clusterTest(
+    "records that Kafka deleted before they were read are skipped, counted and logged",
+    async () => {
+      await using server = await startPostgres();
+      // One partition, so that the record at an index stands at that offset.
+      const kafka = await cluster();
+      await using pipeline = await pipelineOn(1, {
+        database: await server.database(),
+        env: { CONSUMER_WORKERS: "1" },
+      });
+      await pipeline.publish(1000);
+      const first = pipeline.consumer();
+      await pipeline.drained();
+      await first.drain();
+      await pipeline.publish(500);
+      await kafka.deleteRecords(pipeline.topic, 0, 1200);
 
-clusterTest(
-  "a stored offset past the end of the log: that partition waits and says so, the others go on, and so does it when the log has grown",
-  async () => {
-    await using pipeline = await pipelineOn(2, { env: { CONSUMER_WORKERS: "1" } });
-    const { sql } = pipeline.database;
-    await pipeline.send([...recordsAt(0, 100, 0), ...recordsAt(100, 200, 1)]);
-    const first = pipeline.consumer();
-    await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 200);
-    await first.drain();
-    // As after a broker that lost its last records: the database is ahead of the log.
-    await sql`update pipeline_offsets set next_offset = next_offset + 50, skipped = skipped + 50 where partition = 0`;
+      const second = pipeline.consumer();
+      const gone = (count: number) => async () =>
+        (await pipeline.consumed()) === pipeline.published.records - count;
+      await pipeline.until("the rest is stored", gone(200));
+      const scrape = await second.program.metrics(
+        await second.port(),
+        "the gap is counted",
+        (found) => found.value("skipped_offsets_total", { topic: pipeline.topic }) === 200,
+      );
+      expect(scrape.value("events_consumed_total")).toBe(300);
+      expect(second.program.stdout).toMatch(
+        /"level":"error"[^\n]*"from":1000,"to":1200[^\n]*200 records were deleted by Kafka/,
+      );
+      expect(await offsets(pipeline)).toMatchObject([
+        { first_offset: 0, next_offset: 1500, consumed: 1300, skipped: 200 },
+      ]);
 
-    const second = pipeline.consumer();
-    await second.program.printed(
-      /"level":"error"[^\n]*"partition":0,"stored":150,"end":100[^\n]*past the end of the log/,
-    );
-    await pipeline.send(recordsAt(200, 300, 1));
-    await pipeline.until("the other partition goes on", async () => (await pipeline.consumed()) === 300);
-    await pipeline.until("it says which waits", async () => {
-      const ready = await readiness(second);
-      return ready.includes(`${pipeline.topic}[0] (beyond_end)`) && !ready.includes("[1]");
-    });
-    await second.program.metrics(
-      await second.port(),
-      "one partition is paused",
-      (found) => found.value("consumer_paused_partitions") === 1,
-    );
+      // The same under a running consumer that cannot read because its database is away, up to the very end of the log.
+      await server.stop("fast");
+      await pipeline.until("it reads nothing", async () =>
+        (await readiness(second)).includes("awaiting_offset"),
+      );
+      await pipeline.publish(100);
+      await kafka.deleteRecords(pipeline.topic, 0, 1600);
+      await server.start();
+      await second.program.metrics(
+        await second.port(),
+        "the second gap is counted",
+        (found) => found.value("skipped_offsets_total", { topic: pipeline.topic }) === 300,
+      );
+      await pipeline.publish(50);
+      await pipeline.until("it goes on", gone(300));
+      await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
+      await second.drain();
+      const accounted = fold([...range(0, 1000), ...range(1200, 1500), ...range(1600, 1650)]);
+      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
+    },
+    180_000,
+  );
 
-    // Records at offsets that are accounted for are not read a second time.
-    await pipeline.send(recordsAt(300, 340, 0));
-    await pipeline.send(recordsAt(340, 360, 0));
-    await pipeline.until("it goes on by itself", async () => (await pipeline.consumed()) === 310);
-    await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
-    expect(await offsets(pipeline)).toMatchObject([
-      { partition: 0, next_offset: 160, consumed: 110, skipped: 50 },
-      { partition: 1, next_offset: 200, consumed: 200, skipped: 0 },
-    ]);
-    await second.drain();
-    const accounted = fold([...range(0, 300), ...range(350, 360)]);
-    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
-  },
-  60_000,
-);
+  clusterTest(
+    "a partition whose stored offset is past the end of its log waits until the log has grown, and the others go on",
+    async () => {
+      await using pipeline = await pipelineOn(2, { env: { CONSUMER_WORKERS: "1" } });
+      const { sql } = pipeline.database;
+      await pipeline.send([...recordsAt(0, 100, 0), ...recordsAt(100, 200, 1)]);
+      const first = pipeline.consumer();
+      await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 200);
+      await first.drain();
+      // As after a broker that lost its last records: the database is ahead of the log.
+      await sql`update pipeline_offsets set next_offset = next_offset + 50, skipped = skipped + 50 where partition = 0`;
 
-clusterTest(
-  "several topics: one consumer reads them all, and an id that comes in both counts once",
-  async () => {
-    await using pipeline = await pipelineOn(3);
-    await using other = await pipelineOn(2);
-    await pipeline.publish(1000);
-    // The same records again, and 500 more.
-    await other.publish(1500);
-    const consumer = pipeline.consumer({ KAFKA_TOPIC: `${pipeline.topic}, ${other.topic}` });
-    await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 2500);
-    const rows = await offsets(pipeline);
-    const consumed = Object.fromEntries(
-      [pipeline.topic, other.topic].map((topic) => [
-        topic,
-        rows.filter((row) => row.topic === topic).map((row) => row.partition),
-      ]),
-    );
-    expect(consumed).toEqual({ [pipeline.topic]: [0, 1, 2], [other.topic]: [0, 1] });
-    const scrape = await consumer.program.metrics(
-      await consumer.port(),
-      "all is counted",
-      (found) => found.value("events_consumed_total") === 2500,
-    );
-    expect(scrape.value("events_consumed_total", { topic: pipeline.topic })).toBe(1000);
-    expect(scrape.value("events_consumed_total", { topic: other.topic })).toBe(1500);
-    await consumer.drain();
-    const accounted = fold([...range(0, 1000), ...range(0, 1500)]);
-    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
-  },
-  60_000,
-);
+      const second = pipeline.consumer();
+      await second.program.printed(
+        /"level":"error"[^\n]*"partition":0,"stored":150,"end":100[^\n]*past the end of the log/,
+      );
+      await pipeline.send(recordsAt(200, 300, 1));
+      await pipeline.until("the other partition goes on", async () => (await pipeline.consumed()) === 300);
+      await pipeline.until("/readyz names the partition that waits", async () => {
+        const ready = await readiness(second);
+        return ready.includes(`${pipeline.topic}[0] (beyond_end)`) && !ready.includes("[1]");
+      });
+      await second.program.metrics(
+        await second.port(),
+        "one partition is paused",
+        (found) => found.value("consumer_paused_partitions") === 1,
+      );
 
-clusterTest(
-  "aborted transactions of other producers are passed over, and markers are no lag",
-  async () => {
-    const kafka = await cluster();
-    await using pipeline = await pipelineOn(1, { env: { CONSUMER_WORKERS: "1" } });
-    const values = (from: number, to: number) => [...range(from, to)].map((index) => recordAt(index).value);
-    await using sender = await TransactionalSender.open(
-      new KafkaUnderTest(kafka.bootstrapServers),
-      pipeline.topic,
-    );
-    await sender.transaction(values(0, 50), "commit");
-    await sender.transaction(values(50, 80), "abort");
-    await sender.transaction(values(80, 100), "commit");
-    await sender.transaction(values(100, 110), "abort");
-    const consumer = pipeline.consumer();
-    await pipeline.until("what was committed is stored", async () => (await pipeline.consumed()) === 70);
-    const noLag = await consumer.program.metrics(
-      await consumer.port(),
-      "no lag is left",
-      (found) => found.find("kafka_consumer_lag").length === 1 && found.value("kafka_consumer_lag") === 0,
-    );
-    expect(noLag.value("events_consumed_total")).toBe(70);
-    // A marker and thirty aborted records lie before the last that was read; what comes after is not passed yet.
-    expect(await offsets(pipeline)).toMatchObject([{ next_offset: 102, consumed: 70, skipped: 32 }]);
-    await sender.transaction(values(110, 120), "commit");
-    await pipeline.until("it goes on", async () => (await pipeline.consumed()) === 80);
-    await consumer.drain();
-    expect(await offsets(pipeline)).toMatchObject([{ next_offset: 124, consumed: 80, skipped: 44 }]);
-    const accounted = fold([...range(0, 50), ...range(80, 100), ...range(110, 120)]);
-    expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
-  },
-  60_000,
-);
+      // Records at offsets that are accounted for are not read a second time.
+      await pipeline.send(recordsAt(300, 340, 0));
+      await pipeline.send(recordsAt(340, 360, 0));
+      await pipeline.until("the partition is read again", async () => (await pipeline.consumed()) === 310);
+      await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
+      expect(await offsets(pipeline)).toMatchObject([
+        { partition: 0, next_offset: 160, consumed: 110, skipped: 50 },
+        { partition: 1, next_offset: 200, consumed: 200, skipped: 0 },
+      ]);
+      await second.drain();
+      const accounted = fold([...range(0, 300), ...range(350, 360)]);
+      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
+    },
+    150_000,
+  );
+
+  clusterTest(
+    "several are read by one consumer, and an id that comes in both counts once",
+    async () => {
+      await using pipeline = await pipelineOn(3);
+      await using other = await pipelineOn(2);
+      await pipeline.publish(1000);
+      // The same records again, and 500 more.
+      await other.publish(1500);
+      const consumer = pipeline.consumer({ KAFKA_TOPIC: `${pipeline.topic}, ${other.topic}` });
+      await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 2500);
+      const rows = await offsets(pipeline);
+      const consumed = Object.fromEntries(
+        [pipeline.topic, other.topic].map((topic) => [
+          topic,
+          rows.filter((row) => row.topic === topic).map((row) => row.partition),
+        ]),
+      );
+      expect(consumed).toEqual({ [pipeline.topic]: [0, 1, 2], [other.topic]: [0, 1] });
+      const scrape = await consumer.program.metrics(
+        await consumer.port(),
+        "all is counted",
+        (found) => found.value("events_consumed_total") === 2500,
+      );
+      expect(scrape.value("events_consumed_total", { topic: pipeline.topic })).toBe(1000);
+      expect(scrape.value("events_consumed_total", { topic: other.topic })).toBe(1500);
+      await consumer.drain();
+      const accounted = fold([...range(0, 1000), ...range(0, 1500)]);
+      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
+    },
+    150_000,
+  );
+
+  clusterTest(
+    "aborted transactions of other producers are skipped, and markers are no lag",
+    async () => {
+      const kafka = await cluster();
+      await using pipeline = await pipelineOn(1, { env: { CONSUMER_WORKERS: "1" } });
+      const values = (from: number, to: number) => [...range(from, to)].map((index) => recordAt(index).value);
+      await using sender = await TransactionalSender.open(
+        new KafkaUnderTest(kafka.bootstrapServers),
+        pipeline.topic,
+      );
+      await sender.transaction(values(0, 50), "commit");
+      await sender.transaction(values(50, 80), "abort");
+      await sender.transaction(values(80, 100), "commit");
+      await sender.transaction(values(100, 110), "abort");
+      const consumer = pipeline.consumer();
+      await pipeline.until("what was committed is stored", async () => (await pipeline.consumed()) === 70);
+      const noLag = await consumer.program.metrics(
+        await consumer.port(),
+        "no lag is left",
+        (found) => found.find("kafka_consumer_lag").length === 1 && found.value("kafka_consumer_lag") === 0,
+      );
+      expect(noLag.value("events_consumed_total")).toBe(70);
+      // A marker and thirty aborted records lie before the last that was read; what comes after is not passed yet.
+      expect(await offsets(pipeline)).toMatchObject([{ next_offset: 102, consumed: 70, skipped: 32 }]);
+      await sender.transaction(values(110, 120), "commit");
+      await pipeline.until("it goes on", async () => (await pipeline.consumed()) === 80);
+      await consumer.drain();
+      expect(await offsets(pipeline)).toMatchObject([{ next_offset: 124, consumed: 80, skipped: 44 }]);
+      const accounted = fold([...range(0, 50), ...range(80, 100), ...range(110, 120)]);
+      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
+    },
+    150_000,
+  );
+});
