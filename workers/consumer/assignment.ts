@@ -1,16 +1,16 @@
-// The partitions that the group gave to one worker, each in exactly one state.
+// Keeps the partitions that the group gave to one worker, each in exactly one state.
 //
-//   awaiting_offset  Owned, not fetched: the stored offset is not known. In: assigned; any resync. Out: the
-//                    offset was read from the database (fetching).
-//   fetching         librdkafka fetches it, from `next` on. `stored` is what the last answered COMMIT left,
-//                    `next` the end of the last batch that was handed to a transaction. Out: out_of_range, resync.
-//   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: its
-//                    bounds were looked at: fetching (below the start: the gap is skipped), or beyond_end.
-//   beyond_end       The stored offset lies past the end of the log: records were lost on the Kafka side. It waits
-//                    for a person, or for the log to grow past it; looked at every few seconds. Out: fetching, resync.
+//   awaiting_offset  Owned, not fetched: the stored offset is not known. In: assigned; any resync. Out: the offset was
+//                    read from the database (fetching).
+//   fetching         librdkafka fetches it, from `next` on. `stored` is the offset after the last answered COMMIT,
+//                    `next` the end of the last batch that went into a transaction. Out: out_of_range, resync.
+//   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: the bounds
+//                    of the log were read: fetching (below the start: the gap is skipped), or beyond_end.
+//   beyond_end       The stored offset lies past the end of the log: Kafka has lost records. It waits for an operator,
+//                    or until the log grows past it; the end is read every few seconds. Out: fetching, resync.
 //
-// A revocation takes a partition out of any state. What is not `fetching` is not in librdkafka's assignment:
-// pausing, seeking and resyncing are all the same two calls, stop and fetch.
+// A revocation removes a partition from any state. A partition that is not `fetching` is not in librdkafka's
+// assignment: pausing, seeking and resyncing are all the same two calls, stop and fetch.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
 
@@ -26,13 +26,13 @@ export type PartitionStateName = PartitionState["kind"];
 export interface OwnedPartition extends TopicPartition {
   readonly slot: number;
   state: PartitionState;
-  /** The stored next offset as last known, for lag while it is not being fetched. */
+  /** The last known stored offset, for lag while the partition is not fetched. */
   lastStored: number | undefined;
-  /** The stable end of the log as last read. */
+  /** The stable end of the log, as last read. */
   end: number | undefined;
 }
 
-/** The assignment of one worker; the only place where partitions change state. */
+/** The assignment of one worker. Partitions change their state only here. */
 export class Assignment {
   readonly #bySlot = new Map<number, OwnedPartition>();
 
@@ -67,14 +67,14 @@ export class Assignment {
     this.#bySlot.delete(slot);
   }
 
-  /** The stored offset was read: fetch from there. */
+  /** The stored offset was read. @returns where to fetch from */
   startFetchingAt(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
     owned.state = { kind: "fetching", topicId, stored, next: stored };
     owned.lastStored = stored;
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
 
-  /** The broker says that the offset is not in the log. False where the partition was not being fetched. */
+  /** The broker reports that the offset is not in the log. False if the partition was not being fetched. */
   markOutOfRange(owned: OwnedPartition): boolean {
     if (owned.state.kind !== "fetching") return false;
     const { topicId, next } = owned.state;
@@ -87,21 +87,21 @@ export class Assignment {
     owned.state = { kind: "beyond_end", topicId: owned.state.topicId, stored: owned.state.stored };
   }
 
-  /** A batch with records up to `to` went into a transaction. */
+  /** A batch that ends at offset `to` went into a transaction. */
   markInFlight(slot: number, to: number): void {
     const state = this.#bySlot.get(slot)?.state;
     if (state?.kind === "fetching") state.next = to;
   }
 
-  /** The COMMIT of a batch up to `to` was answered. */
-  committed(slot: number, to: number): void {
+  /** The COMMIT of a batch that ends at offset `to` was answered. */
+  markCommitted(slot: number, to: number): void {
     const owned = this.#bySlot.get(slot);
     if (owned === undefined) return;
     owned.lastStored = to;
     if (owned.state.kind === "fetching") owned.state.stored = to;
   }
 
-  /** Forgets every offset: all of them have to be read again. */
+  /** Forgets every offset, so that all of them are read again. */
   resync(): void {
     for (const owned of this.#bySlot.values()) owned.state = { kind: "awaiting_offset" };
   }

@@ -1,4 +1,4 @@
-// Owned partitions in; where each is to be read from, by the database's word and the log's bounds, out.
+// Finds the offset at which each owned partition is read, from the database and the bounds of the log.
 
 import type { Assignment, OwnedPartition } from "./assignment.ts";
 import type { KafkaConsumer } from "../../shared/kafka/consumer.ts";
@@ -7,14 +7,19 @@ import { assertStillOurs } from "../../shared/store/database-owner.ts";
 import { enterPartitions, offsetKey, readOffsets, skipGap } from "../../shared/store/offsets.ts";
 import type { Session } from "../../shared/store/session.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
-import { ResyncNeeded } from "./failure.ts";
+import { classifyFailure, ResyncNeeded } from "./failure.ts";
 
-/** The one place that asks Kafka about logs and the database about offsets, and sets partitions going. */
-export class LogPositions {
+const WATCH_INTERVAL_MS = 2000;
+
+/** Only this class asks Kafka for log bounds and the database for offsets, and starts fetching partitions. */
+export class PartitionOffsets {
   readonly #kafkaConfig: KafkaConfig;
   readonly #kafka: KafkaConsumer;
   readonly #assignment: Assignment;
   readonly #telemetry: WorkerTelemetry;
+  #watchTimer: Timer | undefined;
+  #isWatching = false;
+  #fault: string | undefined;
 
   constructor(
     kafkaConfig: KafkaConfig,
@@ -28,11 +33,47 @@ export class LogPositions {
     this.#telemetry = telemetry;
   }
 
+  /** Why Kafka did not report the ends of the logs the last time; undefined if it did. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
   /**
-   * Reads where the partitions go on that have no offset yet, and starts fetching them there. A partition that
-   * was never read is entered at the beginning of its log.
+   * Reads the ends of the logs every two seconds, and checks that the topics are still the same.
+   * @param onResync is called when a topic was deleted and created again
+   */
+  startWatching(onResync: (error: ResyncNeeded) => void): void {
+    this.#watchTimer = setInterval(() => void this.#watch(onResync), WATCH_INTERVAL_MS);
+  }
+
+  stopWatching(): void {
+    clearInterval(this.#watchTimer);
+    this.#watchTimer = undefined;
+  }
+
+  async #watch(onResync: (error: ResyncNeeded) => void): Promise<void> {
+    if (this.#isWatching) return;
+    this.#isWatching = true;
+    try {
+      await this.#readEnds();
+      await this.assertSameTopics();
+      this.#fault = undefined;
+    } catch (error) {
+      if (error instanceof ResyncNeeded) onResync(error);
+      else if (this.#watchTimer !== undefined) {
+        this.#fault = classifyFailure(error).message;
+        this.#telemetry.kafkaError("watch", this.#fault);
+      }
+    } finally {
+      this.#isWatching = false;
+    }
+  }
+
+  /**
+   * Reads the stored offsets of the partitions that await them, and starts fetching there. A partition that was never
+   * read starts at the beginning of its log.
    *
-   * @returns false where some have to wait: their topic has no id, or their log no beginning, for the moment
+   * @returns false if some have to wait, because their topic has no id or their log no beginning at the moment
    */
   async startFetchingAt(session: Session): Promise<boolean> {
     const ids = await this.#kafka.topicIds(this.#kafkaConfig.topics);
@@ -58,7 +99,7 @@ export class LogPositions {
     }
     const placed = awaiting.flatMap(({ owned, ...key }) => {
       const stored = offsets.get(offsetKey(key));
-      // It may have been revoked, and even assigned anew, while the offsets were read.
+      // It may have been revoked, and even assigned again, while the offsets were read.
       const isCurrent = this.#isOwned(owned) && owned.state.kind === "awaiting_offset";
       return stored === undefined || !isCurrent
         ? []
@@ -69,8 +110,8 @@ export class LogPositions {
   }
 
   /**
-   * Looks at the bounds of logs that do not hold the offset that was asked for: what Kafka deleted before it
-   * was read is passed over, and accounted for; what lies past the end waits.
+   * Handles partitions whose log does not hold their offset. Records that Kafka deleted before they were read are
+   * skipped and accounted for; an offset past the end waits.
    */
   async settleOutOfRange(session: Session): Promise<void> {
     const outOfRange = this.#assignment.in("out_of_range");
@@ -84,7 +125,7 @@ export class LogPositions {
       if (state.kind !== "out_of_range" || !this.#isOwned(owned)) continue;
       const name = `${owned.topic}[${owned.partition}]`;
       if (beginning === undefined || end === undefined) {
-        throw new ResyncNeeded("kafka", `${name}: Kafka does not say where it begins and ends`);
+        throw new ResyncNeeded("kafka", `${name}: Kafka does not report the bounds of its log`);
       }
       if (state.stored > end) {
         this.#assignment.markBeyondEnd(owned);
@@ -104,8 +145,8 @@ export class LogPositions {
     }
   }
 
-  /** Looks how far the logs reach: for lag, and for partitions that wait for their log to grow. */
-  async look(): Promise<void> {
+  /** Reads the ends of the logs: for lag, and for partitions that wait for their log to grow. */
+  async #readEnds(): Promise<void> {
     const partitions = this.#assignment.all();
     const ends = await this.#kafka.listOffsets(partitions, "end");
     for (const [index, owned] of partitions.entries()) {
@@ -121,7 +162,7 @@ export class LogPositions {
     this.#telemetry.pausedPartitions(paused.length);
   }
 
-  /** @throws ResyncNeeded where a topic was deleted and made anew under its name */
+  /** @throws ResyncNeeded if a topic was deleted and created again under its name */
   async assertSameTopics(): Promise<void> {
     const current = await this.#kafka.topicIds(this.#kafkaConfig.topics);
     for (const { topic, state } of this.#assignment.all()) {
@@ -129,12 +170,12 @@ export class LogPositions {
       if (state.kind === "awaiting_offset" || id === undefined || id === state.topicId) continue;
       throw new ResyncNeeded(
         "topic_changed",
-        `topic ${topic} was deleted and made anew (id ${state.topicId}, now ${id}); reading it from its beginning`,
+        `topic ${topic} was deleted and created again (id ${state.topicId}, now ${id}); reading it from its beginning`,
       );
     }
   }
 
-  /** Records that are not stored yet. Control records end up below the position, and are no lag. */
+  /** Records that are not stored yet. Control records lie below the position and do not count. */
   lagOf(owned: OwnedPartition): number | undefined {
     if (owned.end === undefined || owned.lastStored === undefined) return undefined;
     const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;

@@ -1,4 +1,4 @@
-// Worker threads in; one consumer out: starts them, collects what they report, drains them, notices when one dies.
+// Starts the worker threads, merges their reports, drains them, and notices when one dies.
 
 import type { Config } from "../../shared/config/config.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
@@ -6,7 +6,7 @@ import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 import type { PartitionStatus, WorkerCommand, WorkerReport, WorkerStatus } from "./thread-messages.ts";
 import type { WorkerSnapshot } from "./health.ts";
 
-/** The longest transaction (30 s) and leaving the group (5 s), with room. */
+/** The longest transaction (30 s) and leaving the group (5 s), with a margin. */
 export const DRAIN_DEADLINE_MS = 40_000;
 
 interface Thread {
@@ -18,7 +18,7 @@ interface Thread {
 }
 
 export class Supervisor {
-  /** Resolves with the reason when a worker ends that was not asked to. */
+  /** Resolves with the reason when a worker ends without a request to drain. */
   readonly failed: Promise<string>;
   readonly #threads: Thread[];
   readonly #log: Logger;
@@ -51,8 +51,8 @@ export class Supervisor {
   }
 
   /**
-   * Has every worker commit what it has read and leave the group.
-   * @returns what went wrong, one sentence each; the records concerned are read again
+   * Makes every worker commit what it has read and leave the group.
+   * @returns what went wrong, one sentence each; the records concerned will be read again
    */
   async drain(): Promise<string[]> {
     this.#isDraining = true;

@@ -1,16 +1,16 @@
-// What the main thread and the worker threads of the consumer say to each other.
+// Defines the messages between the main thread and the worker threads of the consumer.
 
 import type { PartitionStateName } from "./assignment.ts";
 import type { Config } from "../../shared/config/config.ts";
 import type { Recording } from "../../shared/telemetry/recorder.ts";
 
-/** From the main thread. */
+/** Sent by the main thread. */
 export type WorkerCommand =
   | { readonly kind: "start"; readonly worker: number; readonly config: Config }
-  /** Commit what has been read, leave the group, end. */
+  /** Commit what was read, leave the group, and end. */
   | { readonly kind: "drain" };
 
-/** One partition as its worker sees it; offsets are the next ones to read. */
+/** One partition as its worker sees it. The offsets are those of the next record. */
 export interface PartitionStatus {
   readonly topic: string;
   readonly partition: number;
@@ -20,26 +20,26 @@ export interface PartitionStatus {
   readonly lag: number | undefined;
 }
 
-/** How a worker is, several times a second. */
+/** The state of a worker, sent when it changes. */
 export interface WorkerStatus {
   /** The group has answered at least once. */
   readonly hasJoined: boolean;
   readonly hasDatabase: boolean;
-  /** Whole seconds that the transaction in flight has waited for an answer. */
+  /** Whole seconds since the transaction in flight started. */
   readonly databaseUnansweredSeconds: number;
-  /** Why Kafka does not say how far its logs reach, where that is so. */
+  /** Why Kafka does not report the ends of its logs; undefined if it does. */
   readonly kafkaFault: string | undefined;
-  /** Why nothing flows, where that is so. */
+  /** Why nothing is stored; undefined while the worker is not paused. */
   readonly pausedBecause: string | undefined;
   readonly partitions: readonly PartitionStatus[];
 }
 
-/** From a worker thread. */
+/** Sent by a worker thread. */
 export type WorkerReport =
   | {
       readonly kind: "report";
       readonly recording: Recording | undefined;
       readonly status: WorkerStatus | undefined;
     }
-  /** The thread has let go of everything; `failure` where it was not asked to. */
+  /** The thread has released everything; `failure` if it ends without a request to drain. */
   | { readonly kind: "ended"; readonly failure: string | undefined };

@@ -1,4 +1,4 @@
-// The entry of a worker thread: commands from the main thread in; a PartitionWorker runs, its figures go back.
+// Runs a PartitionWorker in a thread, and reports its metrics and state to the main thread.
 
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
