@@ -8,6 +8,7 @@ import { enterPartitions, offsetKey, readOffsets, skipGap } from "../../shared/s
 import type { Session } from "../../shared/store/session.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { classifyFailure, ResyncNeeded } from "./failure.ts";
+import type { PartitionStatus } from "./thread-messages.ts";
 
 const WATCH_INTERVAL_MS = 2000;
 
@@ -36,6 +37,17 @@ export class PartitionOffsets {
   /** Why Kafka did not report the ends of the logs the last time; undefined if it did. */
   get fault(): string | undefined {
     return this.#fault;
+  }
+
+  status(): PartitionStatus[] {
+    return this.#assignment.all().map((owned) => ({
+      topic: owned.topic,
+      partition: owned.partition,
+      state: owned.state.kind,
+      storedOffset: owned.lastStored,
+      endOffset: owned.end,
+      lag: this.#lagOf(owned),
+    }));
   }
 
   /**
@@ -152,7 +164,7 @@ export class PartitionOffsets {
     for (const [index, owned] of partitions.entries()) {
       if (!this.#isOwned(owned)) continue;
       owned.end = ends[index] ?? owned.end;
-      this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
+      this.#telemetry.lag(owned.topic, owned.partition, this.#lagOf(owned));
       const { state } = owned;
       if (state.kind === "beyond_end" && owned.end !== undefined && owned.end >= state.stored) {
         this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state.topicId, state.stored)]);
@@ -176,7 +188,7 @@ export class PartitionOffsets {
   }
 
   /** Records that are not stored yet. Control records lie below the position and do not count. */
-  lagOf(owned: OwnedPartition): number | undefined {
+  #lagOf(owned: OwnedPartition): number | undefined {
     if (owned.end === undefined || owned.lastStored === undefined) return undefined;
     const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
     return Math.max(0, owned.end - Math.max(position, owned.lastStored));

@@ -151,14 +151,7 @@ export class PartitionWorker {
       databaseUnansweredSeconds: Math.floor(this.#inFlightMs() / 1000),
       kafkaFault: this.#offsets.fault,
       pausedBecause: this.#paused?.message,
-      partitions: this.#assignment.all().map((owned) => ({
-        topic: owned.topic,
-        partition: owned.partition,
-        state: owned.state.kind,
-        storedOffset: owned.lastStored,
-        endOffset: owned.end,
-        lag: this.#offsets.lagOf(owned),
-      })),
+      partitions: this.#offsets.status(),
     };
   }
 
