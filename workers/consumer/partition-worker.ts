@@ -170,6 +170,8 @@ export class PartitionWorker {
       if (this.#building.isEmpty && this.#assignment.in("out_of_range").length > 0) {
         return await this.#offsets.settleOutOfRange(session);
       }
+      // A pause ends when partitions are fetched again; without partitions it is over.
+      if (this.#assignment.size === 0) this.#resume();
     }
     const dueInMs = this.#dueInMs();
     if (dueInMs <= 0) await this.#commit(store);
