@@ -1,11 +1,11 @@
 import { TestPipeline } from "../support/pipeline.ts";
-import { PostgresServer } from "../support/postgres.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 kafkaTest(
   "a consumer with an idle worker is ready again after PostgreSQL was away",
   async () => {
-    await using server = await PostgresServer.start();
+    await using server = await startPostgres();
     await using pipeline = await TestPipeline.start({
       database: await server.database(),
       partitions: 1,

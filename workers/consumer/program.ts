@@ -63,7 +63,7 @@ async function consume(
   }));
   const problems = (nowMs?: number): readonly ConsumerProblem[] => health.problems(nowMs);
   alerting.poll(consumerProbe({ monitoring: config.monitoring, metrics, problems }));
-  const console = makeConsumerConsole({
+  const webConsole = makeConsumerConsole({
     config,
     metrics,
     supervisor: () => supervisor,
@@ -79,10 +79,10 @@ async function consume(
       const reasons = problems().map(({ message }) => message);
       return { ready: reasons.length === 0, reasons };
     },
-    app: console.mount,
+    app: webConsole.mount,
   });
   resources.defer("the HTTP server", 3000, () => server.stop());
-  resources.defer("the console", 3000, () => console.close());
+  resources.defer("the console", 3000, () => webConsole.close());
   log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
 
   const library = await prepareNativeLibrary((line) => log.info(line));

@@ -28,23 +28,23 @@ import { ProducerTelemetry } from "./telemetry.ts";
 
 const USAGE = `Usage: bun run workers/producer.ts
 
-Publishes simulated user events to Kafka, or with PRODUCER_INPUT the lines of a file as they are.
-Everything is set by environment variables or .env; config.example.env lists them. The most useful ones:
+Publishes simulated user events to Kafka, or with PRODUCER_INPUT the lines of a file, unchanged.
+Configured by environment variables or .env; config.example.env lists them. The most useful ones:
 
   KAFKA_BOOTSTRAP_SERVERS  brokers, host:port, separated by commas
-  KAFKA_TOPIC              the topic; of several the first. Created when it is missing
-  PRODUCER_RATE            events per second, or unlimited, instead of the spacing by PRODUCER_MIN_INTERVAL
-                           and PRODUCER_MAX_INTERVAL
+  KAFKA_TOPIC              the topic, or several, of which the first is used; created if it is missing
+  PRODUCER_RATE            events per second, or unlimited; without it, PRODUCER_MIN_INTERVAL and
+                           PRODUCER_MAX_INTERVAL set the intervals
   PRODUCER_INPUT           a file of JSON lines, or - for standard input
-  METRICS_PORT_PRODUCER    a page to watch it, /metrics, /healthz, /readyz (8001)
+  METRICS_PORT_PRODUCER    the port of its web page, /metrics, /healthz and /readyz (8001)
 
-Ctrl-C ends it: what is under way is flushed first. A second Ctrl-C ends it at once.
-Exit code: 0 all delivered, 1 something was not or it failed, 2 wrong configuration.
+Ctrl-C flushes the outstanding records and stops the producer; a second Ctrl-C stops it at once.
+Exit code: 0 all records delivered, 1 some records not delivered or a failure, 2 wrong configuration or usage.
 `;
 
 const CONNECT_DEADLINE_MS = 20_000;
 const HTTP_DEADLINE_MS = 3000;
-const FIGURES_MS = 250;
+const METRICS_MS = 250;
 const PROGRESS_MS = 10_000;
 
 let running: Alerting | undefined;
@@ -78,7 +78,7 @@ async function run(
   const health = new ProducerHealth(ledger, () => ({ waitingFor, isStopping: stop.isRequested }));
   const problems = (nowMs?: number): readonly ProducerProblem[] => health.problems(nowMs);
   alerting.poll(producerProbe(problems));
-  const console = makeProducerConsole({
+  const webConsole = makeProducerConsole({
     config,
     topic,
     metrics,
@@ -98,10 +98,10 @@ async function run(
       const reasons = problems().map(({ message }) => message);
       return { ready: reasons.length === 0, reasons };
     },
-    app: console.mount,
+    app: webConsole.mount,
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
-  resources.defer("the console", HTTP_DEADLINE_MS, () => console.close());
+  resources.defer("the console", HTTP_DEADLINE_MS, () => webConsole.close());
   log.info({ port: http.port }, "serving the console, /metrics, /healthz and /readyz");
 
   const source = await stop.orStopped(openSource(config.producer));
@@ -117,7 +117,7 @@ async function run(
   if (found === undefined) return 0;
   waitingFor = undefined;
 
-  const figures = setInterval(() => telemetry.recordDeliveries(), FIGURES_MS);
+  const figures = setInterval(() => telemetry.recordDeliveries(), METRICS_MS);
   const progress = setInterval(() => telemetry.progress(), PROGRESS_MS);
   log.info({ topic }, "producing");
   try {
