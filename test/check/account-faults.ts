@@ -1,50 +1,50 @@
-// Faults in the offsets, their accounts, and the dead letters.
+// Lists faults in the offsets, their counts and the dead letters.
 import { eventText } from "../pipeline/record.ts";
 import type { Fault } from "./fault.ts";
 
-/** A good event as a bytea literal. */
+/** A valid event as a bytea expression. */
 const GOOD_BYTES = `convert_to('${eventText({ event_id: "good" })}', 'UTF8')`;
 const COPIED_LETTER = `key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds
   from dead_letter_events where reason = 'not_utf8'`;
 
 export const OFFSET_FAULTS: readonly Fault[] = [
   {
-    what: "an offset was moved on",
+    what: "an offset is too high",
     sql: "update pipeline_offsets set next_offset = next_offset + 1 where partition = 0",
     breaks: ["offsets_accounted_for"],
   },
   {
-    what: "an offset was moved back",
+    what: "an offset is too low",
     sql: "update pipeline_offsets set next_offset = next_offset - 1 where partition = 0",
     breaks: ["offsets_accounted_for"],
   },
   {
-    what: "an offset was moved back behind a dead letter",
+    what: "an offset is below a dead letter",
     sql: "update pipeline_offsets set next_offset = next_offset - 1 where partition = 1",
     breaks: ["offsets_accounted_for", "dead_letters_within_offsets"],
   },
   {
-    what: "the first offset was moved",
+    what: "the first offset is wrong",
     sql: "update pipeline_offsets set first_offset = first_offset + 1 where partition = 0",
     breaks: ["offsets_accounted_for"],
   },
   {
-    what: "skipped is off",
+    what: "skipped is wrong",
     sql: "update pipeline_offsets set skipped = skipped - 1 where partition = 0",
     breaks: ["offsets_accounted_for"],
   },
   {
-    what: "consumed is off",
+    what: "consumed is wrong",
     sql: "update pipeline_offsets set consumed = consumed + 1 where partition = 0",
     breaks: ["offsets_accounted_for", "records_accounted_for"],
   },
   {
-    what: "consumed is off, and skipped hides it",
+    what: "consumed is wrong, and skipped hides it",
     sql: "update pipeline_offsets set consumed = consumed + 1, skipped = skipped - 1 where partition = 0",
     breaks: ["records_accounted_for"],
   },
   {
-    what: "duplicates is off",
+    what: "duplicates is wrong",
     sql: "update pipeline_offsets set duplicates = duplicates + 1 where partition = 0",
     breaks: ["records_accounted_for"],
   },
@@ -74,7 +74,7 @@ export const OFFSET_FAULTS: readonly Fault[] = [
     ],
   },
   {
-    what: "a partition is given to another topic of the same name",
+    what: "a partition belongs to another topic of the same name",
     sql: "update pipeline_offsets set topic_id = 'another' where partition = 1",
     breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
   },
@@ -87,17 +87,17 @@ export const LETTER_FAULTS: readonly Fault[] = [
     breaks: ["dead_letters_kept"],
   },
   {
-    what: "a dead letter too many",
+    what: "one dead letter too many",
     sql: `insert into dead_letter_events select topic, topic_id, 0, 4, ${COPIED_LETTER}`,
     breaks: ["dead_letters_kept"],
   },
   {
-    what: "a dead letter that was not read yet",
+    what: "a dead letter that is not read yet",
     sql: "update dead_letter_events set \"offset\" = 16 where reason = 'not_utf8'",
     breaks: ["dead_letters_within_offsets"],
   },
   {
-    what: "a dead letter from before the beginning",
+    what: "a dead letter from before the first offset",
     sql: "update dead_letter_events set \"offset\" = 1 where partition = 0 and reason = 'tombstone'",
     breaks: ["dead_letters_within_offsets"],
   },
@@ -107,12 +107,12 @@ export const LETTER_FAULTS: readonly Fault[] = [
     breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
   },
   ...["not_json", "tombstone", "too_large", "refused_by_database"].map((reason) => ({
-    what: `a dead letter (${reason}) that is a good event`,
+    what: `a dead letter (${reason}) that is a valid event`,
     sql: `update dead_letter_events set value = ${GOOD_BYTES} where reason = '${reason}' and partition = 1`,
     breaks: ["dead_letters_rejected_again"],
   })),
   {
-    what: "a dead letter that is a good, large event",
+    what: "a dead letter that is a large valid event",
     sql: `update dead_letter_events set value = convert_to(rpad(convert_from(${GOOD_BYTES}, 'UTF8'), 200000), 'UTF8')
       where reason = 'not_utf8'`,
     breaks: ["dead_letters_rejected_again"],
@@ -123,12 +123,12 @@ export const LETTER_FAULTS: readonly Fault[] = [
     breaks: ["dead_letters_rejected_again"],
   },
   {
-    what: "a dead letter's reason is one that never was",
+    what: "a dead letter's reason does not exist",
     sql: "update dead_letter_events set reason = 'disliked' where reason = 'not_utf8'",
     breaks: ["dead_letters_rejected_again"],
   },
   {
-    what: "a dead letter is said to have been refused by the database",
+    what: "a dead letter claims to be refused by the database",
     sql: "update dead_letter_events set reason = 'refused_by_database' where reason = 'not_utf8'",
     breaks: ["dead_letters_rejected_again"],
   },

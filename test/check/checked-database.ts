@@ -1,4 +1,4 @@
-// Nothing in; a database that batches were really committed to, with every kind of event and of dead letter, out.
+// Makes databases with committed batches of every kind of event and dead letter.
 import { storedBy } from "../../shared/pipeline/batch.ts";
 import { checkDatabase } from "../../shared/store/check/check.ts";
 import type { CheckReport } from "../../shared/store/check/report.ts";
@@ -34,18 +34,18 @@ const FIRST: readonly TestRecord[] = [
 const SECOND: readonly TestRecord[] = [
   { offset: 18, value: pageView("e3") },
   { offset: 19, value: pageView("e6", { user_id: "dan", duration_seconds: null }) },
-  // Of what follows, a double and a numeric think differently, or only one of them can hold it.
+  // Amounts that a double and a numeric compare differently, or that only one of them can hold.
   { offset: 20, value: purchase("p4", '{"amount":100.00000000000000001}') },
   { offset: 21, value: purchase("p5", '{"amount":100.00000000000002}') },
   { offset: 22, value: purchase("p6", '{"amount":1e400}') },
   { offset: 23, value: purchase("p7", '{"amount":1e-400,"amount":-1e-400}') },
-  // What a producer claims is overruled for a priced purchase, and left alone otherwise.
+  // The producer's flag is replaced for a purchase with an amount, and kept otherwise.
   { offset: 24, value: purchase("p8", '{"is_high_value":true,"amount":100}') },
   { offset: 25, value: purchase("p9", '{"is_high_value":true}') },
   { offset: 26, value: pageView("e7", { event_data: { is_high_value: "yes" } }) },
   { offset: 27, value: pageView('e8 "quoted\\" é\u001b[31m', { user_id: "{,}", duration_seconds: 0 }) },
 ];
-/** Partition 1, one batch: a dead letter for every reason, and events that partition 0 has. */
+/** Partition 1, one batch: a dead letter for every reason, and duplicates of partition 0. */
 const THIRD: readonly TestRecord[] = [
   { offset: 0, value: undefined, key: "k" },
   { offset: 1, value: `"${"x".repeat(1_048_576)}"` },
@@ -59,11 +59,11 @@ const THIRD: readonly TestRecord[] = [
   { offset: 9, value: eventText({ timestamp: "yesterday" }) },
   { offset: 10, value: eventText({ timestamp: "2026-03-15T09:26:53.590Z" }) },
   { offset: 11, value: eventText({ event_data: { text: "\u0000" } }) },
-  // A double takes it for infinite; a numeric has no such number.
+  // Infinite as a double, and too large for a numeric.
   { offset: 12, value: eventTextWith('{"n":1e400000}', { event_id: "refused" }) },
   { offset: 13, value: pageView("e1") },
   { offset: 14, value: pageView("f1", { user_id: "eve", timestamp: "2026-02-01T00:00:00Z" }) },
-  // Too large to come along with others when it is judged anew.
+  // Too large for the check to fetch it together with others.
   { offset: 15, value: `{"padding":"${"x".repeat(70_000)}"}` },
 ];
 
@@ -78,7 +78,7 @@ async function commit(
   const batch = batchOf(records, [{ ...partitionKey(partition), from }]);
   await opened.store.commit(batch);
   for (const span of batch.spans.values()) {
-    if (storedBy(span) < 0) throw new Error("a batch stored less than nothing");
+    if (storedBy(span) < 0) throw new Error("a batch has more duplicates and dead letters than records");
   }
 }
 
@@ -93,7 +93,7 @@ async function fill(database: TestDatabase): Promise<void> {
   await commit(database, 1, 0, THIRD);
 }
 
-/** The events that go without raw rows: an hour that has others with them, and one that has none. */
+/** Events without raw rows: in an hour that also has events with raw rows, and in one that has none. */
 const UNSAVED: readonly TestRecord[] = [
   { offset: 0, value: pageView("u1", { user_id: "ann", duration_seconds: 2 }) },
   { offset: 1, value: pageView("u2", { user_id: "zoe" }) },
@@ -102,13 +102,13 @@ const UNSAVED: readonly TestRecord[] = [
   { offset: 4, value: "{" },
 ];
 
-/** A database that nothing is wrong with. */
+/** A database without a fault. */
 export async function healthyDatabase(): Promise<TestDatabase> {
   const server = await sharedPostgres();
   return await server.database({ prepared: { name: "healthy", prepare: fill } });
 }
 
-/** One that was also written to with SAVE_RAW_EVENTS=false, on partition 2. */
+/** A database to which partition 2 was written with SAVE_RAW_EVENTS=false. */
 export async function partlyUnsavedDatabase(): Promise<TestDatabase> {
   const server = await sharedPostgres();
   const prepare = async (database: TestDatabase): Promise<void> => {
@@ -118,7 +118,7 @@ export async function partlyUnsavedDatabase(): Promise<TestDatabase> {
   return await server.database({ prepared: { name: "partly unsaved", prepare } });
 }
 
-/** What `check` finds in a database. */
+/** The report of a check. */
 export async function check(database: TestDatabase): Promise<CheckReport> {
   const session = await openSession(database, { role: "check" });
   try {
@@ -128,7 +128,7 @@ export async function check(database: TestDatabase): Promise<CheckReport> {
   }
 }
 
-/** The names of the proofs that do not hold. */
+/** The names of the invariants that do not hold. */
 export function broken({ invariants }: CheckReport): string[] {
   return invariants.filter(({ ok }) => !ok).map(({ name }) => name);
 }

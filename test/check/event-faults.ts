@@ -1,4 +1,4 @@
-// Faults in the raw events and in what is computed from them.
+// Lists faults in the raw events and in the figures computed from them.
 import type { Fault } from "./fault.ts";
 
 const HOUR = "2026-03-14T08:00Z";
@@ -16,13 +16,13 @@ export const RAW_FAULTS: readonly Fault[] = [
     breaks: ["stored_events_kept", "hours_recomputed", "hourly_users_recomputed"],
   },
   {
-    what: "a raw row too many",
+    what: "one raw row too many",
     sql: `insert into raw_events select 'extra', user_id, event_type, event_data, duration_seconds, "timestamp", processed_at
       from raw_events where event_id = 'e1'`,
     breaks: ["stored_events_kept", "hours_recomputed"],
   },
   {
-    what: "a raw row too many, in an hour of its own",
+    what: "one raw row too many, in another hour",
     sql: `insert into raw_events select 'extra', user_id, event_type, event_data, duration_seconds, "timestamp" + interval '1 year', processed_at
       from raw_events where event_id = 'e1'`,
     breaks: ["stored_events_kept", "hours_recomputed", "hourly_users_recomputed"],
@@ -43,27 +43,27 @@ export const RAW_FAULTS: readonly Fault[] = [
     breaks: ["durations_in_range"],
   },
   {
-    what: "a duration is no number",
+    what: "a duration is not a number",
     sql: "update raw_events set duration_seconds = 'NaN' where event_id = 'e1'",
     breaks: ["durations_in_range", "hours_recomputed"],
   },
   {
-    what: "a duration is beyond everything",
+    what: "a duration is infinite",
     sql: "update raw_events set duration_seconds = 'Infinity' where event_id = 'e1'",
     breaks: ["durations_in_range", "hours_recomputed"],
   },
   {
-    what: "a user is changed into one who was not there",
+    what: "a user is changed into an unknown one",
     sql: "update raw_events set user_id = 'nobody' where event_id = 'e2'",
     breaks: ["hourly_users_recomputed"],
   },
   {
-    what: "a user is changed into one who was there",
+    what: "a user is changed into another one of the hour",
     sql: "update raw_events set user_id = 'ann' where event_id = 'e2'",
     breaks: ["hours_recomputed", "hourly_users_recomputed"],
   },
   {
-    what: "an event is moved over the edge of its hour",
+    what: "an event moves into the next hour",
     sql: `update raw_events set "timestamp" = "timestamp" + interval '1 microsecond' where event_id = 'e4'`,
     breaks: ["hours_recomputed", "hourly_users_recomputed"],
   },
@@ -118,12 +118,12 @@ export const HOUR_FAULTS: readonly Fault[] = [
     breaks: ["hours_hold_every_event", "hours_recomputed", "unique_users_counted"],
   },
   {
-    what: "an hour too many",
+    what: "one hour too many",
     sql: `insert into hourly_aggregations values ('2020-01-01Z', 'page_view', 5, 1, 0, 0, default, default, 0, 0)`,
     breaks: ["hours_hold_every_event", "hours_recomputed", "unique_users_counted"],
   },
   {
-    what: "an hour too many, of nothing",
+    what: "one empty hour too many",
     sql: `insert into hourly_aggregations values ('2020-01-01Z', 'page_view', 0, 0, 0, 0, default, default, 0, 0)`,
     breaks: ["hours_recomputed"],
   },
@@ -133,17 +133,17 @@ export const HOUR_FAULTS: readonly Fault[] = [
     breaks: ["hours_recomputed", "unique_users_counted"],
   },
   {
-    what: "unique_users is off",
+    what: "unique_users is wrong",
     sql: `update hourly_aggregations set unique_users = unique_users + 1 where ${AT_HOUR}`,
     breaks: ["hours_recomputed", "unique_users_counted"],
   },
   {
-    what: "a sum of durations is off by a millisecond",
+    what: "a sum of durations is wrong by a millisecond",
     sql: `update hourly_aggregations set total_duration_ms = total_duration_ms + 1 where ${AT_HOUR}`,
     breaks: ["hours_recomputed"],
   },
   {
-    what: "a count of durations is off",
+    what: "a count of durations is wrong",
     sql: `update hourly_aggregations set duration_count = duration_count - 1 where ${AT_HOUR}`,
     breaks: ["hours_recomputed"],
   },
@@ -158,7 +158,7 @@ export const HOUR_FAULTS: readonly Fault[] = [
     breaks: ["hour_counts_consistent"],
   },
   {
-    what: "a saved event is said to be unsaved",
+    what: "a saved event counts as unsaved",
     sql: `update hourly_aggregations set unsaved_events = 1 where ${AT_HOUR}`,
     breaks: ["stored_events_kept", "hours_recomputed"],
   },
@@ -168,26 +168,26 @@ export const HOUR_FAULTS: readonly Fault[] = [
     breaks: ["hourly_users_recomputed", "unique_users_counted"],
   },
   {
-    what: "a user of an hour too many",
+    what: "one user of an hour too many",
     sql: `insert into hourly_users values ('${HOUR}', 'page_view', 'nobody')`,
     breaks: ["hourly_users_recomputed", "unique_users_counted"],
   },
   {
-    what: "a user of an hour is another one",
+    what: "a user of an hour is replaced",
     sql: `update hourly_users set user_id = 'nobody' where ${AT_HOUR} and user_id = 'bea'`,
     breaks: ["hourly_users_recomputed"],
   },
 ];
 
-/** In a database with events that have no raw rows. */
+/** Faults in a database that has events without raw rows. */
 export const UNSAVED_FAULTS: readonly Fault[] = [
   {
-    what: "an unsaved event too many",
+    what: "one unsaved event too many",
     sql: "update hourly_aggregations set total_events = total_events + 1, unsaved_events = unsaved_events + 1 where event_type = 'login'",
     breaks: ["stored_events_kept", "hours_hold_every_event"],
   },
   {
-    what: "an hour with unsaved events is off",
+    what: "an hour with unsaved events is wrong",
     sql: `update hourly_aggregations set total_events = total_events + 1 where ${AT_HOUR}`,
     breaks: ["hours_hold_every_event", "hours_recomputed"],
   },

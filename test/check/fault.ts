@@ -1,10 +1,9 @@
-// What is done to a healthy database, and the proofs that it contradicts.
+// Describes a fault that a test injects into a healthy database.
 
-/** A fault to plant. */
 export interface Fault {
   readonly what: string;
-  /** Must change exactly one row, so that no fault is missed because it was not planted. */
+  /** Changes exactly one row, so that a fault that was not injected is noticed. */
   readonly sql: string;
-  /** The proofs that must turn false, in the report's order. */
+  /** The invariants that it contradicts, in the report's order. */
   readonly breaks: readonly string[];
 }

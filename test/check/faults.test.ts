@@ -1,26 +1,26 @@
-// Each fault that is planted into a healthy database is found, by the proofs that it contradicts and no others.
+// Tests that a check finds each injected fault by exactly the invariants that it contradicts.
 import { expect, test } from "bun:test";
 import { LETTER_FAULTS, OFFSET_FAULTS } from "./account-faults.ts";
 import { broken, check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
 import { HOUR_FAULTS, RAW_FAULTS, UNSAVED_FAULTS } from "./event-faults.ts";
 
 for (const { what, sql, breaks } of [...RAW_FAULTS, ...HOUR_FAULTS, ...OFFSET_FAULTS, ...LETTER_FAULTS]) {
-  test(`${what}: ${breaks.join(", ")}`, async () => {
+  test(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
     await using database = await healthyDatabase();
-    await plant(database.sql.unsafe(sql));
+    await inject(database.sql.unsafe(sql));
     await expectBroken(database, breaks);
   });
 }
 
 for (const { what, sql, breaks } of UNSAVED_FAULTS) {
-  test(`${what}: ${breaks.join(", ")}`, async () => {
+  test(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
     await using database = await partlyUnsavedDatabase();
-    await plant(database.sql.unsafe(sql));
+    await inject(database.sql.unsafe(sql));
     await expectBroken(database, breaks);
   });
 }
 
-async function plant(statement: PromiseLike<{ readonly count: number }>): Promise<void> {
+async function inject(statement: PromiseLike<{ readonly count: number }>): Promise<void> {
   expect((await statement).count).toBe(1);
 }
 

@@ -1,4 +1,4 @@
-// The lag that check shows is what Kafka holds beyond the stored offsets, or says why it is not known.
+// Tests the lag that a check shows: what Kafka holds beyond the stored offsets, or why it is unknown.
 import { expect, test } from "bun:test";
 import { describeTopics } from "../../shared/kafka/admin.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
@@ -17,7 +17,7 @@ async function topicIdOf(kafka: KafkaUnderTest, topic: string): Promise<string> 
   return found!.topicId!;
 }
 
-onBoth("the lag of each partition, in the order that was asked", async (kafka) => {
+onBoth("the lag reader returns the lag of each partition in the given order", async (kafka) => {
   const topic = await kafka.createTopic(3);
   await using sender = await Sender.open(kafka, topic);
   await sender.sendNumbers(0, 21, 3);
@@ -32,7 +32,7 @@ onBoth("the lag of each partition, in the order that was asked", async (kafka) =
     await lagReader(kafka.bootstrapServers)([
       at(1, 3),
       at(0, 7),
-      // Kafka was set back behind what is stored.
+      // Kafka's log ends before the stored offset.
       at(2, 50),
       at(7, 0),
       { ...at(0, 0), topicId: "AAAAAAAAQACAAAAAAAAAAA" },
@@ -41,7 +41,7 @@ onBoth("the lag of each partition, in the order that was asked", async (kafka) =
   ).toEqual([4, 0, 0, "Kafka does not say", "an earlier topic of this name", "no such topic"]);
 });
 
-test("Kafka being away is said within a few seconds, and nothing fails", async () => {
+test("the lag reader reports within seconds that Kafka does not answer", async () => {
   const [port] = await freePorts(1);
   const startedAt = performance.now();
   const lags = await lagReader(`127.0.0.1:${port}`)([
@@ -52,6 +52,6 @@ test("Kafka being away is said within a few seconds, and nothing fails", async (
   expect(performance.now() - startedAt).toBeLessThan(10_000);
 });
 
-test("nobody is asked for no partitions", async () => {
+test("the lag reader asks nothing for no partitions", async () => {
   expect(await lagReader("127.0.0.1:1")([])).toEqual([]);
 });
