@@ -2,6 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { VARIABLES } from "../shared/config/config.ts";
+import { METRIC_NAMES } from "../shared/telemetry/metrics.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const PLACES = ["*.md", "{bench,monitoring,shared,test,workers}/**/*.md"];
@@ -54,6 +56,14 @@ describe("documents", () => {
         .map(([path]) => path)
         .filter((path) => !existsSync(join(ROOT, path)) && !existsSync(join(ROOT, dirname(document), path)))
         .map((path) => `${document}: ${path}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test("name every metric and every setting in the README", () => {
+    const readme = text("README.md");
+    const missing = [...METRIC_NAMES, ...Object.keys(VARIABLES)].filter(
+      (name) => !readme.includes(`\`${name}`),
     );
     expect(missing).toEqual([]);
   });
