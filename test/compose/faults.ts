@@ -303,6 +303,8 @@ function* dockerfile(stack: Stack): Faults {
     const layers = ancestry(stack, stage);
     const user = layers.flatMap((layer) => instructions(layer, "USER"))[0] ?? "root";
     if (/^(?:root|0)/.test(user)) yield `the image of ${name} runs as root`;
+    const variables = layers.flatMap((layer) => instructions(layer, "ENV"));
+    if (!variables.includes("AUTO_SETUP=false")) yield `the image of ${name} installs packages at its start`;
     const installs = layers.flatMap((layer) => instructions(layer, "RUN")).join();
     if (/\b(?:gcc|make)\b/.test(installs)) yield `the image of ${name} holds a compiler`;
     yield* differs(`EXPOSE of ${name}`, instructions(stage, "EXPOSE"), DEFAULT_PORT[name]);

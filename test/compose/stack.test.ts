@@ -195,6 +195,11 @@ const injected: [name: string, inject: (given: Stack) => unknown, found: string]
   ],
   ["root", replaceIn("runtime", "USER", "bun", "root"), "the image of consumer runs as root"],
   [
+    "an image that installs at its start",
+    replaceIn("runtime", "ENV", "AUTO_SETUP=false", "AUTO_SETUP=true"),
+    "the image of consumer installs packages at its start",
+  ],
+  [
     "a compiler in the image",
     (given) => (stage(given, "runtime").from = "build"),
     "the image of producer holds a compiler",

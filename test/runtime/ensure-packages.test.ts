@@ -138,7 +138,7 @@ describe("a clone without packages", () => {
     expect(new TextDecoder().decode(printed.value)).toBe("found by both\n");
     run.kill("SIGTERM");
     expect(await run.exited).toBe(7);
-  }, 60_000);
+  });
 
   test("runs no install script", async () => {
     // What the install script of this package would create.
@@ -146,7 +146,7 @@ describe("a clone without packages", () => {
     expect(await start([MODULE]).exited).toBe(0);
     expect(existsSync(join(root, "node_modules/pino"))).toBe(true);
     expect(existsSync(links)).toBe(false);
-  }, 60_000);
+  });
 
   test("gets none from a command that is not one of its programs", async () => {
     const run = start(["other.ts"]);
