@@ -199,7 +199,7 @@ describe("the consumer's alert conditions", () => {
     const probe = consumerProbe({
       monitoring: loadConfig({}, "consumer").monitoring,
       metrics: new MetricsRegistry(),
-      problems: (nowMs) => trial.health.problems(nowMs),
+      problems: trial.health.problems,
     });
     const breachedAt = (second: number, workers: readonly WorkerSnapshot[]) => {
       trial.snapshot = { ...trial.snapshot, workers };

@@ -138,7 +138,7 @@ describe("the producer's alert", () => {
   test("fires when nothing is acknowledged for 30 s while records wait, and only then", () => {
     const ledger = new DeliveryLedger();
     const health = healthOf(ledger);
-    const probe = producerProbe((nowMs) => health.problems(nowMs));
+    const probe = producerProbe(health.problems);
     const stateAt = (second: number) => probe(second * 1000)[0]?.state;
     expect(stateAt(0)).toBe("clear");
     expect(stateAt(100)).toBe("clear");

@@ -61,7 +61,7 @@ export class ConsumerHealth {
   }
 
   /** What is wrong now, empty when nothing is. @param nowMs monotonic */
-  problems(nowMs: number = performance.now()): ConsumerProblem[] {
+  readonly problems = (nowMs: number = performance.now()): ConsumerProblem[] => {
     const { workers, databaseFault, isStopping } = this.#takeSnapshot();
     const problems: ConsumerProblem[] = [];
     if (isStopping) {
@@ -84,7 +84,7 @@ export class ConsumerHealth {
     );
     for (const alike of byProblem.values()) problems.push(problemOf(alike, workers?.length ?? 0));
     return problems;
-  }
+  };
 
   #flowFindings(workers: readonly WorkerSnapshot[], nowMs: number): Finding[] {
     const seen = new Set<string>();

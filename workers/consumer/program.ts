@@ -14,8 +14,9 @@ import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
 import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { readinessOf } from "../problem.ts";
 import { Alerting, consumerProbe } from "../alerting.ts";
-import { ConsumerHealth, type ConsumerProblem } from "./health.ts";
+import { ConsumerHealth } from "./health.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { makeConsumerConsole } from "../console/consumer-console.ts";
 import { sampleMetrics, setAlertThresholds } from "./pipeline-metrics.ts";
@@ -61,13 +62,12 @@ async function consume(
     databaseFault: housekeeping.fault,
     isStopping: stop.isRequested,
   }));
-  const problems = (nowMs?: number): readonly ConsumerProblem[] => health.problems(nowMs);
-  alerting.poll(consumerProbe({ monitoring: config.monitoring, metrics, problems }));
+  alerting.poll(consumerProbe({ monitoring: config.monitoring, metrics, problems: health.problems }));
   const webConsole = makeConsumerConsole({
     config,
     metrics,
     supervisor: () => supervisor,
-    problems,
+    problems: health.problems,
     alerts: () => alerting.recent(),
   });
   const server = await startHttpServer({
@@ -75,10 +75,7 @@ async function consume(
     host: config.monitoring.httpHost,
     portVariable: "METRICS_PORT_CONSUMER",
     metrics: async () => ({ body: await metrics.text(), contentType: metrics.contentType }),
-    ready: () => {
-      const reasons = problems().map(({ message }) => message);
-      return { ready: reasons.length === 0, reasons };
-    },
+    ready: () => readinessOf(health.problems()),
     app: webConsole.mount,
   });
   resources.defer("the HTTP server", 3000, () => server.stop());

@@ -39,7 +39,7 @@ export class ProducerHealth {
   }
 
   /** What is wrong now, empty when nothing is. @param nowMs monotonic */
-  problems(nowMs: number = performance.now()): ProducerProblem[] {
+  readonly problems = (nowMs: number = performance.now()): ProducerProblem[] => {
     const { failed, outstanding, lastFailure } = this.#ledger;
     const unacknowledgedMs = this.#ledger.unacknowledgedForMs(nowMs);
     if (failed > this.#failed) this.#failedAtMs = nowMs;
@@ -68,7 +68,7 @@ export class ProducerHealth {
       });
     }
     return problems;
-  }
+  };
 }
 
 /** True when no record at all was acknowledged within 20 s of the first one: the topic cannot be written. */

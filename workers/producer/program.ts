@@ -20,9 +20,10 @@ import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { setBuildInfo } from "../../shared/telemetry/build-info.ts";
 import { type Logger, makeLogger } from "../../shared/telemetry/log.ts";
 import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { readinessOf } from "../problem.ts";
 import { Alerting, producerProbe } from "../alerting.ts";
 import { makeProducerConsole } from "../console/producer-console.ts";
-import { ProducerHealth, type ProducerProblem } from "./health.ts";
+import { ProducerHealth } from "./health.ts";
 import { runProducer } from "./run.ts";
 import { ProducerTelemetry } from "./telemetry.ts";
 
@@ -76,14 +77,13 @@ async function run(
   const telemetry = new ProducerTelemetry(topic, ledger, metrics, log);
   let waitingFor: string | undefined = "the Kafka client";
   const health = new ProducerHealth(ledger, () => ({ waitingFor, isStopping: stop.isRequested }));
-  const problems = (nowMs?: number): readonly ProducerProblem[] => health.problems(nowMs);
-  alerting.poll(producerProbe(problems));
+  alerting.poll(producerProbe(health.problems));
   const webConsole = makeProducerConsole({
     config,
     topic,
     metrics,
     ledger,
-    problems,
+    problems: health.problems,
     alerts: () => alerting.recent(),
   });
   const http = await startHttpServer({
@@ -94,10 +94,7 @@ async function run(
       telemetry.recordDeliveries();
       return { body: await metrics.text(), contentType: metrics.contentType };
     },
-    ready: () => {
-      const reasons = problems().map(({ message }) => message);
-      return { ready: reasons.length === 0, reasons };
-    },
+    ready: () => readinessOf(health.problems()),
     app: webConsole.mount,
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
