@@ -1,4 +1,4 @@
-// A database in; what it holds and whether it keeps the promise out: `bun run check [--json]`.
+// Reports what a database contains and proves that every record is stored exactly once: `bun run check [--json]`.
 
 import { type Config, loadConfig } from "../shared/config/config.ts";
 import { codeOf, FatalError } from "../shared/runtime/errors.ts";
@@ -12,15 +12,15 @@ import { kafkaLag } from "./check/kafka-lag.ts";
 
 const USAGE = `Usage: bun run check [--json] [--help]
 
-Shows what the database holds (rows, newest events, hours, offsets and lag, dead letters by reason) and proves
-that every record was stored exactly once, each proof with its figures. It reads one snapshot and changes
-nothing, while the pipeline goes on. The lag is asked of Kafka where it answers within about 2 s. Configured by
+Shows what the database contains (rows, newest events, hours, offsets and lag, dead letters by reason) and proves
+that every record was stored exactly once; each proof shows its figures. It reads one snapshot, changes nothing, and
+can run while the pipeline runs. It asks Kafka for the lag and waits about 2 s for the answer. Configured by
 environment variables (DB_*, KAFKA_*; see config.example.env).
 
   --json  prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
           "dead_letters", "hours", "newest_events"}
 
-Exit code: 0 all proofs hold, 1 one does not, or the database cannot be read, 2 wrong configuration or usage.
+Exit code: 0 all proofs hold, 1 a proof does not hold or the database cannot be read, 2 wrong configuration or usage.
 `;
 
 await runProgram({ usage: USAGE, options: { json: { type: "boolean" } } }, async (stop, options) => {
@@ -46,7 +46,7 @@ async function readReport(config: Config): Promise<CheckReport> {
   }
 }
 
-/** What the database's side can throw as one sentence, where it is not a defect of this program. */
+/** A fault of the database as one sentence; any other error as it is. */
 function explained(error: unknown, { database }: Config): unknown {
   const { host, port } = database;
   const kind = classify(error);
@@ -58,12 +58,12 @@ function explained(error: unknown, { database }: Config): unknown {
   );
 }
 
-/** Waits until all is written, because the program exits right after it. */
+/** Waits until the text is written, because the program exits right after. */
 async function print(text: string): Promise<void> {
   try {
     await Bun.write(Bun.stdout, text);
   } catch (error) {
-    // Whoever reads has seen enough (`| head`).
+    // The reader has closed the pipe (`| head`).
     if (codeOf(error) !== "EPIPE") throw error;
   }
 }

@@ -6,7 +6,7 @@ import { Resources } from "../shared/runtime/resources.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import type { StopSignal } from "../shared/runtime/stop-signal.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
-import { formatLedger } from "../shared/store/check/format.ts";
+import { formatProofs } from "../shared/store/check/format.ts";
 import { Session } from "../shared/store/session.ts";
 import { ConsumerProcess } from "./demo/consumer-process.ts";
 import { consumerEnvironment, WORKERS } from "./demo/consumer-settings.ts";
@@ -61,7 +61,7 @@ async function demo(options: DemoOptions, stop: StopSignal, resources: Resources
   const report = await checkDatabase(started.session.sql);
   const invariants = [...proveLedger(run.figures(report.partitions)), ...report.invariants];
   const ok = invariants.every((invariant) => invariant.ok);
-  out.write(`\n${formatLedger({ ok, invariants })}`);
+  out.write(`\n${formatProofs({ ok, invariants })}`);
   return ok ? 0 : 1;
 }
 

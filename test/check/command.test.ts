@@ -1,13 +1,13 @@
-// `bun run check` as it is run: what it prints, and its exit code.
-import { expect, test } from "bun:test";
+// Runs `bun run check` and reads its output and exit code.
+import { describe, expect, test } from "bun:test";
 import type { CheckReport } from "../../shared/store/check/report.ts";
 import { sharedPostgres } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
-import { freePorts } from "../../shared/runtime/free-port.ts";
+import { freePort } from "../../shared/runtime/free-port.ts";
 import { healthyDatabase } from "./checked-database.ts";
 
-const [unused] = await freePorts(1);
-/** Nothing listens there. */
+/** A port that nothing listens on. */
+const unused = await freePort();
 const NO_KAFKA = { KAFKA_BOOTSTRAP_SERVERS: `127.0.0.1:${unused}` };
 
 async function run(env: Record<string, string>, ...args: string[]) {
@@ -22,130 +22,132 @@ function linesOf(text: string): string[] {
     .filter((line) => line !== "" && !line.startsWith("this librdkafka was built without"));
 }
 
-test("0 and a report where all proofs hold, also while Kafka is away", async () => {
-  await using database = await healthyDatabase();
-  const { exitCode, stdout, stderr } = await run({ ...database.env, ...NO_KAFKA });
-  expect({ exitCode, stderr: linesOf(stderr) }).toEqual({ exitCode: 0, stderr: [] });
-  expect(stdout).toMatch(/raw_events +18\n/);
-  expect(stdout).toContain("Kafka does not answer");
-  expect(stdout).toEndWith("ok: all 14 proofs hold\n");
-});
-
-test("1 and the figures where a proof does not hold", async () => {
-  await using database = await healthyDatabase();
-  await database.sql`delete from raw_events where event_id = 'e3'`;
-  const { exitCode, stdout } = await run({ ...database.env, ...NO_KAFKA });
-  expect(exitCode).toBe(1);
-  expect(stdout).toContain("FALSE  stored_events_kept           18 events stored, 17 rows");
-  expect(stdout).toEndWith("FALSE: 2 of 14 proofs do not hold\n");
-});
-
-test("--json prints one object and nothing else", async () => {
-  await using database = await healthyDatabase();
-  const healthy = await run({ ...database.env, ...NO_KAFKA }, "--json");
-  expect(healthy.exitCode).toBe(0);
-  const report = JSON.parse(healthy.stdout) as CheckReport;
-  expect(Object.keys(report)).toEqual([
-    "ok",
-    "invariants",
-    "tables",
-    "partitions",
-    "dead_letters",
-    "hours",
-    "newest_events",
-  ]);
-  expect(report.ok).toBe(true);
-  for (const invariant of report.invariants) {
-    expect(invariant).toEqual({
-      name: expect.stringMatching(/^[a-z_]+$/),
-      ok: true,
-      detail: expect.any(String),
-    });
-  }
-  expect(report.partitions.length).toBe(3);
-  expect(report.partitions[0]).toMatchObject({
-    partition: 0,
-    lag: null,
-    lag_problem: "Kafka does not answer",
+describe("bun run check", () => {
+  test("reports all proofs and exits with 0 where they hold, even while Kafka is away", async () => {
+    await using database = await healthyDatabase();
+    const { exitCode, stdout, stderr } = await run({ ...database.env, ...NO_KAFKA });
+    expect({ exitCode, stderr: linesOf(stderr) }).toEqual({ exitCode: 0, stderr: [] });
+    expect(stdout).toMatch(/raw_events +18\n/);
+    expect(stdout).toContain("Kafka does not answer");
+    expect(stdout).toEndWith("ok: all 14 proofs hold\n");
   });
-  expect(report.dead_letters["not_json"]).toBe(2);
 
-  await database.sql`delete from hourly_users where user_id = 'bea'`;
-  const broken = await run({ ...database.env, ...NO_KAFKA }, "--json");
-  expect(broken.exitCode).toBe(1);
-  const { ok, invariants } = JSON.parse(broken.stdout) as CheckReport;
-  expect(ok).toBe(false);
-  expect(invariants.filter((invariant) => !invariant.ok).map(({ name }) => name)).toEqual([
-    "hourly_users_recomputed",
-    "unique_users_counted",
-  ]);
-});
+  test("shows the figures of a proof that does not hold, and exits with 1", async () => {
+    await using database = await healthyDatabase();
+    await database.sql`delete from raw_events where event_id = 'e3'`;
+    const { exitCode, stdout } = await run({ ...database.env, ...NO_KAFKA });
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain("FALSE  stored_events_kept           18 events stored, 17 rows");
+    expect(stdout).toEndWith("FALSE: 2 of 14 proofs do not hold\n");
+  });
 
-test("it changes nothing", async () => {
-  await using database = await healthyDatabase();
-  await database.sql.unsafe(`alter database "${database.name}" set default_transaction_read_only = on`);
-  expect((await run({ ...database.env, ...NO_KAFKA })).exitCode).toBe(0);
-});
+  test("prints one object and nothing else with --json", async () => {
+    await using database = await healthyDatabase();
+    const healthy = await run({ ...database.env, ...NO_KAFKA }, "--json");
+    expect(healthy.exitCode).toBe(0);
+    const report = JSON.parse(healthy.stdout) as CheckReport;
+    expect(Object.keys(report)).toEqual([
+      "ok",
+      "invariants",
+      "tables",
+      "partitions",
+      "dead_letters",
+      "hours",
+      "newest_events",
+    ]);
+    expect(report.ok).toBe(true);
+    for (const invariant of report.invariants) {
+      expect(invariant).toEqual({
+        name: expect.stringMatching(/^[a-z_]+$/),
+        ok: true,
+        detail: expect.any(String),
+      });
+    }
+    expect(report.partitions.length).toBe(3);
+    expect(report.partitions[0]).toMatchObject({
+      partition: 0,
+      lag: null,
+      lag_problem: "Kafka does not answer",
+    });
+    expect(report.dead_letters["not_json"]).toBe(2);
 
-test("--help is help, and anything that is not an option is wrong usage", async () => {
-  const help = await run({}, "--help");
-  expect({ exitCode: help.exitCode, stderr: help.stderr }).toEqual({ exitCode: 0, stderr: "" });
-  expect(help.stdout).toStartWith("Usage: bun run check [--json]");
-  for (const argument of ["--jsno", "all", "--json=yes"]) {
-    const { exitCode, stdout, stderr } = await run({}, argument);
+    await database.sql`delete from hourly_users where user_id = 'bea'`;
+    const broken = await run({ ...database.env, ...NO_KAFKA }, "--json");
+    expect(broken.exitCode).toBe(1);
+    const { ok, invariants } = JSON.parse(broken.stdout) as CheckReport;
+    expect(ok).toBe(false);
+    expect(invariants.filter((invariant) => !invariant.ok).map(({ name }) => name)).toEqual([
+      "hourly_users_recomputed",
+      "unique_users_counted",
+    ]);
+  });
+
+  test("changes nothing in the database", async () => {
+    await using database = await healthyDatabase();
+    await database.sql.unsafe(`alter database "${database.name}" set default_transaction_read_only = on`);
+    expect((await run({ ...database.env, ...NO_KAFKA })).exitCode).toBe(0);
+  });
+
+  test("prints its usage for --help, and for anything that is not an option exits with 2", async () => {
+    const help = await run({}, "--help");
+    expect({ exitCode: help.exitCode, stderr: help.stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(help.stdout).toStartWith("Usage: bun run check [--json]");
+    for (const argument of ["--jsno", "all", "--json=yes"]) {
+      const { exitCode, stdout, stderr } = await run({}, argument);
+      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+      expect(stderr).toContain("Usage: bun run check");
+    }
+  });
+
+  test("reports every problem of a wrong configuration and exits with 2", async () => {
+    const { exitCode, stdout, stderr } = await run({ DB_PORT: "many", DB_SSLMODE: "maybe" });
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
-    expect(stderr).toContain("Usage: bun run check");
-  }
-});
+    expect(linesOf(stderr).map((line) => line.split("=")[0])).toEqual(["DB_PORT", "DB_SSLMODE"]);
+  });
 
-test("2 and every problem for a wrong configuration", async () => {
-  const { exitCode, stdout, stderr } = await run({ DB_PORT: "many", DB_SSLMODE: "maybe" });
-  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
-  expect(linesOf(stderr).map((line) => line.split("=")[0])).toEqual(["DB_PORT", "DB_SSLMODE"]);
-});
+  test("explains in one sentence why the database cannot be read, and exits with 1", async () => {
+    const server = await sharedPostgres();
+    await using empty = await server.database();
+    const env = { ...empty.env, ...NO_KAFKA };
+    const cases: [Record<string, string>, RegExp][] = [
+      [
+        { DB_PASSWORD: "wrong" },
+        /^PostgreSQL at .* refuses user "postgres" .*\(28P01\); check DB_USER, DB_PASSWORD/,
+      ],
+      [{ DB_NAME: "nowhere" }, /^PostgreSQL at .* refuses .* database "nowhere".*\(3D000\)/],
+      [
+        { DB_PORT: String(unused) },
+        /^PostgreSQL at 127\.0\.0\.1:\d+ cannot be read: .*ECONNREFUSED.*check DB_HOST/,
+      ],
+      [{}, /^database ".*" has no tables of the pipeline; the consumer creates them/],
+    ];
+    for (const [changes, sentence] of cases) {
+      const { exitCode, stdout, stderr } = await run({ ...env, ...changes }, "--json");
+      expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
+      const lines = linesOf(stderr);
+      expect(lines).toEqual([expect.stringMatching(sentence)]);
+      expect(stderr).not.toContain("wrong\n");
+    }
+  });
 
-test("1 and one sentence where the database cannot be read", async () => {
-  const server = await sharedPostgres();
-  await using empty = await server.database();
-  const env = { ...empty.env, ...NO_KAFKA };
-  const cases: [Record<string, string>, RegExp][] = [
-    [
-      { DB_PASSWORD: "wrong" },
-      /^PostgreSQL at .* refuses user "postgres" .*\(28P01\); check DB_USER, DB_PASSWORD/,
-    ],
-    [{ DB_NAME: "nowhere" }, /^PostgreSQL at .* refuses .* database "nowhere".*\(3D000\)/],
-    [
-      { DB_PORT: String(unused) },
-      /^PostgreSQL at 127\.0\.0\.1:\d+ cannot be read: .*ECONNREFUSED.*check DB_HOST/,
-    ],
-    [{}, /^database ".*" has no tables of the pipeline; the consumer creates them/],
-  ];
-  for (const [changes, sentence] of cases) {
-    const { exitCode, stdout, stderr } = await run({ ...env, ...changes }, "--json");
-    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
-    const lines = linesOf(stderr);
-    expect(lines).toEqual([expect.stringMatching(sentence)]);
-    expect(stderr).not.toContain("wrong\n");
-  }
-});
-
-test("1 and one sentence where tables are missing or are not ours", async () => {
-  await using database = await healthyDatabase();
-  const env = { ...database.env, ...NO_KAFKA };
-  await database.sql`alter table hourly_users rename column user_id to someone`;
-  const renamed = await run(env);
-  expect(renamed.exitCode).toBe(1);
-  expect(linesOf(renamed.stderr)).toEqual([
-    expect.stringMatching(
-      /^the tables cannot be read as this version expects them: column "user_id" .*\(42703\)$/,
-    ),
-  ]);
-  await database.sql`drop table hourly_users`;
-  const dropped = await run(env);
-  expect(dropped.exitCode).toBe(1);
-  expect(linesOf(dropped.stderr)).toEqual([
-    expect.stringMatching(
-      /^database ".*" lacks the tables hourly_users; restore the tables or the database$/,
-    ),
-  ]);
+  test("explains in one sentence which tables are missing or different, and exits with 1", async () => {
+    await using database = await healthyDatabase();
+    const env = { ...database.env, ...NO_KAFKA };
+    await database.sql`alter table hourly_users rename column user_id to someone`;
+    const renamed = await run(env);
+    expect(renamed.exitCode).toBe(1);
+    expect(linesOf(renamed.stderr)).toEqual([
+      expect.stringMatching(
+        /^the tables cannot be read as this version expects them: column "user_id" .*\(42703\)$/,
+      ),
+    ]);
+    await database.sql`drop table hourly_users`;
+    const dropped = await run(env);
+    expect(dropped.exitCode).toBe(1);
+    expect(linesOf(dropped.stderr)).toEqual([
+      expect.stringMatching(
+        /^database ".*" lacks the tables hourly_users; restore the tables or the database$/,
+      ),
+    ]);
+  });
 });

@@ -1,6 +1,5 @@
-// What a person reads: aligned, complete, and nothing in it steers the terminal.
 import { expect, test } from "bun:test";
-import { formatLedger, formatReport } from "../../shared/store/check/format.ts";
+import { formatProofs, formatReport } from "../../shared/store/check/format.ts";
 import {
   type CheckReport,
   faultsOf,
@@ -36,15 +35,15 @@ const REPORT: CheckReport = {
   newest_events: [],
 };
 
-test("the ledger has a line for each proof and ends with the verdict", () => {
-  expect(formatLedger({ ok: true, invariants: [HOLDS] })).toBe(
+test("the proofs have a line each and end with the verdict", () => {
+  expect(formatProofs({ ok: true, invariants: [HOLDS] })).toBe(
     "proofs\n  ok     stored_events_kept  3 events stored, 3 rows\n\nok: all 1 proofs hold\n",
   );
-  expect(formatLedger({ ok: false, invariants: [HOLDS, FAILS] })).toBe(
+  expect(formatProofs({ ok: false, invariants: [HOLDS, FAILS] })).toBe(
     "proofs\n  ok     stored_events_kept  3 events stored, 3 rows\n  FALSE  short               1 too few\n\n" +
       "FALSE: 1 of 2 proofs does not hold\n",
   );
-  expect(formatLedger({ ok: false, invariants: [FAILS, FAILS] })).toEndWith(
+  expect(formatProofs({ ok: false, invariants: [FAILS, FAILS] })).toEndWith(
     "FALSE: 2 of 2 proofs do not hold\n",
   );
 });
@@ -58,7 +57,7 @@ test("a report has all of its sections", () => {
   expect(text).toContain("  tombstone        1\n");
 });
 
-test("the lag is a column where somebody asked, and says why it is not known", () => {
+test("the lag is a column where it was requested, with the reason where it is unknown", () => {
   expect(formatReport(REPORT)).not.toContain("lag");
   const known = formatReport({ ...REPORT, partitions: [{ ...PARTITION, lag: 12_345 }] });
   expect(known).toMatch(/ lag\n.* 12,345\n/);
@@ -69,14 +68,14 @@ test("the lag is a column where somebody asked, and says why it is not known", (
   expect(unknown).toMatch(/ lag\n.* Kafka does not answer\n/);
 });
 
-test("many partitions and hours are shortened, and said to be", () => {
+test("a long list of partitions is cut, and its title says so", () => {
   const partitions = Array.from({ length: 1_200 }, (_, partition) => ({ ...PARTITION, partition }));
   const text = formatReport({ ...REPORT, partitions });
   expect(text).toContain("offsets (the first 50 of 1,200)");
   expect(text.split("\n").length).toBeLessThan(80);
 });
 
-test("what comes from outside cannot steer the terminal", () => {
+test("values from outside cannot steer the terminal", () => {
   const evil = "a\u001b[31m\nb\u202e\u0007";
   const text = formatReport({
     ...REPORT,
@@ -88,7 +87,7 @@ test("what comes from outside cannot steer the terminal", () => {
   expect(text).toContain("a\\u{1b}[31m\\u{a}b\\u{202e}\\u{7}");
 });
 
-test("the first contradictions are spelled out, the others counted", () => {
+test("the first contradictions are spelled out, and the others are counted", () => {
   const faults = faultsOf([1, 2, 3, 4, 5, 6], (row) => (row > 1 ? `row ${row}` : undefined));
   expect(makeInvariant("name", "6 rows", faults)).toEqual({
     name: "name",

@@ -1,13 +1,12 @@
-// What a check found in; text for a person out.
+// Formats a report as text: tables of what the database contains, then the proofs.
 
 import { type CheckReport, type Invariant } from "./report.ts";
 import { count, printable } from "../../text/format.ts";
 import { formatTable } from "../../text/table.ts";
 
-/** Partitions that are listed one by one. */
+/** The most partitions that are listed one by one. */
 const MAX_PARTITIONS = 50;
 
-/** All of a report: tables of what there is, then the proofs. */
 export function formatReport(report: CheckReport): string {
   const { tables, newest_events, hours, dead_letters } = report;
   return [
@@ -39,12 +38,12 @@ export function formatReport(report: CheckReport): string {
     ),
     ...partitionLines(report),
     ...section("dead letters", ["reason", "records"], Object.entries(dead_letters)),
-    formatLedger(report),
+    formatProofs(report),
   ].join("\n");
 }
 
-/** The proofs alone, one line each, and the verdict. */
-export function formatLedger({ ok, invariants }: Pick<CheckReport, "ok" | "invariants">): string {
+/** One line for each proof, and the verdict. */
+export function formatProofs({ ok, invariants }: Pick<CheckReport, "ok" | "invariants">): string {
   const width = Math.max(0, ...invariants.map(({ name }) => name.length));
   const wrong = invariants.filter((invariant) => !invariant.ok).length;
   return [
@@ -64,11 +63,11 @@ function invariantLine({ name, ok, detail }: Invariant, width: number): string {
 
 function partitionLines({ partitions }: CheckReport): string[] {
   const head = ["topic", "p", "first", "next", "consumed", "skipped", "stored", "duplicates", "dead"];
-  const isLagAsked = partitions.some(({ lag, lag_problem }) => lag !== null || lag_problem !== null);
+  const isLagRequested = partitions.some(({ lag, lag_problem }) => lag !== null || lag_problem !== null);
   const listed = partitions.slice(0, MAX_PARTITIONS);
   return section(
     title("offsets", listed.length, partitions.length, "first"),
-    isLagAsked ? [...head, "lag"] : head,
+    isLagRequested ? [...head, "lag"] : head,
     listed.map((row) => [
       row.topic,
       row.partition,
@@ -79,7 +78,7 @@ function partitionLines({ partitions }: CheckReport): string[] {
       row.stored,
       row.duplicates,
       row.dead_lettered,
-      ...(isLagAsked ? [row.lag ?? row.lag_problem] : []),
+      ...(isLagRequested ? [row.lag ?? row.lag_problem] : []),
     ]),
   );
 }
