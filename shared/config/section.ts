@@ -90,7 +90,8 @@ function readSetting(schema: TSchema, { environment, problems, readSecrets }: Se
   if (text === "" && secret === undefined) return byDefault;
   const value = valueOf(schema, text);
   if (Check(schema, value)) return value;
-  addProblem(problems, variable, isSecret ? REDACTED : text, `must be ${allowed}`);
+  const wrong = isSecret ? [REDACTED] : wrongPartsOf(schema, value, text);
+  for (const part of wrong) addProblem(problems, variable, part, `must be ${allowed}`);
   return Type.IsInteger(schema) || Type.IsNumber(schema) ? Number.NaN : byDefault;
 }
 
@@ -106,6 +107,13 @@ function valueOf(schema: TSchema, text: string): unknown {
     return schema.anyOf.map((each) => valueOf(each, text)).find((value) => Check(schema, value));
   }
   return text;
+}
+
+/** The wrong items of a list, or the whole text where each item is right. */
+function wrongPartsOf(schema: TSchema, value: unknown, text: string): readonly string[] {
+  if (!Type.IsArray(schema) || !Array.isArray(value)) return [text];
+  const wrong = value.filter((item) => !Check(schema.items, item)).map(String);
+  return wrong.length > 0 ? wrong : [text];
 }
 
 function allowedBy(schema: TSchema): string {

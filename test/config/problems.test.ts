@@ -69,6 +69,16 @@ describe("a wrong value", () => {
     expect(problems.join("\n")).toMatch(/KAFKA_TOPIC.*DB_PORT|DB_PORT.*KAFKA_TOPIC/s);
   });
 
+  test("is one problem for each wrong item of a list", () => {
+    const problems = problemsOf({ KAFKA_TOPIC: "a,..,b c", KAFKA_BOOTSTRAP_SERVERS: "a:1,b,c:0" });
+    expect(problems.map((problem) => problem.split(": ")[0])).toEqual([
+      "KAFKA_BOOTSTRAP_SERVERS=b",
+      "KAFKA_BOOTSTRAP_SERVERS=c:0",
+      "KAFKA_TOPIC=..",
+      "KAFKA_TOPIC=b c",
+    ]);
+  });
+
   test("is a minimum above its maximum, and the problem names both", () => {
     expect(problemsOf({ PRODUCER_MIN_INTERVAL: "2", PRODUCER_MAX_INTERVAL: "1" })[0]).toContain(
       "PRODUCER_MAX_INTERVAL=1",
