@@ -94,10 +94,10 @@ export async function fence(
   }
   for (const stored of previous) {
     // A greater offset is fine: the new owner of a revoked partition has advanced it.
-    const nextOffset = standing.get(keyOf(stored)) ?? -1;
-    if (nextOffset < stored.nextOffset) {
+    const nextOffset = standing.get(keyOf(stored));
+    if (nextOffset === undefined || nextOffset < stored.nextOffset) {
       throw new FenceFailed(
-        `${stored.topic}[${stored.partition}]: ${stored.nextOffset} was committed, ${nextOffset} is stored; the server lost its last transactions`,
+        `${stored.topic}[${stored.partition}]: ${stored.nextOffset} was committed, ${nextOffset ?? "nothing"} is stored; the server lost its last transactions`,
       );
     }
   }

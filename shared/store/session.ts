@@ -102,7 +102,7 @@ export class Session {
       // We open the socket, because only destroying it ends a transaction when the server does not answer. A session
       // has one socket: the driver would reconnect for a statement that waits in its queue.
       socket: async () => {
-        if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is gone");
+        if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is lost");
         socket.current = await openSocket(config);
         return socket.current;
       },
@@ -196,7 +196,7 @@ export class Session {
   }
 
   async #withDeadline<T>(deadlineMs: number, body: () => Promise<T>): Promise<T> {
-    if (this.#isLost) throw new ConnectionLost("the connection to PostgreSQL is gone");
+    if (this.#isLost) throw new ConnectionLost("the connection to PostgreSQL is lost");
     const deadline = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       deadline.reject(new ConnectionLost(`PostgreSQL has not answered within ${deadlineMs / 1000} s`));

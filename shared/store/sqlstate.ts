@@ -66,7 +66,7 @@ export class SchemaFault extends Error {
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
-/** True where the error itself says that the connection is gone, rather than what the server thinks of a statement. */
+/** True for a lost connection; false for what the server reports about a statement. */
 export function isDisconnection(error: unknown): boolean {
   return error instanceof ConnectionLost || CONNECTION_CODES.has(codeOf(error) ?? "");
 }

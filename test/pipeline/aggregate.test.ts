@@ -103,7 +103,7 @@ describe("the sum of durations", () => {
     const delta = only(aggregate(events, NOBODY, OPTIONS));
     expect(delta.totalDurationMs).toBe(BigInt(count) * BigInt(LONGEST_MS - 1));
     expect(delta.totalDurationMs > 2n ** 53n).toBe(true);
-    // In plain numbers the same sum goes wrong, so this test can fail.
+    // The same sum in plain numbers is wrong, so this test can fail.
     const plainSum = events.reduce((sum, { durationMs }) => sum + (durationMs ?? 0), 0);
     expect(BigInt(plainSum)).not.toBe(delta.totalDurationMs);
   });

@@ -7,7 +7,7 @@ import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { parseTimestamp } from "../../shared/pipeline/timestamp.ts";
 import { addRecord, eventOf, eventText, eventTextWith, validateText, NOW_MS, SKEW_MS } from "./record.ts";
 
-/** Reads a record that has another one before and behind it. */
+/** Reads a record between two others. */
 function readFast(value: string | Uint8Array) {
   const block = new RecordBlock(3);
   for (const [offset, each] of [eventText(), value, eventText()].entries())

@@ -56,7 +56,7 @@ describe("the member of the outermost object", () => {
           if (!has) return;
           found++;
           expect(JSON.parse(cut!)).toEqual((value as Record<string, unknown>)[key]);
-          // Cut out exactly: what stands there, and no white space around it.
+          // Exactly the text of the member, without white space around it.
           expect(text).toContain(cut!);
           expect(cut!.trim()).toBe(cut!);
         },
@@ -119,9 +119,9 @@ describe("an escape that PostgreSQL cannot store", () => {
     ['"\\ud83d\\\\ude00"', "half of a surrogate pair at character 1"],
     ['"\\udbff\\udfff\\ud7ff\\ue000"', undefined],
     ['"\\ud800\\udbff"', "half of a surrogate pair at character 1"],
-    // a half in one string has no partner in the next one
+    // the halves of a pair in two strings
     ['["\\ud83d","\\ude00"]', "half of a surrogate pair at character 2"],
-    // a repetition that JSON.parse drops reaches jsonb all the same
+    // a repeated key that JSON.parse drops reaches jsonb
     ['{"a":"\\u0000","a":1}', "\\u0000 at character 6"],
     ['{"\\u0000":1}', "\\u0000 at character 2"],
   ])("is reported or not in %s", (text, found) => {
@@ -133,7 +133,7 @@ describe("an escape that PostgreSQL cannot store", () => {
     let unstorable = 0;
     fc.assert(
       fc.property(jsonText({ doubtful: true }), (text) => {
-        // The oracle sees every string, also those that a repeated key would hide: they are parsed one by one.
+        // The oracle parses the strings one by one, so that it also sees those that a repeated key hides.
         const strings = text.match(/"(?:[^"\\]|\\.)*"/g) ?? [];
         const expected = strings.some((string) => {
           const parsed = JSON.parse(string) as string;
@@ -153,7 +153,7 @@ function depthOf(value: unknown): number {
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-/** True where parsing loses a member: counted by the colons outside of strings. */
+/** True where parsing drops a member, by the number of colons outside strings. */
 function hasRepeatedKey(text: string): boolean {
   const members = text.replaceAll(/"(?:[^"\\]|\\.)*"/g, "").split(":").length - 1;
   return members !== membersOf(JSON.parse(text));

@@ -12,7 +12,7 @@ describe("recent ids", () => {
       for (let m = 0; m <= n; m++) if (recent.has(`id_${m}`)) known++;
       expect(known).toBeGreaterThanOrEqual(Math.min(n + 1, size));
       expect(known).toBeLessThanOrEqual(2 * size);
-      // What is known is the newest, without a gap.
+      // The known ids are the newest ones, without a gap.
       expect(recent.has(`id_${n + 1 - known}`)).toBe(true);
       expect(recent.has(`id_${n - known}`)).toBe(false);
     }

@@ -4,7 +4,7 @@ import { formatTimestamp, parseTimestamp } from "../../shared/pipeline/timestamp
 
 const MAX_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
-/** What the text means, as microseconds since 1970: our grammar by a pattern, the calendar and the zone by Temporal. */
+/** The text as microseconds since 1970: a pattern checks the grammar, Temporal the calendar and the zone. */
 const ISO =
   /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::(?<second>\d\d)(?:[.,](?<fraction>\d+))?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)$/;
 function microsByTemporal(text: string): bigint | undefined {

@@ -88,7 +88,7 @@ describe("the length of a field", () => {
       expect(eventOf(eventText({ [field]: value }))[member]).toBe(value);
     }
     expectRejected(eventText({ [field]: "" }), "out_of_range", new RegExp(`^${field}: .*fewer`));
-    // Code points count, as in PostgreSQL: neither UTF-16 units nor what a reader takes for one character.
+    // Code points count, as in PostgreSQL, not UTF-16 units or graphemes.
     for (const value of [
       "a".repeat(max + 1),
       faces(max + 1),

@@ -43,7 +43,7 @@ export async function outcomeOf(work: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** Longer than any test may wait between two statements, and far shorter than any wrong clock is off. */
+/** More than any delay between two statements of a test, and far less than the error of a wrong clock. */
 export const ANY_DELAY_MS = 600_000;
 
 /** Asserts that a session's clock is the database's. */
