@@ -2,12 +2,12 @@
 import { eventually } from "../test/support/eventually.ts";
 import type { TestConsumer, TestPipeline } from "../test/support/pipeline.ts";
 import type { TestDatabase } from "../test/support/postgres.ts";
-import { type Bench, PARTITIONS, WORKERS } from "./pipeline.ts";
+import { type Bench, PARTITIONS, WORKERS } from "./bench.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
 import type { ConsumerRound } from "./report.ts";
 
 /** What is in a topic, as whoever filled it knows it. */
-export interface Content {
+export interface TopicContent {
   readonly topic: string;
   readonly records: number;
   /** Of them, events whose event_id another one has. */
@@ -15,12 +15,12 @@ export interface Content {
 }
 
 /** A consumer that writes raw events by INSERT, always. */
-export const BY_UNNEST = { COPY_RAW_EVENTS: "false" };
+export const INSERT_ONLY = { COPY_RAW_EVENTS: "false" };
 
 const SETTLE_DEADLINE_MS = 60_000;
 const DRAIN_DEADLINE_MS = 10 * 60_000;
 /** Between two looks at what is stored: it bounds the error of the time taken. */
-const LOOK_MS = 10;
+const POLL_MS = 10;
 
 /**
  * Drains a topic once and proves what was stored.
@@ -36,7 +36,7 @@ const LOOK_MS = 10;
  */
 export async function consumerRound(
   bench: Bench,
-  content: Content,
+  content: TopicContent,
   env: Readonly<Record<string, string>> = {},
   whenStored?: (database: TestDatabase) => Promise<void>,
 ): Promise<ConsumerRound> {
@@ -65,7 +65,7 @@ export async function consumerRound(
       const [row] = await sql`select coalesce(sum(consumed), 0)::int as consumed from pipeline_offsets`;
       return row?.["consumed"] === content.records;
     },
-    { timeoutMs: DRAIN_DEADLINE_MS, everyMs: LOOK_MS },
+    { timeoutMs: DRAIN_DEADLINE_MS, everyMs: POLL_MS },
   );
   const seconds = (performance.now() - startedAt) / 1000;
   const after = await cpu();
@@ -96,7 +96,7 @@ async function isSettled({ database: { sql } }: TestPipeline, consumer: TestCons
   );
 }
 
-async function assertStored(pipeline: TestPipeline, { records, duplicates }: Content): Promise<void> {
+async function assertStored(pipeline: TestPipeline, { records, duplicates }: TopicContent): Promise<void> {
   const { exitCode, violated, accounted } = await pipeline.ledger();
   if (exitCode !== 0) throw new Error(`check fails after the drain: ${violated.join("; ")}`);
   const wanted = { records, events: records - duplicates, repeats: duplicates, broken: 0 };

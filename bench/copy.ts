@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import postgres from "postgres";
 import type { TestDatabase } from "../test/support/postgres.ts";
-import { type Bench, WORKERS } from "./pipeline.ts";
+import { type Bench, WORKERS } from "./bench.ts";
 import { treeCpuMicros } from "./processes.ts";
 import type { CopyRound } from "./report.ts";
 

@@ -1,10 +1,10 @@
 // A number of events in; how fast a full topic is drained into PostgreSQL, beside the bare COPY of the same rows, out.
-import { BY_UNNEST, consumerRound } from "./consumer-round.ts";
+import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
 import { copyRound, exportRows, type StoredRows } from "./copy.ts";
-import { type Bench, WORKERS } from "./pipeline.ts";
+import { type Bench, WORKERS } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { Drain, DrainRound } from "./report.ts";
-import { inTurn, middleCosts, middleRates, type RoundOptions } from "./rounds.ts";
+import { interleave, medianCosts, medianRates, type RoundOptions } from "./rounds.ts";
 
 /** The topic is filled once; each round drains it into a database of its own. */
 export async function drain(bench: Bench, events: number, options: RoundOptions): Promise<Drain> {
@@ -12,26 +12,26 @@ export async function drain(bench: Bench, events: number, options: RoundOptions)
   await bench.fill(topic, simulated(events));
   const content = { topic, records: events, duplicates: 0 };
   let stored: StoredRows | undefined;
-  const rounds = await inTurn<DrainRound>(
+  const rounds = await interleave<DrainRound>(
     "drain",
     {
       consumer: () =>
         consumerRound(bench, content, {}, async (database) => {
           stored ??= await exportRows(database, events);
         }),
-      unnest: () => consumerRound(bench, content, BY_UNNEST),
+      unnest: () => consumerRound(bench, content, INSERT_ONLY),
       copy: () => copyRound(bench, stored!),
     },
     options,
   );
   await bench.kafka.deleteTopic(topic);
-  const eventsPerSecond = middleRates(rounds, ["consumer", "unnest", "copy"]);
+  const eventsPerSecond = medianRates(rounds, ["consumer", "unnest", "copy"]);
   return {
     events,
     workers: WORKERS,
     eventsPerSecond,
     ratioToCopy: eventsPerSecond.consumer / eventsPerSecond.copy,
-    ...middleCosts(rounds.map(({ consumer }) => consumer)),
+    ...medianCosts(rounds.map(({ consumer }) => consumer)),
     rounds,
   };
 }

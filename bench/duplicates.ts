@@ -1,10 +1,10 @@
 // Shares of repeated event ids in; how fast they are drained, each stored once, beside `unnest` forced, out.
 import { seededRandom } from "../test/support/seeded-random.ts";
-import { BY_UNNEST, consumerRound } from "./consumer-round.ts";
-import { type Bench, type BenchRecord, PARTITIONS } from "./pipeline.ts";
+import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
+import { type Bench, type BenchRecord, PARTITIONS } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { ConsumerRound, Duplicates, DuplicateShare } from "./report.ts";
-import { inTurn, middleRates, type RoundOptions } from "./rounds.ts";
+import { interleave, medianRates, type RoundOptions } from "./rounds.ts";
 
 const SHARES = [0.01, 0.1];
 const SEED = 11;
@@ -14,7 +14,7 @@ const SAME_BATCH = 50;
 const OTHER_BATCH = 40_000;
 
 /** Records of which a share repeats an earlier event, and how many do. */
-export interface Repeating {
+export interface RecordsWithDuplicates {
   readonly records: Iterable<BenchRecord>;
   /** Known when the records were taken, all of them. */
   duplicates(): number;
@@ -25,7 +25,7 @@ export interface Repeating {
  * batch), one long before in the same partition (across batches), one anywhere in another partition. The same each
  * time.
  */
-export function repeating(events: number, share: number): Repeating {
+export function withDuplicates(events: number, share: number): RecordsWithDuplicates {
   let repeated = 0;
   function* generate(): Generator<BenchRecord> {
     const random = seededRandom(SEED);
@@ -71,19 +71,19 @@ async function ofShare(
   options: RoundOptions,
 ): Promise<DuplicateShare> {
   const topic = await bench.topic();
-  const filling = repeating(events, share);
+  const filling = withDuplicates(events, share);
   await bench.fill(topic, filling.records);
   const content = { topic, records: events, duplicates: filling.duplicates() };
-  const rounds = await inTurn<{ consumer: ConsumerRound; unnest: ConsumerRound }>(
+  const rounds = await interleave<{ consumer: ConsumerRound; unnest: ConsumerRound }>(
     `duplicates ${share * 100} %`,
     {
       consumer: () => consumerRound(bench, content),
-      unnest: () => consumerRound(bench, content, BY_UNNEST),
+      unnest: () => consumerRound(bench, content, INSERT_ONLY),
     },
     options,
   );
   await bench.kafka.deleteTopic(topic);
-  const eventsPerSecond = middleRates(rounds, ["consumer", "unnest"]);
+  const eventsPerSecond = medianRates(rounds, ["consumer", "unnest"]);
   return {
     share,
     duplicates: content.duplicates,

@@ -1,10 +1,10 @@
 // Ways to write an event as JSON in; how fast a consumer drains events of each out.
-import { consumerRound, type Content } from "./consumer-round.ts";
+import { consumerRound, type TopicContent } from "./consumer-round.ts";
 import { dumps } from "./json-dumps.ts";
-import type { Bench, BenchRecord } from "./pipeline.ts";
+import type { Bench, BenchRecord } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { ConsumerRound, Form, Forms } from "./report.ts";
-import { inTurn, middleCosts, middleOf, type RoundOptions } from "./rounds.ts";
+import { interleave, medianCosts, medianOf, type RoundOptions } from "./rounds.ts";
 
 type Event = {
   readonly event_id: string;
@@ -15,10 +15,10 @@ type Event = {
   readonly duration_seconds?: number;
 };
 
-/** Cities and first names as they are written where they are. */
+/** Cities and first names as they are eventsOf where they are. */
 const ELSEWHERE = ["Zürich", "São Paulo", "Łódź", "Αθήνα", "Москва", "東京", "القاهرة", "Ho Chi Minh 🛵"];
 
-/** How the same simulated events are written by others. */
+/** How the same simulated events are eventsOf by others. */
 const FORMS = {
   /** As our producer writes it. */
   simulator: (event: Event) => JSON.stringify(event),
@@ -51,7 +51,7 @@ type FormName = keyof typeof FORMS;
 export const FORM_NAMES = Object.keys(FORMS) as FormName[];
 
 /** The events of a form, by the index of the simulated event. */
-export function* written(form: FormName, events: number): Generator<BenchRecord> {
+export function* eventsOf(form: FormName, events: number): Generator<BenchRecord> {
   const write: (event: Event, index: number) => string = FORMS[form];
   let index = 0;
   for (const { key, value } of simulated(events)) {
@@ -61,17 +61,17 @@ export function* written(form: FormName, events: number): Generator<BenchRecord>
 
 /** Each form is filled into a topic of its own, once; the rounds drain them in turn. */
 export async function forms(bench: Bench, events: number, options: RoundOptions): Promise<Forms> {
-  const contents = new Map<FormName, Content & { bytes: number }>();
+  const contents = new Map<FormName, TopicContent & { bytes: number }>();
   for (const form of FORM_NAMES) {
     const topic = await bench.topic();
     const counter = { bytes: 0 };
-    await bench.fill(topic, counted(written(form, events), counter));
+    await bench.fill(topic, counted(eventsOf(form, events), counter));
     contents.set(form, { topic, records: events, duplicates: 0, bytes: counter.bytes });
   }
   const ways = Object.fromEntries(
     FORM_NAMES.map((form) => [form, () => consumerRound(bench, contents.get(form)!)]),
   ) as Record<FormName, () => Promise<ConsumerRound>>;
-  const rounds = await inTurn<Record<FormName, ConsumerRound>>("forms", ways, options);
+  const rounds = await interleave<Record<FormName, ConsumerRound>>("forms", ways, options);
   for (const { topic } of contents.values()) await bench.kafka.deleteTopic(topic);
   return {
     events,
@@ -80,8 +80,8 @@ export async function forms(bench: Bench, events: number, options: RoundOptions)
       return {
         form,
         bytesPerEvent: contents.get(form)!.bytes / events,
-        eventsPerSecond: middleOf(ofForm, "eventsPerSecond"),
-        ...middleCosts(ofForm),
+        eventsPerSecond: medianOf(ofForm, "eventsPerSecond"),
+        ...medianCosts(ofForm),
         rounds: ofForm,
       };
     }),

@@ -1,5 +1,5 @@
 // A consumer with nothing to do in; what that costs, and the lag that it reports, out.
-import type { Bench } from "./pipeline.ts";
+import type { Bench } from "./bench.ts";
 import { cpuMicros } from "./processes.ts";
 import { simulated } from "./records.ts";
 import type { Idle } from "./report.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { reapOnExit, removeOnExit, type Reaper } from "../shared/runtime/child-reaper.ts";
 import { inherited } from "../test/support/process.ts";
 import { kafkaArtifacts } from "../test/support/kafka-artifacts.ts";
-import type { Bench } from "./pipeline.ts";
+import type { Bench } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { JavaRound } from "./report.ts";
 

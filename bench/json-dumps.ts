@@ -7,7 +7,7 @@ export interface DumpsOptions {
   readonly ensureAscii: boolean;
 }
 
-/** As `json.dumps(value, ensure_ascii=…)`: a space after each comma and colon. Numbers are written as JSON does. */
+/** As `json.dumps(value, ensure_ascii=…)`: a space after each comma and colon. Numbers are eventsOf as JSON does. */
 export function dumps(value: Json, options: DumpsOptions): string {
   if (Array.isArray(value)) return `[${value.map((item: Json) => dumps(item, options)).join(", ")}]`;
   if (typeof value === "object" && value !== null) {

@@ -1,5 +1,5 @@
 // A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
-import type { Bench } from "./pipeline.ts";
+import type { Bench } from "./bench.ts";
 import type { Latency } from "./report.ts";
 import { startProducer } from "../test/support/process.ts";
 import type { TestPipeline } from "../test/support/pipeline.ts";

@@ -2,7 +2,7 @@
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { loadLibrary } from "../shared/kafka/ffi/library.ts";
 import { KAFKA_VERSION } from "../test/support/kafka-artifacts.ts";
-import type { Bench } from "./pipeline.ts";
+import type { Bench } from "./bench.ts";
 import type { Machine } from "./report.ts";
 
 export async function machineOf(bench: Bench): Promise<Machine> {

@@ -2,17 +2,17 @@
 import { type Program, startProducer } from "../test/support/process.ts";
 import type { Scrape } from "../test/support/metrics-text.ts";
 import { JavaProducer } from "./java-producer.ts";
-import type { Bench } from "./pipeline.ts";
+import type { Bench } from "./bench.ts";
 import { cpuMicros } from "./processes.ts";
 import type { Producer, ProducerRound } from "./report.ts";
-import { inTurn, middleOf, middleRates, type RoundOptions } from "./rounds.ts";
+import { interleave, medianOf, medianRates, type RoundOptions } from "./rounds.ts";
 
 const DEADLINE_MS = 5 * 60_000;
 
 /** Both: one broker, acks=all, idempotent, lz4, the same values, measured when they have warmed up. */
 export async function producer(bench: Bench, events: number, options: RoundOptions): Promise<Producer> {
   await using java = await JavaProducer.prepare(bench);
-  const rounds = await inTurn(
+  const rounds = await interleave(
     "producer",
     {
       producer: () => producerRound(bench, events),
@@ -21,14 +21,14 @@ export async function producer(bench: Bench, events: number, options: RoundOptio
     options,
   );
   const ours = rounds.map((round) => round.producer);
-  const eventsPerSecond = middleRates(rounds, ["producer", "java"]);
+  const eventsPerSecond = medianRates(rounds, ["producer", "java"]);
   return {
     events,
     eventsPerSecond,
     ratioToJava: eventsPerSecond.producer / eventsPerSecond.java,
-    megabytesPerSecond: middleOf(ours, "megabytesPerSecond"),
-    cpuMicrosPerEvent: middleOf(ours, "cpuMicrosPerEvent"),
-    brokerCpuMicrosPerEvent: middleOf(ours, "brokerCpuMicrosPerEvent"),
+    megabytesPerSecond: medianOf(ours, "megabytesPerSecond"),
+    cpuMicrosPerEvent: medianOf(ours, "cpuMicrosPerEvent"),
+    brokerCpuMicrosPerEvent: medianOf(ours, "brokerCpuMicrosPerEvent"),
     errors: ours.reduce((sum, { errors }) => sum + errors, 0),
     rounds,
   };

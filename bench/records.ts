@@ -1,7 +1,7 @@
 // A number in; as many simulated records out, the same each time.
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { EventSimulator } from "../shared/producer/simulator.ts";
-import type { BenchRecord } from "./pipeline.ts";
+import type { BenchRecord } from "./bench.ts";
 
 const SEED = 7;
 const USERS = 1000;

@@ -12,7 +12,7 @@ export interface RoundOptions {
  * Runs every way once, then every way again, so that what the machine does besides falls on all of them alike.
  * @param ways what a round does, in this order
  */
-export async function inTurn<Round extends Record<string, { readonly eventsPerSecond: number }>>(
+export async function interleave<Round extends Record<string, { readonly eventsPerSecond: number }>>(
   name: string,
   ways: { readonly [Way in keyof Round]: () => Promise<Round[Way]> },
   { rounds, say }: RoundOptions,
@@ -38,7 +38,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** The median of one figure over the rounds. */
-export function middleOf<Figure extends string>(
+export function medianOf<Figure extends string>(
   rounds: readonly Readonly<Record<Figure, number>>[],
   figure: Figure,
 ): number {
@@ -46,13 +46,13 @@ export function middleOf<Figure extends string>(
 }
 
 /** Events per second of each way, medians. */
-export function middleRates<Way extends string>(
+export function medianRates<Way extends string>(
   rounds: readonly Readonly<Record<Way, { readonly eventsPerSecond: number }>>[],
   ways: readonly Way[],
 ): Record<Way, number> {
   const rates = ways.map((way) => [
     way,
-    middleOf(
+    medianOf(
       rounds.map((round) => round[way]),
       "eventsPerSecond",
     ),
@@ -61,11 +61,11 @@ export function middleRates<Way extends string>(
 }
 
 /** What the drains of a consumer cost, medians. */
-export function middleCosts(rounds: readonly ConsumerRound[]): Omit<ConsumerRound, "eventsPerSecond"> {
+export function medianCosts(rounds: readonly ConsumerRound[]): Omit<ConsumerRound, "eventsPerSecond"> {
   return {
-    clientCpuMicrosPerEvent: middleOf(rounds, "clientCpuMicrosPerEvent"),
-    postgresCpuMicrosPerEvent: middleOf(rounds, "postgresCpuMicrosPerEvent"),
-    brokerCpuMicrosPerEvent: middleOf(rounds, "brokerCpuMicrosPerEvent"),
-    rssMiB: middleOf(rounds, "rssMiB"),
+    clientCpuMicrosPerEvent: medianOf(rounds, "clientCpuMicrosPerEvent"),
+    postgresCpuMicrosPerEvent: medianOf(rounds, "postgresCpuMicrosPerEvent"),
+    brokerCpuMicrosPerEvent: medianOf(rounds, "brokerCpuMicrosPerEvent"),
+    rssMiB: medianOf(rounds, "rssMiB"),
   };
 }

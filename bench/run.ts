@@ -7,8 +7,8 @@ import { forms } from "./forms.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
 import { machineOf } from "./machine.ts";
-import { Bench } from "./pipeline.ts";
-import { printed } from "./print.ts";
+import { Bench } from "./bench.ts";
+import { formatReport } from "./format.ts";
 import { producer } from "./producer.ts";
 import type { BenchReport } from "./report.ts";
 
@@ -76,7 +76,7 @@ await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, va
     running.catch(() => undefined);
     return 1;
   }
-  console.log(options.json ? JSON.stringify(report) : printed(report).join("\n"));
+  console.log(options.json ? JSON.stringify(report) : formatReport(report).join("\n"));
   return 0;
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { repeating } from "../../bench/duplicates.ts";
-import { FORM_NAMES, written } from "../../bench/forms.ts";
+import { withDuplicates } from "../../bench/duplicates.ts";
+import { FORM_NAMES, eventsOf } from "../../bench/forms.ts";
 import { dumps } from "../../bench/json-dumps.ts";
 import { simulated } from "../../bench/records.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
@@ -23,7 +23,7 @@ describe("forms", () => {
 
   test("hold the same events, each in a different notation", () => {
     const meant = [...simulated(EVENTS)].map(({ value }) => idsOf(value));
-    const texts = FORM_NAMES.map((form) => [...written(form, EVENTS)].map(({ value }) => value));
+    const texts = FORM_NAMES.map((form) => [...eventsOf(form, EVENTS)].map(({ value }) => value));
     for (const values of texts) expect(values.map(idsOf)).toEqual(meant);
     const [simulator, python, keyOrder, utf8, escaped, nested] = texts.map((values) => values[0]!);
     expect(simulator).toStartWith('{"event_id":"');
@@ -59,7 +59,7 @@ describe("duplicates", () => {
 
   test("repeat within batches, across batches and across partitions, the same in each run", () => {
     const share = 0.1;
-    const filling = repeating(RECORDS, share);
+    const filling = withDuplicates(RECORDS, share);
     const first = new Map<string, { index: number; partition: number }>();
     const found = { withinBatch: 0, acrossBatches: 0, acrossPartitions: 0 };
     const partitions: number[] = [];
@@ -77,7 +77,7 @@ describe("duplicates", () => {
     expect(filling.duplicates() / RECORDS).toBeWithin(share * 0.95, share * 1.05);
     for (const kind of Object.values(found)) expect(kind / filling.duplicates()).toBeWithin(0.2, 0.5);
 
-    const again = repeating(RECORDS, share);
+    const again = withDuplicates(RECORDS, share);
     expect([...again.records].map(({ partition }) => partition!)).toEqual(partitions);
     expect(again.duplicates()).toBe(filling.duplicates());
   });

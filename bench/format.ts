@@ -11,10 +11,10 @@ import type {
   Latency,
   Producer,
 } from "./report.ts";
-import { middleCosts, middleOf } from "./rounds.ts";
+import { medianCosts, medianOf } from "./rounds.ts";
 
 /** The machine in one line, then a table for each scenario that ran. */
-export function printed({
+export function formatReport({
   machine,
   drain,
   producer,
@@ -58,8 +58,8 @@ function drainLines({ events, workers, eventsPerSecond, rounds }: Drain): string
           "bare COPY",
           ...rates(copies),
           1,
-          toDigits(middleOf(copies, "clientCpuMicrosPerEvent"), 2),
-          toDigits(middleOf(copies, "postgresCpuMicrosPerEvent"), 2),
+          toDigits(medianOf(copies, "clientCpuMicrosPerEvent"), 2),
+          toDigits(medianOf(copies, "postgresCpuMicrosPerEvent"), 2),
           "",
           "",
         ],
@@ -80,14 +80,14 @@ function producerLines({ events, errors, rounds }: Producer): string[] {
         [
           "producer",
           ...rates(ours),
-          toDigits(middleOf(ours, "megabytesPerSecond"), 1),
-          toDigits(middleOf(ours, "cpuMicrosPerEvent"), 2),
-          toDigits(middleOf(ours, "brokerCpuMicrosPerEvent"), 2),
+          toDigits(medianOf(ours, "megabytesPerSecond"), 1),
+          toDigits(medianOf(ours, "cpuMicrosPerEvent"), 2),
+          toDigits(medianOf(ours, "brokerCpuMicrosPerEvent"), 2),
         ],
         [
           "kafka-producer-perf-test",
           ...rates(java),
-          toDigits(middleOf(java, "megabytesPerSecond"), 1),
+          toDigits(medianOf(java, "megabytesPerSecond"), 1),
           "",
           "",
         ],
@@ -141,11 +141,11 @@ const COSTS = ["µs CPU/event", "PostgreSQL", "broker", "MiB"];
 
 function rates(rounds: readonly { readonly eventsPerSecond: number }[]): number[] {
   const all = rounds.map(({ eventsPerSecond }) => eventsPerSecond);
-  return [middleOf(rounds, "eventsPerSecond"), Math.min(...all), Math.max(...all)].map(Math.round);
+  return [medianOf(rounds, "eventsPerSecond"), Math.min(...all), Math.max(...all)].map(Math.round);
 }
 
 function consumerCosts(rounds: readonly ConsumerRound[]): number[] {
-  const costs = middleCosts(rounds);
+  const costs = medianCosts(rounds);
   return [
     toDigits(costs.clientCpuMicrosPerEvent, 2),
     toDigits(costs.postgresCpuMicrosPerEvent, 2),
