@@ -1,4 +1,4 @@
-// A Prometheus in; what its alerts do from then on, with times, out.
+// Records what the alerts of a Prometheus do, with times.
 import type { Prometheus } from "../support/prometheus.ts";
 
 type State = "pending" | "firing" | "over";
@@ -11,7 +11,7 @@ interface Change {
   readonly state?: State;
 }
 
-const LOOK_EVERY_MS = 200;
+const POLL_INTERVAL_MS = 200;
 
 /** Watches all alerts until it is disposed. An alert with several sets of labels counts as several. */
 export class Timeline implements AsyncDisposable {
@@ -27,7 +27,7 @@ export class Timeline implements AsyncDisposable {
     this.#watching = this.#watch();
   }
 
-  /** Where the timeline stands: what happens after this call is `since` it. */
+  /** The position in the timeline: `fired` and `states` take it as `since`. */
   get now(): number {
     return this.#changes.length;
   }
@@ -52,13 +52,15 @@ export class Timeline implements AsyncDisposable {
     return [...new Set(changes.flatMap(({ alert }) => alert ?? []))];
   }
 
-  /** The states that an alert went through since, the times that it was pending for nothing left out. */
+  /** The states that an alert went through since. A time when it was pending and did not fire is left out. */
   states(name: string, since: number): State[] {
     const states = this.#changes
       .slice(since)
       .flatMap(({ alert, state }) => (alert === name && state !== undefined ? [state] : []));
-    const firing = states.indexOf("firing");
-    return firing < 1 ? states : states.slice(firing - 1);
+    return states.filter((state, index) => {
+      if (state === "pending") return states[index + 1] === "firing";
+      return state === "firing" || states[index - 1] === "firing";
+    });
   }
 
   /** One line for each change, with the seconds since the beginning. */
@@ -93,7 +95,7 @@ export class Timeline implements AsyncDisposable {
         this.#on.delete(key);
         this.#add(name, "over", "");
       }
-      await Bun.sleep(LOOK_EVERY_MS);
+      await Bun.sleep(POLL_INTERVAL_MS);
     }
   }
 
