@@ -1,4 +1,4 @@
-// A real Kafka broker and a real PostgreSQL in; topics full of known records and databases to drain them into out.
+// Starts the Kafka broker and the PostgreSQL server of a run, and makes its topics and databases.
 import { availableParallelism } from "node:os";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { KafkaProducer } from "../shared/kafka/producer.ts";
@@ -15,14 +15,14 @@ export const PARTITIONS = 6;
 /** Threads of the consumer, and connections of the bare COPY. */
 export const WORKERS = Math.min(PARTITIONS, availableParallelism());
 
-/** As compose.yaml sets it (the embedded server knows no lz4), and with fsync, as a server that holds someone's data. */
+/** As in compose.yaml, without lz4, which the embedded server lacks; fsync is on, as in production. */
 const POSTGRES_SETTINGS = { max_wal_size: "4GB" };
 
 /** A record to publish. */
 export interface BenchRecord {
   readonly key: string;
   readonly value: string;
-  /** By default chosen by the key. */
+  /** By default the key chooses it. */
   readonly partition?: number;
 }
 
@@ -30,7 +30,7 @@ export interface BenchRecord {
 export class Bench implements AsyncDisposable {
   readonly kafka: KafkaCluster;
   readonly postgres: PostgresServer;
-  /** Where databases are dropped from. */
+  /** Connected to while databases are dropped. */
   readonly #maintenance: TestDatabase;
   #topics = 0;
   #previous: string | undefined;
@@ -41,7 +41,7 @@ export class Bench implements AsyncDisposable {
     this.#maintenance = maintenance;
   }
 
-  /** @param say told before what takes its time @throws FatalError where there is no Java to run a broker with */
+  /** @param say gets a line before each slow step @throws FatalError when no Kafka broker can run here */
   static async start(say: (line: string) => void): Promise<Bench> {
     const reason = whyNoKafka();
     if (reason !== undefined) throw new FatalError(`the bench needs a Kafka broker: ${reason}`);
@@ -65,8 +65,8 @@ export class Bench implements AsyncDisposable {
   }
 
   /**
-   * A database with the pipeline's empty tables, after a checkpoint: every round finds the server alike. The one
-   * before it goes.
+   * A database with the pipeline's empty tables, after a checkpoint, so that every round finds the server in the same
+   * state. Drops the previous database.
    */
   async database(): Promise<TestDatabase> {
     if (this.#previous !== undefined) {
@@ -78,7 +78,7 @@ export class Bench implements AsyncDisposable {
     return database;
   }
 
-  /** A new database, and whatever consumers the scenario starts on it and the topic. */
+  /** A pipeline with a new database, to start consumers in. */
   async pipeline(topic: string, env: Readonly<Record<string, string>> = {}): Promise<TestPipeline> {
     return await TestPipeline.start({
       kafka: { bootstrapServers: this.kafka.bootstrapServers, topic },
@@ -87,14 +87,14 @@ export class Bench implements AsyncDisposable {
         CONSUMER_WORKERS: String(WORKERS),
         CONSUMER_BATCH_SIZE: "5000",
         LOG_LEVEL: "info",
-        // A database is new, but a group would be the last round's.
+        // The database is new, so the group must be new too.
         KAFKA_CONSUMER_GROUP: `bench-${crypto.randomUUID()}`,
         ...env,
       },
     });
   }
 
-  /** Publishes records as fast as it goes. @throws Error unless the broker has acknowledged all */
+  /** Publishes records as fast as possible. @throws Error unless the broker acknowledges all of them */
   async fill(topic: string, records: Iterable<BenchRecord>): Promise<void> {
     let failure: string | undefined;
     const producer: KafkaProducer = await KafkaProducer.open({

@@ -1,4 +1,4 @@
-// A full topic in; how fast a consumer drains it into an empty database, and what an event costs each of the three, out.
+// Measures how fast a consumer drains a full topic into an empty database, and the CPU time and memory it takes.
 import { eventually } from "../test/support/eventually.ts";
 import type { TestConsumer, TestPipeline } from "../test/support/pipeline.ts";
 import type { TestDatabase } from "../test/support/postgres.ts";
@@ -6,33 +6,33 @@ import { type Bench, PARTITIONS, WORKERS } from "./bench.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
 import type { ConsumerRound } from "./report.ts";
 
-/** What is in a topic, as whoever filled it knows it. */
+/** The content of a topic, known from filling it. */
 export interface TopicContent {
   readonly topic: string;
   readonly records: number;
-  /** Of them, events whose event_id another one has. */
+  /** The records that repeat the event_id of an earlier one. */
   readonly duplicates: number;
 }
 
-/** A consumer that writes raw events by INSERT, always. */
+/** Makes the consumer write all raw events by INSERT. */
 export const INSERT_ONLY = { COPY_RAW_EVENTS: "false" };
 
 const SETTLE_DEADLINE_MS = 60_000;
 const DRAIN_DEADLINE_MS = 10 * 60_000;
-/** Between two looks at what is stored: it bounds the error of the time taken. */
+/** Between two reads of the stored offsets; bounds the error of the measured time. */
 const POLL_MS = 10;
 
 /**
  * Drains a topic once and proves what was stored.
  *
- * The clock runs from the moment when every worker has its share of the partitions, and none has fetched a record,
- * until the last offset is committed. (A worker that joins late would leave another one most of the events.) For that
- * the offsets' table is locked while the group forms: the workers can join and be assigned partitions, and then wait
- * for the offsets to start from. To release the lock is to start the race.
+ * The measured time starts when every worker has its share of the partitions and none has fetched a record, and ends
+ * when the last offset is committed. (A worker that joins late would leave most of the events to another one.) To get
+ * there, the table of offsets is locked while the group forms: the workers join, are assigned partitions, and wait for
+ * the offsets to start from. Releasing the lock starts the measurement.
  *
  * @param env further configuration of the consumer
- * @param whenStored is given the database when all is in it and proven
- * @throws Error where `check` fails, or finds another number of events or duplicates than the topic holds
+ * @param whenStored gets the database after everything is stored and proven
+ * @throws Error when `check` fails, or when it finds other numbers of events or duplicates than the topic has
  */
 export async function consumerRound(
   bench: Bench,
@@ -61,7 +61,7 @@ export async function consumerRound(
   await eventually(
     `all ${content.records} records are stored`,
     async () => {
-      if (!consumer.program.running) throw new Error(`the consumer has ended:\n${consumer.program.output}`);
+      if (!consumer.program.running) throw new Error(`the consumer ended:\n${consumer.program.output}`);
       const [row] = await sql`select coalesce(sum(consumed), 0)::int as consumed from pipeline_offsets`;
       return row?.["consumed"] === content.records;
     },
@@ -85,7 +85,7 @@ export async function consumerRound(
   };
 }
 
-/** A worker without a partition waits for nothing, so all have some when all wait. */
+/** A worker without partitions does not wait for the lock, so all workers have some when all wait. */
 async function isSettled({ database: { sql } }: TestPipeline, consumer: TestConsumer): Promise<boolean> {
   const [row] = await sql`
     select count(*)::int as waiting from pg_stat_activity
@@ -101,6 +101,6 @@ async function assertStored(pipeline: TestPipeline, { records, duplicates }: Top
   if (exitCode !== 0) throw new Error(`check fails after the drain: ${violated.join("; ")}`);
   const wanted = { records, events: records - duplicates, repeats: duplicates, broken: 0 };
   if (!Bun.deepEquals({ ...accounted }, wanted)) {
-    throw new Error(`stored ${JSON.stringify(accounted)}, and the topic holds ${JSON.stringify(wanted)}`);
+    throw new Error(`stored ${JSON.stringify(accounted)}, but the topic contains ${JSON.stringify(wanted)}`);
   }
 }

@@ -1,4 +1,4 @@
-// The rows that a consumer stored in; how fast the bare COPY puts them into the same table out.
+// Measures how fast a bare COPY writes the rows that a consumer stored: the reference of the drain.
 import { cpuUsage } from "node:process";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
@@ -8,17 +8,17 @@ import { type Bench, WORKERS } from "./bench.ts";
 import { treeCpuMicros } from "./processes.ts";
 import type { CopyRound } from "./report.ts";
 
-/** Of what is sent at once; more or less makes no difference. */
+/** Bytes written to the socket at a time; other sizes are as fast. */
 const CHUNK_BYTES = 256 * 1024;
 const DEADLINE_MS = 5 * 60_000;
 
-/** Files in PostgreSQL's own format for COPY, one for each connection, each with as many rows. */
+/** Files in the binary format of COPY, one for each connection, with about as many rows each. */
 export interface StoredRows {
   readonly files: readonly string[];
   readonly rows: number;
 }
 
-/** Writes raw_events, as a consumer left it, into files beside the server's data; they go with the server. */
+/** Writes raw_events, as a consumer stored it, to files in the server's data directory, which is removed at the end. */
 export async function exportRows({ sql }: TestDatabase, rows: number): Promise<StoredRows> {
   const [place] = await sql`
     select current_setting('data_directory') as folder,
@@ -38,9 +38,9 @@ export async function exportRows({ sql }: TestDatabase, rows: number): Promise<S
 }
 
 /**
- * The yardstick of the drain: the same rows into the same, empty table with its indexes, by as many connections as
- * the consumer has workers, one COPY (FORMAT binary) each, synchronous_commit off, rows ready in memory. Measured here,
- * psql's \copy of the same files and COPY FROM a file of the server's are as fast, the text format is a third slower.
+ * Copies the same rows into the same table, empty and with its indexes, over as many connections as the consumer has
+ * workers: one COPY (FORMAT binary) each, synchronous_commit off, rows in memory. Measured on these rows, psql's \copy
+ * and COPY FROM a file on the server are as fast, and the text format is a third slower.
  */
 export async function copyRound(bench: Bench, { files, rows }: StoredRows): Promise<CopyRound> {
   await using database = await bench.database();
@@ -91,7 +91,7 @@ async function copyIn(sql: postgres.Sql, content: Uint8Array): Promise<void> {
   await promise;
 }
 
-/** The driver answers nothing to a COPY that fails at its end. */
+/** postgres.js never settles a COPY that fails at its end. */
 async function withDeadline(work: Promise<unknown>): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error("COPY did not end")), DEADLINE_MS);

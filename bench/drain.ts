@@ -1,4 +1,4 @@
-// A number of events in; how fast a full topic is drained into PostgreSQL, beside the bare COPY of the same rows, out.
+// Measures how fast a full topic is drained into PostgreSQL, compared with INSERT only and with a bare COPY.
 import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
 import { copyRound, exportRows, type StoredRows } from "./copy.ts";
 import { type Bench, WORKERS } from "./bench.ts";
@@ -6,7 +6,7 @@ import { simulated } from "./records.ts";
 import type { Drain, DrainRound } from "./report.ts";
 import { interleave, medianCosts, medianRates, type RoundOptions } from "./rounds.ts";
 
-/** The topic is filled once; each round drains it into a database of its own. */
+/** Fills one topic and drains it into a new database in each round. */
 export async function drain(bench: Bench, events: number, options: RoundOptions): Promise<Drain> {
   const topic = await bench.topic();
   await bench.fill(topic, simulated(events));

@@ -1,4 +1,4 @@
-// Shares of repeated event ids in; how fast they are drained, each stored once, beside `unnest` forced, out.
+// Measures how fast a topic with repeated event ids is drained, compared with INSERT only.
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
 import { type Bench, type BenchRecord, PARTITIONS } from "./bench.ts";
@@ -8,22 +8,21 @@ import { interleave, medianRates, type RoundOptions } from "./rounds.ts";
 
 const SHARES = [0.01, 0.1];
 const SEED = 11;
-/** Of the partition's own records: so close that both are nearly always in one batch. */
+/** Records of one partition between an event and its repetition that are nearly always in one batch. */
 const SAME_BATCH = 50;
-/** Of all records: so far that they are never in one batch. */
+/** Records of the topic between an event and its repetition that are never in one batch. */
 const OTHER_BATCH = 40_000;
 
-/** Records of which a share repeats an earlier event, and how many do. */
+/** Records of which a share repeats an earlier event. */
 export interface RecordsWithDuplicates {
   readonly records: Iterable<BenchRecord>;
-  /** Known when the records were taken, all of them. */
+  /** The number of repetitions; right once all records were taken. */
   duplicates(): number;
 }
 
 /**
- * Simulated events of which some repeat an earlier one, a third each: one just before in the same partition (within a
- * batch), one long before in the same partition (across batches), one anywhere in another partition. The same each
- * time.
+ * Simulated events of which some repeat an earlier event: a third each a recent one of the same partition (within a
+ * batch), an old one of the same partition (across batches), and any one of another partition. The same in each run.
  */
 export function withDuplicates(events: number, share: number): RecordsWithDuplicates {
   let repeated = 0;
@@ -39,7 +38,7 @@ export function withDuplicates(events: number, share: number): RecordsWithDuplic
         const far = own.length - Math.ceil(OTHER_BATCH / PARTITIONS);
         const earlier = [
           own[own.length - 1 - below(SAME_BATCH)],
-          // A topic too short for that is drained in few batches anyway.
+          // A topic too short for an old event is drained in few batches anyway.
           own[below(far > 0 ? far : own.length)],
           others[below(others.length)],
         ][below(3)];
@@ -57,7 +56,7 @@ export function withDuplicates(events: number, share: number): RecordsWithDuplic
   return { records: generate(), duplicates: () => repeated };
 }
 
-/** Each share has a topic of its own, filled once; every round proves that each event is stored once. */
+/** Fills one topic for each share; every round proves that each event is stored once. */
 export async function duplicates(bench: Bench, events: number, options: RoundOptions): Promise<Duplicates> {
   const shares: DuplicateShare[] = [];
   for (const share of SHARES) shares.push(await ofShare(bench, events, share, options));

@@ -1,4 +1,4 @@
-// A report in; lines for a person out.
+// Formats a report as text.
 import { count } from "../shared/text/format.ts";
 import { formatTable } from "../shared/text/table.ts";
 import type {
@@ -13,7 +13,7 @@ import type {
 } from "./report.ts";
 import { medianCosts, medianOf } from "./rounds.ts";
 
-/** The machine in one line, then a table for each scenario that ran. */
+/** @returns the machine in one line, then a table for each scenario that ran */
 export function formatReport({
   machine,
   drain,
@@ -36,14 +36,14 @@ export function formatReport({
 }
 
 function drainLines({ events, workers, eventsPerSecond, rounds }: Drain): string[] {
-  const consumers = (["consumer", "unnest"] as const).map((way) => {
-    const ofWay = rounds.map((round) => round[way]);
-    const share = eventsPerSecond[way] / eventsPerSecond.copy;
+  const consumers = (["consumer", "unnest"] as const).map((variant) => {
+    const ofVariant = rounds.map((round) => round[variant]);
+    const share = eventsPerSecond[variant] / eventsPerSecond.copy;
     return [
-      way === "consumer" ? "consumer" : "consumer, INSERT only",
-      ...rates(ofWay),
+      variant === "consumer" ? "consumer" : "consumer, INSERT only",
+      ...rates(ofVariant),
       toDigits(share, 2),
-      ...consumerCosts(ofWay),
+      ...consumerCosts(ofVariant),
     ];
   });
   const copies = rounds.map(({ copy }) => copy);
@@ -114,10 +114,10 @@ function formLines({ events, forms }: Forms): string[] {
 
 function duplicateLines({ events, shares }: Duplicates): string[] {
   const rows = shares.flatMap(({ share, duplicates, rounds }) =>
-    (["consumer", "unnest"] as const).map((way) => {
-      const ofWay = rounds.map((round) => round[way]);
-      const name = `${share * 100} %, ${way === "consumer" ? "consumer" : "INSERT only"}`;
-      return [name, duplicates, ...rates(ofWay), ...consumerCosts(ofWay)];
+    (["consumer", "unnest"] as const).map((variant) => {
+      const ofVariant = rounds.map((round) => round[variant]);
+      const name = `${share * 100} %, ${variant === "consumer" ? "consumer" : "INSERT only"}`;
+      return [name, duplicates, ...rates(ofVariant), ...consumerCosts(ofVariant)];
     }),
   );
   return [

@@ -1,4 +1,4 @@
-// Ways to write an event as JSON in; how fast a consumer drains events of each out.
+// Measures how fast a consumer drains events written in different forms of JSON.
 import { consumerRound, type TopicContent } from "./consumer-round.ts";
 import { dumps } from "./json-dumps.ts";
 import type { Bench, BenchRecord } from "./bench.ts";
@@ -15,23 +15,22 @@ type Event = {
   readonly duration_seconds?: number;
 };
 
-/** Cities and first names as they are eventsOf where they are. */
-const ELSEWHERE = ["Zürich", "São Paulo", "Łódź", "Αθήνα", "Москва", "東京", "القاهرة", "Ho Chi Minh 🛵"];
+/** Names of cities in their own scripts. */
+const CITIES = ["Zürich", "São Paulo", "Łódź", "Αθήνα", "Москва", "東京", "القاهرة", "Ho Chi Minh 🛵"];
 
-/** How the same simulated events are eventsOf by others. */
+/** The same simulated events as other producers write them. */
 const FORMS = {
-  /** As our producer writes it. */
+  /** As the producer of this repository writes it. */
   simulator: (event: Event) => JSON.stringify(event),
-  /** json.dumps of Python, with spaces, and its way to write a time. */
+  /** As json.dumps of Python writes it, with spaces, and datetime.isoformat() its time. */
   python: (event: Event) => dumps(byPython(event), { ensureAscii: true }),
-  /** The keys in another order, such as a map without one gives. */
+  /** The keys in another order, as an unordered map writes them. */
   key_order: ({ event_data, timestamp, user_id, ...rest }: Event) =>
     JSON.stringify({ timestamp, event_data, ...rest, user_id }),
-  /** Text that is not ASCII, as UTF-8. */
-  utf8: (event: Event, index: number) => JSON.stringify(fromElsewhere(event, index)),
-  /** The same as \uXXXX, which is json.dumps' default. */
-  escaped: (event: Event, index: number) =>
-    dumps(fromElsewhere(byPython(event), index), { ensureAscii: true }),
+  /** Text beyond ASCII as UTF-8. */
+  utf8: (event: Event, index: number) => JSON.stringify(fromAbroad(event, index)),
+  /** The same text as \uXXXX, the default of json.dumps. */
+  escaped: (event: Event, index: number) => dumps(fromAbroad(byPython(event), index), { ensureAscii: true }),
   /** Objects and arrays in event_data. */
   nested: ({ event_data, ...rest }: Event, index: number) =>
     JSON.stringify({
@@ -50,7 +49,7 @@ const FORMS = {
 type FormName = keyof typeof FORMS;
 export const FORM_NAMES = Object.keys(FORMS) as FormName[];
 
-/** The events of a form, by the index of the simulated event. */
+/** Simulated events in a form. */
 export function* eventsOf(form: FormName, events: number): Generator<BenchRecord> {
   const write: (event: Event, index: number) => string = FORMS[form];
   let index = 0;
@@ -59,7 +58,7 @@ export function* eventsOf(form: FormName, events: number): Generator<BenchRecord
   }
 }
 
-/** Each form is filled into a topic of its own, once; the rounds drain them in turn. */
+/** Fills one topic for each form; the rounds drain the topics in turn. */
 export async function forms(bench: Bench, events: number, options: RoundOptions): Promise<Forms> {
   const contents = new Map<FormName, TopicContent & { bytes: number }>();
   for (const form of FORM_NAMES) {
@@ -68,10 +67,10 @@ export async function forms(bench: Bench, events: number, options: RoundOptions)
     await bench.fill(topic, counted(eventsOf(form, events), counter));
     contents.set(form, { topic, records: events, duplicates: 0, bytes: counter.bytes });
   }
-  const ways = Object.fromEntries(
+  const variants = Object.fromEntries(
     FORM_NAMES.map((form) => [form, () => consumerRound(bench, contents.get(form)!)]),
   ) as Record<FormName, () => Promise<ConsumerRound>>;
-  const rounds = await interleave<Record<FormName, ConsumerRound>>("forms", ways, options);
+  const rounds = await interleave<Record<FormName, ConsumerRound>>("forms", variants, options);
   for (const { topic } of contents.values()) await bench.kafka.deleteTopic(topic);
   return {
     events,
@@ -100,7 +99,7 @@ function byPython(event: Event): Event {
   return { ...event, timestamp: event.timestamp.replace("Z", "000+00:00") };
 }
 
-function fromElsewhere(event: Event, index: number): Event {
-  const place = ELSEWHERE[index % ELSEWHERE.length]!;
-  return { ...event, event_data: { ...event.event_data, city: place, note: `${place}, ${index}` } };
+function fromAbroad(event: Event, index: number): Event {
+  const city = CITIES[index % CITIES.length]!;
+  return { ...event, event_data: { ...event.event_data, city, note: `${city}, ${index}` } };
 }

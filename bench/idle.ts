@@ -1,11 +1,11 @@
-// A consumer with nothing to do in; what that costs, and the lag that it reports, out.
+// Measures the CPU time of a consumer that has nothing to do, and the lag that it reports.
 import type { Bench } from "./bench.ts";
 import { cpuMicros } from "./processes.ts";
 import { simulated } from "./records.ts";
 import type { Idle } from "./report.ts";
 
 const SECONDS = 20;
-/** It has worked before it rests. */
+/** Events that the consumer stores before it is idle. */
 const EVENTS = 10_000;
 
 export async function idle(bench: Bench): Promise<Idle> {
@@ -13,8 +13,8 @@ export async function idle(bench: Bench): Promise<Idle> {
   const consumer = pipeline.consumer();
   await pipeline.settled();
   await bench.fill(pipeline.topic, simulated(EVENTS));
-  await pipeline.until("all is stored", async () => (await pipeline.consumed()) >= EVENTS);
-  // The lag is looked at every two seconds.
+  await pipeline.until("all events are stored", async () => (await pipeline.consumed()) >= EVENTS);
+  // The consumer samples the lag every two seconds.
   await Bun.sleep(5000);
   const { pid } = consumer.program;
   const before = await cpuMicros(pid);

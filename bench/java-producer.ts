@@ -1,4 +1,4 @@
-// Kafka's own kafka-producer-perf-test in; how fast it sends the same values out: the yardstick of the producer.
+// Measures how fast Kafka's own kafka-producer-perf-test sends the same values: the reference of the producer.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,12 +9,12 @@ import type { Bench } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { JavaRound } from "./report.ts";
 
-/** It draws its values from this many. */
+/** The number of different values that it sends, at random. */
 const VALUES = 10_000;
 
 /**
- * The producer's own guarantees and codec, and batches as large as librdkafka may make them, which is the faster
- * choice. It sends without keys, so it need not choose a partition for each record.
+ * The guarantees and the codec of our producer, and batches as large as librdkafka's, which is faster than the default.
+ * kafka-producer-perf-test sends no keys, so it does not choose a partition for each record.
  */
 const PROPERTIES = [
   "acks=all",
@@ -56,7 +56,7 @@ export class JavaProducer implements AsyncDisposable {
     return join(this.#directory, "values.jsonl");
   }
 
-  /** Sends a tenth of the events to warm up, then all of them. @throws Error with its output when it fails */
+  /** Sends a tenth of the events to warm up, then all of them. @throws Error with the output of a failed run */
   async round(events: number): Promise<JavaRound> {
     const topic = await this.#bench.topic();
     const warmUp = Math.ceil(events / 10);
@@ -103,7 +103,7 @@ export class JavaProducer implements AsyncDisposable {
   }
 }
 
-/** `… 500000 steady state records sent, 312000.5 records/sec (91.32 MB/sec), …`: its MB are of 2^20 bytes. */
+/** `… 500000 steady state records sent, 312000.5 records/sec (91.32 MB/sec), …` in MB of 2^20 bytes. */
 function steadyState(output: string): JavaRound | undefined {
   const found = /steady state records sent, ([\d.]+) records\/sec \(([\d.]+) MB\/sec\)/.exec(output);
   if (found === null) return undefined;

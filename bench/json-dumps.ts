@@ -1,13 +1,13 @@
-// A JSON value in; its text as Python's json.dumps writes it out.
+// Writes JSON as Python's json.dumps does.
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 
 export interface DumpsOptions {
-  /** Python's default: what is not ASCII goes as \uXXXX. */
+  /** Writes characters beyond ASCII as \uXXXX, as Python does by default. */
   readonly ensureAscii: boolean;
 }
 
-/** As `json.dumps(value, ensure_ascii=…)`: a space after each comma and colon. Numbers are eventsOf as JSON does. */
+/** Like `json.dumps(value, ensure_ascii=…)`: a space after each comma and colon. Numbers are written as in JSON. */
 export function dumps(value: Json, options: DumpsOptions): string {
   if (Array.isArray(value)) return `[${value.map((item: Json) => dumps(item, options)).join(", ")}]`;
   if (typeof value === "object" && value !== null) {
@@ -22,7 +22,7 @@ export function dumps(value: Json, options: DumpsOptions): string {
 function text(value: string, { ensureAscii }: DumpsOptions): string {
   const quoted = JSON.stringify(value);
   if (!ensureAscii) return quoted;
-  // By UTF-16 unit: what lies beyond them is a pair of escapes in Python too.
+  // Each UTF-16 unit separately: Python also writes a pair of escapes for a character beyond 16 bits.
   return quoted.replaceAll(
     /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -1,14 +1,14 @@
-// A steady load in; how long an event takes from the producer until a reader sees it in its hour, out.
+// Measures the time from publishing an event until a reader sees it in its hour, under a steady load.
 import type { Bench } from "./bench.ts";
 import type { Latency } from "./report.ts";
 import { startProducer } from "../test/support/process.ts";
 import type { TestPipeline } from "../test/support/pipeline.ts";
 
 const SAMPLES = 200;
-/** Between two probes: not in step with anything. */
+/** Between two probes; not a multiple of any interval of the pipeline. */
 const PAUSE_MS = 37;
 
-/** Probes, each of an event type of its own, go along with the load; each is looked for in hourly_aggregations. */
+/** Publishes probes beside the load, each with an event type that no other has, and waits for its row in hourly_aggregations. */
 export async function latency(bench: Bench, ratePerSecond: number): Promise<Latency> {
   await using pipeline = await bench.pipeline(await bench.topic());
   const consumer = pipeline.consumer();
@@ -49,7 +49,8 @@ async function probeOnce(pipeline: TestPipeline, eventType: string): Promise<num
   for (;;) {
     const [row] = await sql`select 1 as seen from hourly_aggregations where event_type = ${eventType}`;
     if (row !== undefined) break;
-    if (performance.now() - startedAt > 30_000) throw new Error(`${eventType} is not to be seen`);
+    if (performance.now() - startedAt > 30_000)
+      throw new Error(`${eventType} did not appear in hourly_aggregations within 30 s`);
     await Bun.sleep(1);
   }
   const tookMs = performance.now() - startedAt;

@@ -1,4 +1,4 @@
-// The machine and the versions of what runs on it out, for whoever compares figures.
+// Describes the machine and the versions in use, so that figures can be compared.
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { loadLibrary } from "../shared/kafka/ffi/library.ts";
 import { KAFKA_VERSION } from "../test/support/kafka-artifacts.ts";

@@ -1,4 +1,4 @@
-// Process ids in; CPU time and memory out, from Linux's /proc.
+// Reads the CPU time and the memory of processes from Linux's /proc.
 import { readdir, readFile } from "node:fs/promises";
 
 /** Linux counts CPU time in ticks of 10 ms. */
@@ -7,12 +7,12 @@ const MICROS_PER_TICK = 10_000;
 interface ProcessStat {
   readonly parent: number;
   readonly cpuMicros: number;
-  /** With the children that have ended and were waited for. */
+  /** Includes the children that ended and were waited for. */
   readonly cpuMicrosWithChildren: number;
 }
 
 async function statOf(pid: number): Promise<ProcessStat | undefined> {
-  // The name, in parentheses, may hold spaces: the fields count from behind it.
+  // The name, in parentheses, may contain spaces, so the fields are counted after it.
   const text = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => undefined);
   if (text === undefined) return undefined;
   const fields = text
@@ -27,12 +27,12 @@ async function statOf(pid: number): Promise<ProcessStat | undefined> {
   };
 }
 
-/** CPU time of a process, all of its threads, microseconds; 0 where it is gone. */
+/** CPU time of a process with all of its threads, in microseconds; 0 after the process ended. */
 export async function cpuMicros(pid: number): Promise<number> {
   return (await statOf(pid))?.cpuMicros ?? 0;
 }
 
-/** CPU time of a process and all that it started, microseconds: PostgreSQL's postmaster and its backends. */
+/** CPU time of a process and its children, in microseconds: PostgreSQL's postmaster and its backends. */
 export async function treeCpuMicros(root: number): Promise<number> {
   const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 0);
   const stats = await Promise.all(pids.map(async (pid) => ({ pid, stat: await statOf(pid) })));
@@ -42,7 +42,7 @@ export async function treeCpuMicros(root: number): Promise<number> {
   }, 0);
 }
 
-/** The most memory that a process ever had resident, MiB; 0 where it is gone. */
+/** The peak resident memory of a process, in MiB; 0 after the process ended. */
 export async function peakResidentMiB(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "latin1").catch(() => "");
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;

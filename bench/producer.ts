@@ -1,4 +1,4 @@
-// A number of events in; how fast the producer program puts them into Kafka, beside Kafka's own producer, out.
+// Measures how fast the producer program publishes events, compared with Kafka's own Java producer.
 import { type Program, startProducer } from "../test/support/process.ts";
 import type { Scrape } from "../test/support/metrics-text.ts";
 import { JavaProducer } from "./java-producer.ts";
@@ -9,7 +9,7 @@ import { interleave, medianOf, medianRates, type RoundOptions } from "./rounds.t
 
 const DEADLINE_MS = 5 * 60_000;
 
-/** Both: one broker, acks=all, idempotent, lz4, the same values, measured when they have warmed up. */
+/** Both producers use one broker, acks=all, idempotence, lz4 and the same values, and are measured after a warm-up. */
 export async function producer(bench: Bench, events: number, options: RoundOptions): Promise<Producer> {
   await using java = await JavaProducer.prepare(bench);
   const rounds = await interleave(
@@ -35,8 +35,8 @@ export async function producer(bench: Bench, events: number, options: RoundOptio
 }
 
 /**
- * Runs the program until it has acknowledged a tenth of the events, and then all of them: the second part is timed.
- * @throws Error unless it ends well, and the log holds exactly what was acknowledged
+ * Runs the program until a tenth of the events is acknowledged, then measures the time until all are.
+ * @throws Error unless it exits with 0 and the log contains exactly the acknowledged records
  */
 async function producerRound(bench: Bench, events: number): Promise<ProducerRound> {
   const topic = await bench.topic();
@@ -85,13 +85,13 @@ async function assertDelivered(bench: Bench, topic: string, program: Program): P
   const code = await program.exit(DEADLINE_MS);
   if (code !== 0) throw new Error(`the producer ended with ${code}\n${program.output}`);
   const acknowledged = Number(/"acknowledged":(\d+)[^\n]*"msg":"finished"/.exec(program.output)?.[1]);
-  // topic:partition:end, line by line.
+  // One line for each partition: topic:partition:end.
   const ends = await bench.kafka.tool("org.apache.kafka.tools.GetOffsetShell", ["--topic", topic]);
   const inLog = ends
     .trim()
     .split("\n")
     .reduce((sum, line) => sum + Number(line.split(":")[2]), 0);
   if (acknowledged !== inLog) {
-    throw new Error(`the broker acknowledged ${acknowledged} records, and its log holds ${inLog}`);
+    throw new Error(`the broker acknowledged ${acknowledged} records, but its log contains ${inLog}`);
   }
 }

@@ -1,4 +1,4 @@
-// A number in; as many simulated records out, the same each time.
+// Generates simulated records, the same in each run.
 import { seededRandom } from "../test/support/seeded-random.ts";
 import { EventSimulator } from "../shared/producer/simulator.ts";
 import type { BenchRecord } from "./bench.ts";
@@ -6,7 +6,7 @@ import type { BenchRecord } from "./bench.ts";
 const SEED = 7;
 const USERS = 1000;
 
-/** Simulated events as the producer publishes them, but for the clock's time the same in each run. */
+/** Simulated events as the producer publishes them; only their timestamps differ from run to run. */
 export function* simulated(events: number): Generator<BenchRecord> {
   const simulator = new EventSimulator({
     userCount: USERS,

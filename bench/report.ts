@@ -1,4 +1,4 @@
-// What `bun run bench --json` prints, as shapes: plain numbers, CPU in microseconds an event, memory in MiB.
+// Defines what `bun run bench --json` prints: CPU time in microseconds per event, memory in MiB.
 import { type Static, Type } from "typebox";
 
 const Rate = Type.Number({ exclusiveMinimum: 0 });
@@ -23,7 +23,7 @@ const costs = {
   clientCpuMicrosPerEvent: Cost,
   postgresCpuMicrosPerEvent: Cost,
   brokerCpuMicrosPerEvent: Cost,
-  /** Of the consumer, at the most. */
+  /** The peak of the consumer. */
   rssMiB: Rate,
 };
 
@@ -39,7 +39,7 @@ const DrainRoundShape = Type.Object(
   closed,
 );
 
-/** The costs are the consumer's; those of the other ways are in the rounds. */
+/** The costs are those of the consumer; the rounds have those of the other variants. */
 const DrainShape = Type.Object(
   {
     events: Count,
@@ -52,7 +52,7 @@ const DrainShape = Type.Object(
   closed,
 );
 
-/** Megabytes are of record values, uncompressed. */
+/** Megabytes count record values before compression. */
 const ProducerRoundShape = Type.Object(
   {
     eventsPerSecond: Rate,
@@ -66,7 +66,7 @@ const ProducerRoundShape = Type.Object(
 
 const JavaRoundShape = Type.Object({ eventsPerSecond: Rate, megabytesPerSecond: Rate }, closed);
 
-/** The costs are the producer's; errors are those of all rounds. */
+/** The costs are those of our producer; the errors are those of all rounds. */
 const ProducerShape = Type.Object(
   {
     events: Count,
@@ -98,7 +98,7 @@ const FormsShape = Type.Object({ events: Count, forms: Type.Array(FormShape) }, 
 
 const DuplicateShareShape = Type.Object(
   {
-    /** Of the events, those that repeat an earlier event_id. */
+    /** The share of events that repeat an earlier event_id. */
     share: Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1 }),
     duplicates: Count,
     eventsPerSecond: Type.Object({ consumer: Rate, unnest: Rate }, closed),
@@ -112,7 +112,7 @@ const DuplicateShareShape = Type.Object(
 
 const DuplicatesShape = Type.Object({ events: Count, shares: Type.Array(DuplicateShareShape) }, closed);
 
-/** From the producer until a reader sees the event in its hour. */
+/** The time from publishing an event until a reader sees it in its hour. */
 const LatencyShape = Type.Object(
   { ratePerSecond: Rate, samples: Count, p50Ms: Rate, p90Ms: Rate, p99Ms: Rate },
   closed,
@@ -121,7 +121,7 @@ const LatencyShape = Type.Object(
 const IdleShape = Type.Object(
   {
     seconds: Rate,
-    /** Of one core. */
+    /** 100 is one core. */
     cpuPercent: Cost,
     lagByPartition: Type.Array(Count),
   },

@@ -1,36 +1,36 @@
-// Ways to do the same in; each done several times, in turn, out, and the middle of what that took.
+// Runs variants of a measurement in turn, several rounds each, and computes medians.
 import { rate } from "../shared/text/format.ts";
 import type { ConsumerRound } from "./report.ts";
 
 export interface RoundOptions {
   readonly rounds: number;
-  /** Told after each round. */
+  /** Gets a line after each measurement. */
   readonly say: (line: string) => void;
 }
 
 /**
- * Runs every way once, then every way again, so that what the machine does besides falls on all of them alike.
- * @param ways what a round does, in this order
+ * Runs every variant once, then every variant again, so that other load on the machine affects all variants alike.
+ * @param variants the measurements of a round, in this order
  */
 export async function interleave<Round extends Record<string, { readonly eventsPerSecond: number }>>(
   name: string,
-  ways: { readonly [Way in keyof Round]: () => Promise<Round[Way]> },
+  variants: { readonly [Variant in keyof Round]: () => Promise<Round[Variant]> },
   { rounds, say }: RoundOptions,
 ): Promise<Round[]> {
   const done: Round[] = [];
   for (let round = 1; round <= rounds; round++) {
     const results: Partial<Round> = {};
-    for (const way of Object.keys(ways) as (keyof Round & string)[]) {
-      const result = await ways[way]();
-      results[way] = result;
-      say(`${name}, round ${round} of ${rounds}, ${way}: ${rate(result.eventsPerSecond)} events/s`);
+    for (const variant of Object.keys(variants) as (keyof Round & string)[]) {
+      const result = await variants[variant]();
+      results[variant] = result;
+      say(`${name}, round ${round} of ${rounds}, ${variant}: ${rate(result.eventsPerSecond)} events/s`);
     }
     done.push(results as Round);
   }
   return done;
 }
 
-/** The middle of some figures; of an even number, the mean of the two in the middle. */
+/** The median; of an even number of values, the mean of the middle two. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -45,22 +45,22 @@ export function medianOf<Figure extends string>(
   return median(rounds.map((round) => round[figure]));
 }
 
-/** Events per second of each way, medians. */
-export function medianRates<Way extends string>(
-  rounds: readonly Readonly<Record<Way, { readonly eventsPerSecond: number }>>[],
-  ways: readonly Way[],
-): Record<Way, number> {
-  const rates = ways.map((way) => [
-    way,
+/** The median of the events per second of each variant. */
+export function medianRates<Variant extends string>(
+  rounds: readonly Readonly<Record<Variant, { readonly eventsPerSecond: number }>>[],
+  variants: readonly Variant[],
+): Record<Variant, number> {
+  const rates = variants.map((variant) => [
+    variant,
     medianOf(
-      rounds.map((round) => round[way]),
+      rounds.map((round) => round[variant]),
       "eventsPerSecond",
     ),
   ]);
-  return Object.fromEntries(rates) as Record<Way, number>;
+  return Object.fromEntries(rates) as Record<Variant, number>;
 }
 
-/** What the drains of a consumer cost, medians. */
+/** The medians of the costs of a consumer. */
 export function medianCosts(rounds: readonly ConsumerRound[]): Omit<ConsumerRound, "eventsPerSecond"> {
   return {
     clientCpuMicrosPerEvent: medianOf(rounds, "clientCpuMicrosPerEvent"),

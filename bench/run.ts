@@ -1,4 +1,4 @@
-// `bun run bench [scenario…]`: real Kafka, real PostgreSQL, the real programs in; figures out.
+// Measures the programs with a real Kafka broker and a real PostgreSQL server: `bun run bench [scenario…]`.
 import { ConfigurationError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import { drain } from "./drain.ts";
@@ -18,7 +18,7 @@ const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"]
 const DEFAULT_EVENTS: Readonly<Record<"drain" | "producer" | "forms" | "duplicates", number>> = {
   drain: 1_000_000,
   producer: 1_000_000,
-  // Shorter ones would be mostly the time that the consumer takes to warm up.
+  // In shorter rounds most of the time would be the consumer's warm-up.
   forms: 500_000,
   duplicates: 500_000,
 };
@@ -27,28 +27,29 @@ const LATENCY_RATE = 1000;
 
 const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--json]
 
-  drain       a full topic to empty, beside INSERT only and beside the bare COPY of the same rows: events/s, CPU an
-              event of consumer, PostgreSQL and broker, memory
-  producer    simulated events into Kafka, as fast as it goes, beside Kafka's own kafka-producer-perf-test
-  latency     from the producer to visible in the hourly row, at ${LATENCY_RATE} events/s
-  idle        what a consumer costs that has nothing to do
-  forms       drain, for events as others write them: Python, another order of keys, UTF-8, escapes, nested
-  duplicates  drain, with 1 % and 10 % of the events repeating an event_id, beside INSERT only
+  drain       drains a full topic, compared with INSERT only and with a bare COPY of the same rows: events/s, CPU time
+              per event of consumer, PostgreSQL and broker, memory
+  producer    publishes simulated events as fast as possible, compared with Kafka's own kafka-producer-perf-test
+  latency     the time from the producer to the visible row of the hour, at ${LATENCY_RATE} events/s
+  idle        the CPU time of a consumer that has nothing to do
+  forms       drains events as other producers write them: Python, another order of keys, UTF-8, escapes, nested
+  duplicates  drains topics in which 1 % and 10 % of the events repeat an event_id, compared with INSERT only
 
-Without a scenario: ${BY_DEFAULT.join(", ")}; about 4 minutes on two idle cores; forms and duplicates take about
-3 more each. It starts a Kafka broker (Java 17 and Maven) and a PostgreSQL of its own, and leaves nothing behind.
+Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms and duplicates take
+about 3 minutes more each. It starts its own Kafka broker (Java 17 and Maven) and PostgreSQL server and leaves nothing
+behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer
               (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms})
-  --rounds N  of drain, producer, forms, duplicates (default ${DEFAULT_ROUNDS}); figures are medians
-  --json      one JSON object on standard output; what is going on is told on standard error
+  --rounds N  rounds of drain, producer, forms, duplicates (default ${DEFAULT_ROUNDS}); figures are medians
+  --json      prints one JSON object on standard output; progress is on standard error
 
-Exit code: 0, 1 failed (also when the stored events are not what was published), 2 wrong usage.
+Exit code: 0 done, 1 failed or the stored events differ from the published ones, 2 wrong usage.
 `;
 
 interface Arguments {
   readonly json: boolean;
-  /** Undefined: each scenario's default. */
+  /** Undefined: the default of each scenario. */
   readonly events: number | undefined;
   readonly rounds: number;
   readonly scenarios: readonly Scenario[];
@@ -72,7 +73,7 @@ await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, va
   const running = runAll(bench, options);
   const report = await stop.orStopped(running);
   if (report === undefined) {
-    // The scenario loses its servers in a moment; nobody is left to hear what it says about that.
+    // The scenario fails when its servers stop; that failure is expected.
     running.catch(() => undefined);
     return 1;
   }

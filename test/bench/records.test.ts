@@ -9,8 +9,8 @@ import { validate } from "../../shared/pipeline/validate.ts";
 
 const EVENTS = 200;
 
-describe("forms", () => {
-  test("print JSON as Python's json.dumps does", () => {
+describe("the forms of events", () => {
+  test("include JSON as Python's json.dumps writes it", () => {
     const value = { a: [1, 2.5, null, true], é: '\x7f😀"\\\n/ß', empty: [], none: {} };
     // python3 -c 'import json; print(json.dumps({"a": [1, 2.5, None, True], "é": "\x7f😀\"\\\n/ß", "empty": [], "none": {}}))'
     expect(dumps(value, { ensureAscii: true })).toBe(
@@ -21,7 +21,7 @@ describe("forms", () => {
     );
   });
 
-  test("hold the same events, each in a different notation", () => {
+  test("contain the same events, each in a different notation", () => {
     const meant = [...simulated(EVENTS)].map(({ value }) => idsOf(value));
     const texts = FORM_NAMES.map((form) => [...eventsOf(form, EVENTS)].map(({ value }) => value));
     for (const values of texts) expect(values.map(idsOf)).toEqual(meant);
@@ -35,7 +35,7 @@ describe("forms", () => {
   });
 });
 
-/** The fields of an event but event_data, as the pipeline reads them. */
+/** The fields of an event except event_data, as the pipeline reads them. */
 function idsOf(text: string): Record<string, unknown> {
   const bytes = Buffer.from(text);
   const decoded = decode(bytes, 0, bytes.length);
@@ -44,7 +44,7 @@ function idsOf(text: string): Record<string, unknown> {
   if (isRejection(event)) throw new Error(`${event.reason}: ${text}`);
   const { eventId, userId, eventType, durationMs, purchaseAmount } = event;
   return {
-    // The clock advances from one run of the simulator to the next.
+    // The time in the id differs between two runs of the simulator.
     eventId: eventId.replace(/_\d+_/, "_"),
     userId,
     eventType,
@@ -53,11 +53,11 @@ function idsOf(text: string): Record<string, unknown> {
   };
 }
 
-describe("duplicates", () => {
+describe("records with duplicates", () => {
   const RECORDS = 60_000;
   const BATCH = 5000;
 
-  test("repeat within batches, across batches and across partitions, the same in each run", () => {
+  test("repeat events within batches, across batches and across partitions, the same in each run", () => {
     const share = 0.1;
     const filling = withDuplicates(RECORDS, share);
     const first = new Map<string, { index: number; partition: number }>();
