@@ -3,14 +3,14 @@ import { type Static, type TObject, type TOptional, type TProperties, type TSche
 import { Check } from "typebox/value";
 import { type Environment, parseDecimal, readSecret, readText } from "./environment.ts";
 
-/** What the schema of a setting says besides its type, bounds and default. */
+/** The options of a setting's schema that this module reads. */
 interface SettingOptions {
   /** The name of the environment variable. */
   readonly variable: string;
   readonly default?: unknown;
   readonly minimum?: number;
   readonly maximum?: number;
-  /** The allowed values in words, after "must be"; by default derived from the type and its bounds. */
+  /** The allowed values in words, after "must be"; text and lists need it, other types derive it. */
   readonly allowed?: string;
   /** The value is kept out of messages and logs, and may come from the file that `<variable>_FILE` names. */
   readonly isSecret?: true;
@@ -83,7 +83,7 @@ export function withoutCredentials(text: string): string {
 }
 
 function readSetting(schema: TSchema, { environment, problems, readSecrets }: SectionSource): unknown {
-  const { variable, isSecret, default: byDefault, allowed = allowedBy(schema) } = optionsOf(schema);
+  const { variable, isSecret, default: byDefault } = optionsOf(schema);
   if (isSecret && !readSecrets) return "";
   const secret = isSecret ? readSecret(environment, variable, problems) : undefined;
   const text = secret ?? readText(environment, variable);
@@ -91,7 +91,7 @@ function readSetting(schema: TSchema, { environment, problems, readSecrets }: Se
   const value = valueOf(schema, text);
   if (Check(schema, value)) return value;
   const wrong = isSecret ? [REDACTED] : wrongPartsOf(schema, value, text);
-  for (const part of wrong) addProblem(problems, variable, part, `must be ${allowed}`);
+  for (const part of wrong) addProblem(problems, variable, part, `must be ${allowedBy(schema)}`);
   return Type.IsInteger(schema) || Type.IsNumber(schema) ? Number.NaN : byDefault;
 }
 
@@ -117,11 +117,13 @@ function wrongPartsOf(schema: TSchema, value: unknown, text: string): readonly s
 }
 
 function allowedBy(schema: TSchema): string {
-  const { minimum, maximum } = optionsOf(schema);
+  const { allowed, minimum, maximum } = optionsOf(schema);
+  if (allowed !== undefined) return allowed;
   if (Type.IsInteger(schema)) return `a whole number from ${minimum} to ${maximum}`;
   if (Type.IsNumber(schema)) return `a number from ${minimum} to ${maximum}`;
   if (Type.IsEnum(schema)) return `one of ${schema.enum.join(", ")}`;
-  return "true or false";
+  if (Type.IsBoolean(schema)) return "true or false";
+  throw new TypeError(`the schema of ${optionsOf(schema).variable} does not say what is allowed`);
 }
 
 function optionsOf(schema: TSchema): SettingOptions {
