@@ -31,18 +31,21 @@ export const SECTIONS: ProducerSections = {
   },
 };
 
+/** Serve the sections above. */
+export const READERS: Options["sections"] = {
+  status: { read: () => SECTIONS.status },
+  production: { read: () => SECTIONS.production },
+  history: { read: () => SECTIONS.history, isOnce: true },
+  alerts: { read: () => SECTIONS.alerts },
+};
+
 /** Disposing stops it. */
 export async function consoleServer(options: Partial<Options> = {}, host = "127.0.0.1") {
   const webConsole = makeConsole({
     program: "producer",
     access: "this_machine",
     schemas: PRODUCER_SECTIONS,
-    sections: {
-      status: { read: () => SECTIONS.status },
-      production: { read: () => SECTIONS.production },
-      history: { read: () => SECTIONS.history, isOnce: true },
-      alerts: { read: () => SECTIONS.alerts },
-    },
+    sections: READERS,
     ...options,
   });
   const server = await startHttpServer({

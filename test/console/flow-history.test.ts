@@ -7,7 +7,7 @@ describe("the flow history", () => {
     const metrics = new MetricsRegistry();
     let lag: number | undefined;
     const flow = new FlowHistory(metrics, () => lag);
-    // Whole milliseconds: the difference of two others may miss ten seconds by a hair.
+    // Whole milliseconds: with fractions a difference of ten seconds may come out a little less.
     const start = Math.ceil(performance.now());
     const second = (n: number) => flow.sample(1000 * n, start + 1000 * n);
     expect(flow.now().now).toMatchObject({ consumedPerSecond: 0, lagRecords: null, processing: null });

@@ -8,7 +8,7 @@ import { MOST_WATCHERS } from "../../shared/console/routes.tsx";
 import { PRODUCER_SECTIONS } from "../../shared/api-schema.ts";
 import { eventually } from "../support/eventually.ts";
 import { requiring } from "../support/requirements.ts";
-import { consoleServer, SECTIONS } from "./console-server.ts";
+import { consoleServer, READERS, SECTIONS } from "./console-server.ts";
 
 const PATHS = ["/", "/console.js", "/console.css", "/api", "/api/status", "/events", "/none"];
 
@@ -160,10 +160,8 @@ describe("the console", () => {
     const refresh = async () => void refreshed++;
     await using server = await consoleServer({
       sections: {
+        ...READERS,
         status: { read: () => ({ ...SECTIONS.status, reasons: [`refreshed ${refreshed}`] }), refresh },
-        production: { read: () => SECTIONS.production },
-        history: { read: () => SECTIONS.history },
-        alerts: { read: () => SECTIONS.alerts },
       },
     });
     expect(await (await server.get("/api/status")).json()).toMatchObject({ reasons: ["refreshed 1"] });
@@ -185,15 +183,13 @@ describe("a stream of events", () => {
     let acknowledged = 1;
     await using server = await consoleServer({
       sections: {
-        status: { read: () => SECTIONS.status },
+        ...READERS,
         production: {
           read: () => ({
             ...SECTIONS.production,
             totals: { ...SECTIONS.production.totals, acknowledged: acknowledged++ },
           }),
         },
-        history: { read: () => SECTIONS.history, isOnce: true },
-        alerts: { read: () => SECTIONS.alerts },
       },
     });
     await using first = new Watcher(await server.get("/events"));
@@ -215,12 +211,7 @@ describe("a stream of events", () => {
   test("reads nothing after its last browser has left", async () => {
     let reads = 0;
     await using server = await consoleServer({
-      sections: {
-        status: { read: () => ({ ...SECTIONS.status, version: String(reads++) }) },
-        production: { read: () => SECTIONS.production },
-        history: { read: () => SECTIONS.history, isOnce: true },
-        alerts: { read: () => SECTIONS.alerts },
-      },
+      sections: { ...READERS, status: { read: () => ({ ...SECTIONS.status, version: String(reads++) }) } },
     });
     const watcher = new Watcher(await server.get("/events"));
     await watcher.until((names) => names.includes("status"));
