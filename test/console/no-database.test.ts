@@ -22,7 +22,7 @@ requiring("Chromium", whyNoChromium())(
     await using visit = await Visit.to(port, browser);
     const notes = visit.page.locator(".note.bad");
     await visit.until("each table is marked as unavailable", async () => (await notes.count()) === 3);
-    expect(await visit.headline()).toBe("Starting");
+    await visit.until("the status is trouble", async () => (await visit.headline()) === "Something is wrong");
     expect(await visit.figure("Stored")).toBe("–");
     expect(await visit.figure("Dead letters")).toBe("–");
     const sections = visit.page.locator("section.section:has(.note.bad)");
