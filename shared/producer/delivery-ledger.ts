@@ -2,7 +2,6 @@
 
 /** The Kafka client's report about records that were not delivered. */
 export interface DeliveryFailure {
-  readonly opaque: number;
   readonly code: number;
   readonly message: string;
   /** The number of records concerned. */
@@ -38,7 +37,6 @@ export class DeliveryLedger {
   /** The reason of the last failure. */
   lastFailure: { readonly code: number; readonly message: string } | undefined;
 
-  readonly #onFailure: (failure: { code: number; message: string; count: number }) => void;
   readonly #types: string[] = [UNKNOWN_TYPE];
   readonly #typeIndex = new Map<string, number>([[UNKNOWN_TYPE, 0]]);
   #byType = new Map<number, number>();
@@ -48,13 +46,6 @@ export class DeliveryLedger {
   #acknowledgedBefore = 0;
   #failedBefore = 0;
   #unacknowledgedSinceMs: number | undefined;
-
-  /** @param onFailure is called for every failure, for the log */
-  constructor(
-    onFailure: (failure: { code: number; message: string; count: number }) => void = () => undefined,
-  ) {
-    this.#onFailure = onFailure;
-  }
 
   /** Records sent that are neither acknowledged nor failed yet. */
   get outstanding(): number {
@@ -120,7 +111,6 @@ export class DeliveryLedger {
     this.failed += count;
     this.#newlyFailed += count;
     this.lastFailure = { code, message };
-    this.#onFailure({ code, message, count });
   }
 
   #indexOf(eventType: string): number {

@@ -32,7 +32,7 @@ describe("time without an acknowledgement", () => {
     const ledger = new DeliveryLedger();
     ledger.sent = 1;
     ledger.unacknowledgedForMs(0);
-    ledger.onFailed({ opaque: 0, code: 1, message: "timed out", count: 1 });
+    ledger.onFailed({ code: 1, message: "timed out", count: 1 });
     expect(ledger.outstanding).toBe(0);
     expect(ledger.unacknowledgedForMs(10_000)).toBe(10_000);
     ledger.sent = 2;
@@ -67,7 +67,7 @@ describe("the first acknowledgement", () => {
     const ledger = new DeliveryLedger();
     ledger.sent = 1;
     isFirstAcknowledgementOverdue(ledger, 0);
-    ledger.onFailed({ opaque: 0, code: 1, message: "timed out", count: 1 });
+    ledger.onFailed({ code: 1, message: "timed out", count: 1 });
     expect(isFirstAcknowledgementOverdue(ledger, 20_000)).toBe(true);
   });
 

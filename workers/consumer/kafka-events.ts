@@ -35,17 +35,13 @@ export class KafkaEvents {
   readonly #options: KafkaEventsOptions;
   /** A revocation that waits for the transaction in flight. */
   #pendingRevoke: { readonly partitions: readonly TopicPartition[]; readonly timer: Timer } | undefined;
-  #hasJoined = false;
+  /** The group has answered at least once. */
+  hasJoined = false;
   /** Set by the worker when the first record has arrived. */
   hasFetched = false;
 
   constructor(options: KafkaEventsOptions) {
     this.#options = options;
-  }
-
-  /** The group has answered at least once. */
-  get hasJoined(): boolean {
-    return this.#hasJoined;
   }
 
   /** @throws FatalError for what no retry solves */
@@ -82,7 +78,7 @@ export class KafkaEvents {
   /** Acknowledged at once; the database tells later where each partition starts. */
   #onAssign(partitions: readonly TopicPartition[]): void {
     const { assignment, kafka, telemetry, notify } = this.#options;
-    this.#hasJoined = true;
+    this.hasJoined = true;
     kafka.acknowledgeAssign([]);
     for (const partition of partitions) assignment.assign(kafka.slot(partition), partition);
     telemetry.assigned(partitions, assignment.size);

@@ -10,7 +10,7 @@ import type { ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker
 const STUCK_PEER_SECONDS = 5;
 
 /** A session and what was learned through it; a new session comes with a new store. */
-export interface Connection {
+interface Connection {
   readonly session: Session;
   readonly store: Store;
 }
