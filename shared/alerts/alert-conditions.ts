@@ -5,6 +5,7 @@ import type { AlertType, ConditionState } from "./alerts.ts";
 import { METRICS } from "../telemetry/metrics.ts";
 import { quantilesOf } from "../telemetry/quantiles.ts";
 import { SlidingWindow } from "../telemetry/sliding-window.ts";
+import { percent } from "../text/format.ts";
 
 /** The consumer at one moment. */
 export interface ConsumerFigures {
@@ -102,8 +103,4 @@ function compare(value: number, threshold: number): ConditionState["state"] {
 function highLatency(counts: readonly number[], records: number, sum: number): number {
   const { p95 = 0 } = quantilesOf(LATENCY, counts) ?? {};
   return p95 < LAST_BOUND ? p95 : Math.max(p95, sum / records);
-}
-
-function percent(share: number): string {
-  return `${Number((share * 100).toFixed(1))} %`;
 }

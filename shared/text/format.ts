@@ -23,6 +23,11 @@ export function rate(perSecond: number | null | undefined): string {
   return perSecond > 0 ? digits(perSecond) : GROUPED.format(perSecond);
 }
 
+/** A share of 1 with at most one decimal: "5 %", "0.5 %". */
+export function percent(share: number): string {
+  return `${Number((share * 100).toFixed(1))} %`;
+}
+
 /** Seconds in the unit that suits them: "850 µs", "3.2 ms", "18 ms", "1.4 s", "95 s", "3.0 min". */
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return UNKNOWN;

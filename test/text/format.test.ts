@@ -6,6 +6,7 @@ import {
   count,
   duration,
   hour,
+  percent,
   plural,
   printable,
   rate,
@@ -30,6 +31,10 @@ describe("a figure", () => {
 
   test("a rate below ten keeps a decimal", () => {
     expect([0, 0.5, 9.94, 9.96, 12_345.6].map(rate)).toEqual(["0", "0.5", "9.9", "10", "12,346"]);
+  });
+
+  test("a percentage has at most one decimal", () => {
+    expect([0, 0.005, 0.05, 0.1234, 1].map(percent)).toEqual(["0 %", "0.5 %", "5 %", "12.3 %", "100 %"]);
   });
 
   test("a noun has its plural unless the number reads 1", () => {

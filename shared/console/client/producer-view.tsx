@@ -2,7 +2,7 @@
 import type { ProducerSections } from "../../api-schema.ts";
 import { AlertsSection } from "./alerts.tsx";
 import { TimeChart } from "./chart.tsx";
-import { bytes, compact, count, plural, rate } from "../../text/format.ts";
+import { bytes, compact, count, percent, plural, rate } from "../../text/format.ts";
 import { Figure, Layout, NumberHeads, Section } from "./layout.tsx";
 import type { Connection } from "./stream.ts";
 import { useTitle } from "./title.ts";
@@ -112,7 +112,7 @@ function Types({ types }: { types: ProducerSections["production"]["types"] }) {
             <tr key={eventType}>
               <th scope="row">{eventType}</th>
               <td class="number">{count(events)}</td>
-              <td class="number">{((events / Math.max(1, total)) * 100).toFixed(1)} %</td>
+              <td class="number">{percent(events / Math.max(1, total))}</td>
               <td class="wide">
                 <span class="bar" style={{ width: `${(events / most) * 100}%` }} />
               </td>
