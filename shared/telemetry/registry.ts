@@ -109,18 +109,6 @@ export class MetricsRegistry implements Recorder {
     }
   }
 
-  /** The value of a counter, or of a gauge over all sources; undefined if there is no such series. */
-  value<Name extends CounterName | GaugeName>(
-    metric: Name,
-    ...labels: LabelValues<Name>
-  ): number | undefined {
-    const wanted = labels.join("\0");
-    for (const { labels: found, value } of this.#valuesOf(metric)) {
-      if (found.join("\0") === wanted) return value;
-    }
-    return undefined;
-  }
-
   /** All series of a counter or gauge with their label values. */
   values(metric: CounterName | GaugeName): Series[] {
     return [...this.#valuesOf(metric)];

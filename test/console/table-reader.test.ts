@@ -14,7 +14,7 @@ test("a table reader shares one connection among its callers, and does not count
   const metrics = new MetricsRegistry();
   const { database } = loadConfig(pipelineTables.env, "consumer");
   const tables = new TableReader({ database, consumerGroup: "group", metrics });
-  const connections = () => metrics.value("db_connections_active");
+  const connections = () => metrics.total("db_connections_active");
 
   await Promise.all([tables.refresh(), tables.deadLetter(NOWHERE), tables.deadLetter(NOWHERE)]);
   expect(tables.ledger().database.state).toBe("current");

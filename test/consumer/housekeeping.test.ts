@@ -48,7 +48,7 @@ describe("housekeeping", () => {
     const { metrics, housekeeping } = housekeepingOf({ ...tables.env, FLUSH_INTERVAL_SECONDS: "1" });
     expect(await housekeeping.prepare(new StopSignal())).toBe(true);
     const sample = { name: "events_consumed_total", value: 1, labels: {} };
-    const written = () => metrics.value("db_inserts_total", "pipeline_metrics") ?? 0;
+    const written = () => metrics.total("db_inserts_total");
     let sampled = 0;
     await tables.sql.begin(async (tx) => {
       await tx`lock table pipeline_metrics in access exclusive mode`;
