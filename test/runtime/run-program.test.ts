@@ -12,7 +12,7 @@ interface TestProgram {
   onCrash?: string;
 }
 
-/** Runs a program whose main has this body as a process of its own. */
+/** Runs a program whose main has this body, in another process. */
 function start(body: string, { args = [], onCrash = "undefined" }: TestProgram = {}) {
   const code = `
     const [{ runProgram }, { ConfigurationError, FatalError }] = await Promise.all([${MODULES.map((path) => `import(${path})`).join()}]);
