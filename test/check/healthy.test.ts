@@ -4,7 +4,7 @@ import type { RejectionReason } from "../../shared/event.ts";
 import { checkDatabase } from "../../shared/store/check/check.ts";
 import { formatReport } from "../../shared/store/check/format.ts";
 import { eventText } from "../pipeline/record.ts";
-import { batchFrom, enter, openSession, openStore, pipelineDatabase } from "../store/pipeline-database.ts";
+import { batchFrom, freshStore, openSession, pipelineDatabase } from "../store/pipeline-database.ts";
 import { check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
 
 const PROOFS = [
@@ -120,9 +120,8 @@ test("events without raw rows are proven by their sums and reported as such", as
 });
 
 test("every invariant holds in each snapshot while batches are committed", async () => {
-  await using database = await pipelineDatabase();
-  await using opened = await openStore(database);
-  await enter(opened.session, 1);
+  await using opened = await freshStore();
+  const { database } = opened;
   const session = await openSession(database, { role: "check" });
   const enough = { isSeen: false };
   const commits = (async () => {

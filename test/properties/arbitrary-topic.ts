@@ -2,11 +2,8 @@
 
 import fc from "fast-check";
 import type { RejectionReason } from "../../shared/event.ts";
-import type { TestRecord } from "../pipeline/record.ts";
-
-/** The time of every scenario: 2026-03-14T09:26:53.589Z, some minutes into an hour. */
-export const NOW_MS = 1_773_480_413_589;
-const HOUR_MS = 3_600_000;
+import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
+import { eventText, NOW_MS, type TestRecord } from "../pipeline/record.ts";
 
 /** The content of an event without its id. */
 export interface Content {
@@ -92,10 +89,10 @@ const INVALID = {
   missing: { value: '{"event_id":"x"}', reason: "missing_field" },
   nul: { value: '{"event_id":"a\\u0000"}', reason: "unstorable_text" },
   invalidTime: {
-    value: eventText("bad", { timestamp: "2026-02-30T00:00:00Z" }),
+    value: eventText({ timestamp: "2026-02-30T00:00:00Z" }),
     reason: "invalid_timestamp",
   },
-  future: { value: eventText("bad", { timestamp: "2099-01-01T00:00:00Z" }), reason: "future_timestamp" },
+  future: { value: eventText({ timestamp: "2099-01-01T00:00:00Z" }), reason: "future_timestamp" },
   /** A valid event that PostgreSQL refuses. */
   refused: { value: undefined, reason: "refused_by_database" },
 } as const satisfies Record<string, { value: string | Uint8Array | undefined; reason: RejectionReason }>;
@@ -192,22 +189,12 @@ function place(
 }
 
 function textOf(id: string, { userId, eventType, micros, durationMs, data }: Content): string {
-  return eventText(id, {
+  return eventText({
+    event_id: id,
     user_id: userId,
     event_type: eventType,
     timestamp: `${new Date(Number(micros / 1000n)).toISOString().slice(0, -1)}${String(micros % 1000n).padStart(3, "0")}Z`,
     event_data: data,
     ...(durationMs === undefined ? {} : { duration_seconds: durationMs / 1000 }),
-  });
-}
-
-function eventText(event_id: string, changes: object): string {
-  return JSON.stringify({
-    event_id,
-    user_id: "u",
-    event_type: "t",
-    timestamp: "2026-03-14T09:00:00Z",
-    event_data: {},
-    ...changes,
   });
 }

@@ -4,15 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Session } from "../../shared/store/session.ts";
 import type { TestDatabase } from "../support/postgres.ts";
-import { expectProven, pipelineDatabase } from "../store/pipeline-database.ts";
+import { expectProven, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
 import { fold, hoursOf, rawRow, readTables } from "./fold.ts";
 import { schedule, type Step } from "./schedule.ts";
-import {
-  HOUR_GRACE_MS,
-  type Outcome,
-  SimulatedWorker,
-  type SimulatedWorkerOptions,
-} from "./simulated-worker.ts";
+import { type Outcome, SimulatedWorker, type SimulatedWorkerOptions } from "./simulated-worker.ts";
 import { type Mutation, MutantStore } from "./mutant-store.ts";
 import { arbitraryTopic, type ScenarioOptions, type TopicScenario } from "./arbitrary-topic.ts";
 
@@ -131,7 +126,7 @@ async function expectLateEvents(): Promise<void> {
   const wrong = await database.sql`
     with recomputed as (
       select date_trunc('hour', "timestamp", 'UTC') as aggregation_hour, event_type, count(*) filter (
-        where processed_at >= date_trunc('hour', "timestamp", 'UTC') + interval '1 hour' + make_interval(secs => ${HOUR_GRACE_MS / 1000}::float8)
+        where processed_at >= date_trunc('hour', "timestamp", 'UTC') + interval '1 hour' + make_interval(secs => ${STORE_OPTIONS.hourGraceMs / 1000}::float8)
       ) as late
       from raw_events group by 1, 2
     )

@@ -1,15 +1,16 @@
 // Repeats the Store in short, with one rule broken on purpose that the property must notice.
 
 import { aggregate } from "../../shared/pipeline/aggregate.ts";
-import type { Batch, Span } from "../../shared/pipeline/batch.ts";
-import { storedBy } from "../../shared/pipeline/batch.ts";
+import { KnownUsers } from "../../shared/pipeline/known-users.ts";
+import { type Batch, type Span, storedBy } from "../../shared/pipeline/batch.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import { addToHours } from "../../shared/store/hourly.ts";
 import { advance, fence } from "../../shared/store/offsets.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
 import { findPoisonEvents } from "../../shared/store/poison-search.ts";
-import { HOUR_GRACE_MS, type Committer } from "./simulated-worker.ts";
+import { STORE_OPTIONS } from "../store/pipeline-database.ts";
+import type { Committer } from "./simulated-worker.ts";
 
 /** The rule that is broken. */
 export type Mutation =
@@ -47,11 +48,11 @@ export class MutantStore implements Committer {
         if (!isNew) span.duplicates++;
         return isNew || this.#mutation === "duplicates count";
       });
-      const deltas = aggregate(
-        stored,
-        { of: () => undefined },
-        { processedAtMs, hourGraceMs: HOUR_GRACE_MS, unsaved: false },
-      );
+      const deltas = aggregate(stored, new KnownUsers(), {
+        processedAtMs,
+        hourGraceMs: STORE_OPTIONS.hourGraceMs,
+        unsaved: false,
+      });
       // The key of the dead letters would stop most repeated batches; this mutation is about the fence alone.
       if (this.#mutation === "no fence") await forgetDeadLetters(tx, spans);
       if (this.#mutation !== "dead letters are dropped")

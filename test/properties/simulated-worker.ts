@@ -2,12 +2,13 @@
 
 import { Batch } from "../../shared/pipeline/batch.ts";
 import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shared/store/offsets.ts";
-import { Session } from "../../shared/store/session.ts";
+import type { Session } from "../../shared/store/session.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { TestDatabase } from "../support/postgres.ts";
-import { addRecord } from "../pipeline/record.ts";
-import { NOW_MS, type TopicScenario } from "./arbitrary-topic.ts";
+import { addRecord, NOW_MS, SKEW_MS } from "../pipeline/record.ts";
+import { openSession, partitionKey, STORE_OPTIONS } from "../store/pipeline-database.ts";
+import type { TopicScenario } from "./arbitrary-topic.ts";
 
 /** Commits batches: the Store, or a mutant of it. */
 export interface Committer {
@@ -30,13 +31,6 @@ export type Fault =
 export interface SimulatedWorkerOptions {
   readonly saveRawEvents: boolean;
   readonly makeCommitter?: (session: Session) => Committer;
-}
-
-export const HOUR_GRACE_MS = 300_000;
-const SKEW_MS = 86_400_000;
-
-export function partitionKey(partition: number) {
-  return { topic: "user-events", topicId: "AAAAAAAAQACAAAAAAAAAAA", partition };
 }
 
 /**
@@ -209,13 +203,6 @@ export class SimulatedWorker {
 
   #makeCommitter(): Committer {
     const { saveRawEvents, makeCommitter } = this.#options;
-    return (
-      makeCommitter?.(this.#session) ??
-      new Store(this.#session, { saveRawEvents, copyRawEvents: true, hourGraceMs: HOUR_GRACE_MS })
-    );
+    return makeCommitter?.(this.#session) ?? new Store(this.#session, { ...STORE_OPTIONS, saveRawEvents });
   }
-}
-
-async function openSession(database: TestDatabase): Promise<Session> {
-  return await Session.open(database.config, { role: "worker", consumerGroup: "property" });
 }

@@ -13,6 +13,7 @@ import {
   enter,
   everything,
   expectProven,
+  freshStore,
   openSession,
   openStore,
   pipelineDatabase,
@@ -26,9 +27,8 @@ const many = (prefix: string, count: number) =>
 
 describe("a COPY that fails on its last row", () => {
   test("repeats the batch by unnest and counts a duplicate when the event_id is stored", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     expect((await worker.store.commit(batchFrom(0, many("a", 500)))).copyFailed).toBe(false);
     const report = await worker.store.commit(batchFrom(500, [...many("b", 499), event("a7")]));
     expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
@@ -37,9 +37,8 @@ describe("a COPY that fails on its last row", () => {
   });
 
   test("makes a dead letter and stores the rest when the content is refused", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const report = await worker.store.commit(batchFrom(0, [...many("a", 499), refused("b")]));
     expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
     expect(await account(database)).toMatchObject({ next_offset: 500, stored: 499, dead_lettered: 1 });
@@ -47,9 +46,8 @@ describe("a COPY that fails on its last row", () => {
   });
 
   test("stores nothing and reports the server's error when the tables refuse it", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await database.sql`alter table raw_events add check (event_id <> 'z')`;
     const before = await everything(database);
     const error = await rejection(worker.store.commit(batchFrom(0, [...many("a", 499), event("z")])));
@@ -64,9 +62,8 @@ describe("a COPY that fails on its last row", () => {
 });
 
 test("batches go by unnest after a failed COPY until twenty in a row hold no stored event", async () => {
-  await using database = await pipelineDatabase();
-  await using worker = await openStore(database);
-  await enter(worker.session, 1);
+  await using worker = await freshStore();
+  const { database } = worker;
   let offset = 0;
   const commit = async (...ids: string[]) => {
     const { copyFailed } = await worker.store.commit(batchFrom(offset, ids.map(event)));

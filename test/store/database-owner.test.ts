@@ -6,11 +6,12 @@ import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { eventText } from "../pipeline/record.ts";
+import { rejection } from "../support/rejection.ts";
 import {
   account,
   batchFrom,
-  enter,
   expectProven,
+  freshStore,
   openSession,
   openStore,
   pipelineDatabase,
@@ -42,14 +43,9 @@ describe("the owner of a database", () => {
       const first = await open(database, "first", role);
       await claim(first, "first");
       const second = await open(database, "second");
-      const refusal = await claim(second, "second").then(
-        () => undefined,
-        (error: unknown) => error,
-      );
+      const refusal = await rejection(claim(second, "second"));
       expect(refusal).toBeInstanceOf(FatalError);
-      expect((refusal as FatalError).message).toMatch(
-        /"first" \(1 connections\).*KAFKA_CONSUMER_GROUP=first.*"second"/,
-      );
+      expect(refusal.message).toMatch(/"first" \(1 connections\).*KAFKA_CONSUMER_GROUP=first.*"second"/);
       expect(await database.sql`select consumer_group from pipeline_state`).toMatchObject([
         { consumer_group: "first" },
       ]);
@@ -153,9 +149,8 @@ describe("endStuckPeers", () => {
     ["idle in transaction", leaveIdleInTransaction],
     ["active", leaveInCopy],
   ])("ends a session that is %s and waits for its client, and frees its locks", async (state, leave) => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     let lost = false;
     const stuck = await openSession(database, { onLost: () => (lost = true) });
     const left = leave(stuck);

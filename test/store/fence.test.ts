@@ -5,13 +5,12 @@ import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   account,
   batchFrom,
-  enter,
   everything,
   expectClock,
   expectProven,
+  freshStore,
   openStore,
   partitionKey,
-  pipelineDatabase,
   rowCounts,
   STORE_OPTIONS,
 } from "./pipeline-database.ts";
@@ -25,9 +24,8 @@ describe("the fence", () => {
     ["at the first offset again", 0],
     ["after the stored offset", 3],
   ])("stores nothing of a batch that begins %s", async (_what, from) => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 2);
+    await using worker = await freshStore(2);
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const before = await everything(database);
     await using other = await openStore(database);
@@ -43,9 +41,8 @@ describe("the fence", () => {
   });
 
   test("stops a whole batch for one stale partition", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 3);
+    await using worker = await freshStore(3);
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a"), 1));
     const before = await everything(database);
     const batch = batchOf(
@@ -57,9 +54,8 @@ describe("the fence", () => {
   });
 
   test("refuses a partition, a topic or a topic id that was never entered", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     for (const key of [
       partitionKey(1),
       { ...partitionKey(0), topic: "user-event" },
@@ -72,9 +68,8 @@ describe("the fence", () => {
   });
 
   test("fails when the offsets of the last transaction were lost", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 2);
+    await using worker = await freshStore(2);
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b"), 0));
     // A crash of the server may lose the last asynchronous commits: partition 0 is back, without its effects.
     await database.sql`update pipeline_offsets set next_offset = 0, consumed = 0, stored = 0 where partition = 0`;
@@ -93,9 +88,8 @@ describe("the fence", () => {
   });
 
   test("fails when a row of the last transaction is missing", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 2);
+    await using worker = await freshStore(2);
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a"), 0));
     await database.sql`delete from pipeline_offsets where partition = 0`;
     await expect(worker.store.commit(batchFrom(0, events("b"), 1))).rejects.toThrow(
@@ -104,10 +98,9 @@ describe("the fence", () => {
   });
 
   test("accepts that the next owner of a partition has advanced it", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
+    await using worker = await freshStore(2);
+    const { database } = worker;
     await using next = await openStore(database);
-    await enter(worker.session, 2);
     await worker.store.commit(batchFrom(0, events("a"), 0));
     await next.store.commit(batchFrom(1, events("b"), 0));
     await worker.store.commit(batchFrom(0, events("c"), 1));
@@ -116,10 +109,9 @@ describe("the fence", () => {
   });
 
   test("lets one of two sessions with the same span win, and the other write nothing", async () => {
-    await using database = await pipelineDatabase();
-    await using left = await openStore(database);
+    await using left = await freshStore();
+    const { database } = left;
     await using right = await openStore(database);
-    await enter(left.session, 1);
     let leftWon = 0;
     const rounds = 40;
     for (let round = 0; round < rounds; round++) {
@@ -155,9 +147,7 @@ describe("the fence", () => {
   });
 
   test("is repeated by advance, which refuses a stale span alone", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 2);
+    await using worker = await freshStore(2);
     const spans = (from: number) => [...batchFrom(from, events("a")).spans.values()];
     await worker.session.transaction(5000, (tx) => advance(tx, spans(0)));
     await expect(worker.session.transaction(5000, (tx) => advance(tx, spans(0)))).rejects.toThrow(
@@ -166,19 +156,17 @@ describe("the fence", () => {
   });
 
   test("fails in a transaction of another backend", async () => {
-    await using database = await pipelineDatabase();
-    await using mine = await openStore(database);
+    await using mine = await freshStore();
+    const { database } = mine;
     await using other = await openStore(database);
-    await enter(mine.session, 1);
     const spans = [...batchFrom(0, events("a")).spans.values()];
     const attempt = other.session.transaction(5000, (tx) => fence(tx, mine.session, spans, []));
     await expect(attempt).rejects.toThrow(`runs in backend ${other.session.backendPid}, not in backend `);
   });
 
   test("reads the database's clock", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     worker.session.observeClock(0);
     await worker.store.commit(batchFrom(0, events("a")));
     await expectClock(database, worker.session);

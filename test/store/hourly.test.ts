@@ -11,6 +11,7 @@ import {
   enter,
   everything,
   expectProven,
+  freshStore,
   openSession,
   openStore,
   pipelineDatabase,
@@ -120,10 +121,9 @@ describe("addToHours", () => {
 
 describe("two workers with the same hours and users", () => {
   test("never deadlock with events in any order", async () => {
-    await using database = await pipelineDatabase();
-    await using left = await openStore(database);
+    await using left = await freshStore(2);
+    const { database } = left;
     await using right = await openStore(database);
-    await enter(left.session, 2);
     const commitBatches = async ({ session }: typeof left, partition: number): Promise<void> => {
       const random = seededRandom(partition + 1);
       for (let batch = 0; batch < 300; batch++) {
@@ -280,9 +280,8 @@ describe("closeHours", () => {
   });
 
   test("leaves an hour closed that still counts late events", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(
       batchFrom(0, [eventText({ event_id: "a", timestamp: "2026-03-14T07:59:59Z" })]),
     );

@@ -2,12 +2,9 @@ import { expect, test } from "bun:test";
 import { LazySession } from "../../shared/store/lazy-session.ts";
 import { ConnectionLost } from "../../shared/store/sqlstate.ts";
 import { eventually } from "../support/eventually.ts";
-import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
-import { GROUP } from "./pipeline-database.ts";
-
-async function anyDatabase(): Promise<TestDatabase> {
-  return await (await sharedPostgres()).database();
-}
+import type { TestDatabase } from "../support/postgres.ts";
+import { rejection } from "../support/rejection.ts";
+import { backends, emptyDatabase, GROUP } from "./pipeline-database.ts";
 
 function lazySession(database: TestDatabase, idleMs?: number) {
   const changes: number[] = [];
@@ -21,15 +18,12 @@ function lazySession(database: TestDatabase, idleMs?: number) {
   return { session, changes };
 }
 
-async function countBackends({ sql }: TestDatabase): Promise<number> {
-  const [row] = await sql<[{ backends: number }]>`
-    select count(*)::int as backends from pg_stat_activity
-    where datname = current_database() and application_name like 'event-pipeline console %'`;
-  return row.backends;
+async function countBackends(database: TestDatabase): Promise<number> {
+  return (await backends(database)).length;
 }
 
 test("a lazy session opens one connection for all callers, at the first use", async () => {
-  await using database = await anyDatabase();
+  await using database = await emptyDatabase();
   const { session, changes } = lazySession(database);
   expect(await countBackends(database)).toBe(0);
   const [first, second] = await Promise.all([session.open(), session.open()]);
@@ -42,7 +36,7 @@ test("a lazy session opens one connection for all callers, at the first use", as
 });
 
 test("a lazy session that is lost is replaced at the next use", async () => {
-  await using database = await anyDatabase();
+  await using database = await emptyDatabase();
   const { session, changes } = lazySession(database);
   const lost = await session.open();
   await database.sql`select pg_terminate_backend(${lost.backendPid})`;
@@ -56,7 +50,7 @@ test("a lazy session that is lost is replaced at the next use", async () => {
 });
 
 test("a lazy session closes when it is idle, and opens again at the next use", async () => {
-  await using database = await anyDatabase();
+  await using database = await emptyDatabase();
   const { session, changes } = lazySession(database, 1);
   await session.open();
   await eventually("the idle connection is closed", () => changes.at(-1) === 0);
@@ -67,21 +61,21 @@ test("a lazy session closes when it is idle, and opens again at the next use", a
 });
 
 test("a lazy session that is closed leaves no connection, not even one that was being opened", async () => {
-  await using database = await anyDatabase();
+  await using database = await emptyDatabase();
   const { session, changes } = lazySession(database);
   const opening = session.open();
   await session.close();
   expect((await opening).isLost).toBe(true);
   expect(changes).toEqual([1, 0]);
   await eventually("its backend has ended", async () => (await countBackends(database)) === 0);
-  expect(await session.open().catch((error: unknown) => error)).toBeInstanceOf(ConnectionLost);
+  expect(await rejection(session.open())).toBeInstanceOf(ConnectionLost);
 });
 
 test("a lazy session that cannot open tries again at the next use", async () => {
-  await using database = await anyDatabase();
+  await using database = await emptyDatabase();
   const config = { ...database.config, password: "wrong" };
   const session = new LazySession({ database: config, role: "console", consumerGroup: GROUP });
-  expect(await session.open().catch((error: unknown) => error)).toBeInstanceOf(Error);
+  expect(await rejection(session.open())).toBeInstanceOf(Error);
   Object.assign(config, { password: database.config.password });
   expect((await session.open()).isLost).toBe(false);
   await session.close();

@@ -6,6 +6,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import { type Migration, migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { eventually, throughout } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";
+import { rejection } from "../support/rejection.ts";
 import { emptyDatabase, openSession } from "./pipeline-database.ts";
 
 function migration(version: number, text: string, name = `00${version}_step.sql`): Migration {
@@ -28,14 +29,11 @@ async function run(database: TestDatabase, migrations: readonly Migration[]): Pr
 
 async function refusal(database: TestDatabase, migrations: readonly Migration[]): Promise<string> {
   const before = await tables(database);
-  const error = await run(database, migrations).then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
+  const error = await rejection(run(database, migrations));
   expect(error).toBeInstanceOf(FatalError);
   // The refused migration leaves nothing behind.
   expect(await tables(database)).toEqual(before);
-  return (error as FatalError).message;
+  return error.message;
 }
 
 async function tables({ sql }: TestDatabase): Promise<string[]> {

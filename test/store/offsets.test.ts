@@ -12,9 +12,9 @@ import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   account,
   batchFrom,
-  enter,
   everything,
   expectProven,
+  freshStore,
   openSession,
   openStore,
   partitionKey,
@@ -61,9 +61,7 @@ describe("the counts of a partition", () => {
 
 describe("enterPartitions", () => {
   test("starts a new partition at the beginning of its log, and leaves an existing one unchanged", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const starts = [
       { ...partitionKey(0), nextOffset: 0 },
@@ -94,9 +92,8 @@ describe("enterPartitions", () => {
   });
 
   test("tells a topic that was created again from the earlier one", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const recreated = { ...partitionKey(0), topicId: "BBBBBBBBQACAAAAAAAAAAA" };
     await worker.session.run((sql) => enterPartitions(sql, [{ ...recreated, nextOffset: 0 }]));
@@ -118,10 +115,9 @@ describe("enterPartitions", () => {
 
 describe("readOffsets", () => {
   test("waits for the transaction that has locked the offsets, and returns what it committed", async () => {
-    await using database = await pipelineDatabase();
-    await using old = await openStore(database);
+    await using old = await freshStore();
+    const { database } = old;
     await using reader = await openStore(database);
-    await enter(old.session, 1);
     const spans = [...batchFrom(0, events("a", "b")).spans.values()];
     const held = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
@@ -152,9 +148,8 @@ describe("readOffsets", () => {
 
 describe("skipGap", () => {
   test("moves the offset and counts the gap as skipped", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const from = { ...partitionKey(0), nextOffset: 2 };
     expect(await worker.session.run((sql) => skipGap(sql, from, 40))).toBe(true);
@@ -164,9 +159,8 @@ describe("skipGap", () => {
   });
 
   test("changes nothing when another worker has moved the offset", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const before = await everything(database);
     const stale = { ...partitionKey(0), nextOffset: 1 };

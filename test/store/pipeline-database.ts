@@ -35,14 +35,6 @@ export async function backends({ sql }: TestDatabase): Promise<number[]> {
   return rows.map(({ pid }) => pid);
 }
 
-/** "done", or the error. */
-export async function outcomeOf(work: Promise<unknown>): Promise<unknown> {
-  return await work.then(
-    () => "done",
-    (error: unknown) => error,
-  );
-}
-
 /** More than any delay between two statements of a test, and far less than the error of a wrong clock. */
 export const ANY_DELAY_MS = 600_000;
 
@@ -65,8 +57,23 @@ export const STORE_OPTIONS: StoreOptions = { saveRawEvents: true, copyRawEvents:
 
 /** A store and its session, which ends with its scope. */
 export interface TestStore extends AsyncDisposable {
+  readonly database: TestDatabase;
   readonly session: Session;
   readonly store: Store;
+}
+
+/** A store in a fresh database, which has the partitions 0 to `partitions` - 1. Both end with its scope. */
+export async function freshStore(partitions = 1, options: Partial<StoreOptions> = {}): Promise<TestStore> {
+  const database = await pipelineDatabase();
+  const worker = await openStore(database, options);
+  await enter(worker.session, partitions);
+  return {
+    ...worker,
+    async [Symbol.asyncDispose]() {
+      await worker[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
 }
 
 export async function openStore(
@@ -75,6 +82,7 @@ export async function openStore(
 ): Promise<TestStore> {
   const session = await openSession(database);
   return {
+    database,
     session,
     store: new Store(session, { ...STORE_OPTIONS, ...options }),
     async [Symbol.asyncDispose]() {

@@ -3,16 +3,16 @@ import { classify, describeFault } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
+import { rejection } from "../support/rejection.ts";
 import {
   account,
   batchFrom,
   enter,
   everything,
   expectProven,
+  freshStore,
   migrateDatabase,
   openSession,
-  openStore,
-  pipelineDatabase,
   STORE_OPTIONS,
 } from "./pipeline-database.ts";
 
@@ -56,9 +56,8 @@ describe("the poison search", () => {
     ["all", [0, 1, 2, 3, 4, 5, 6, 7], 8],
     ["the last of an odd batch", [6], 7],
   ])("makes dead letters of the refused records and stores the rest: %s", async (_what, at, size) => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const values = Array.from({ length: size }, (_, n) =>
       at.includes(n) ? refused(`bad_${n}`) : good(REST[n] ?? "h"),
     );
@@ -88,9 +87,8 @@ describe("the poison search", () => {
   });
 
   test("dead-letters exactly the numbers that PostgreSQL refuses", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const numbers = [...REFUSED_NUMBERS, ...STORABLE_NUMBERS];
     await worker.store.commit(
       batchFrom(
@@ -106,9 +104,8 @@ describe("the poison search", () => {
   });
 
   test("finds a number that a repeated key hides", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(
       batchFrom(0, [eventTextWith('{"n":1e200000,"n":1}', { event_id: "a" }), good("b")]),
     );
@@ -117,18 +114,16 @@ describe("the poison search", () => {
   });
 
   test("stores the valid one of two records with one id, and counts no duplicate", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [refused("a"), good("a"), good("b"), good("a")]));
     expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
     await expectProven(database);
   });
 
   test("makes a dead letter of a refused record whose id is stored already", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [good("a"), good("b")]));
     await worker.store.commit(batchFrom(2, [refused("a"), good("b"), good("c")]));
     expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1, dead_lettered: 1 });
@@ -136,9 +131,8 @@ describe("the poison search", () => {
   });
 
   test("finds nothing when no raw rows are stored", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database, { saveRawEvents: false });
-    await enter(worker.session, 1);
+    await using worker = await freshStore(1, { saveRawEvents: false });
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [refused("a"), good("b")]));
     expect(await account(database)).toMatchObject({ stored: 2, dead_lettered: 0 });
   });
@@ -192,9 +186,8 @@ describe("a fault of the schema", () => {
       ),
     ],
   ])("stores nothing, makes no dead letters, and can be undone: %s", async (_what, { statement, undo }) => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [good("a")]));
     const before = await everything(database);
     await database.sql.unsafe(statement);
@@ -203,11 +196,7 @@ describe("a fault of the schema", () => {
       good("c"),
       eventText({ event_id: "b", event_type: "a_type_of_some_length", duration_seconds: 1e6 }),
     ];
-    const attempt = (store: Store) =>
-      store.commit(batchFrom(1, values)).then(
-        () => undefined,
-        (error: unknown) => error,
-      );
+    const attempt = (store: Store) => rejection(store.commit(batchFrom(1, values)));
     const first = await attempt(worker.store);
     expect({ kind: classify(first), says: describeFault(first) }).toMatchObject({ kind: "schema" });
     // The worker makes a new store and retries the batch.
@@ -223,9 +212,8 @@ describe("a fault of the schema", () => {
   });
 
   test("makes no dead letters when the hours refuse a row", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await database.sql`alter table hourly_users alter user_id type varchar(3)`;
     await expect(worker.store.commit(batchFrom(0, [good("a")]))).rejects.toMatchObject({ code: "22001" });
     expect(await account(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
@@ -246,9 +234,7 @@ describe("a fault of the schema", () => {
     const session = await openSession({ config });
     await enter(session, 1);
     const store = new Store(session, { ...STORE_OPTIONS, hourGraceMs: 0 });
-    const error: unknown = await store
-      .commit(batchFrom(0, [good("a"), good("日本")]))
-      .catch((thrown: unknown) => thrown);
+    const error = await rejection(store.commit(batchFrom(0, [good("a"), good("日本")])));
     expect(classify(error)).toBe("schema");
     expect(await session.sql`select 1 from dead_letter_events`).toHaveLength(0);
     session.destroy();

@@ -2,7 +2,16 @@ import { describe, expect, test } from "bun:test";
 import { classify, ConnectionLost } from "../../shared/store/sqlstate.ts";
 import { eventually, throughout } from "../support/eventually.ts";
 import { startPostgres, type TestDatabase } from "../support/postgres.ts";
-import { backends, emptyDatabase, openSession, outcomeOf } from "./pipeline-database.ts";
+import { rejection } from "../support/rejection.ts";
+import { backends, emptyDatabase, openSession } from "./pipeline-database.ts";
+
+/** "done", or the error. */
+function outcomeOf(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => "done",
+    (error: unknown) => error,
+  );
+}
 
 async function terminate({ sql }: TestDatabase, pid: number): Promise<void> {
   await sql`select pg_terminate_backend(${pid})`;
@@ -16,8 +25,8 @@ describe("a connection that is lost", () => {
     await terminate(database, session.backendPid);
     await eventually("the session knows", () => session.isLost);
     expect(lost).toBe(1);
-    expect(await outcomeOf(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
-    expect(await outcomeOf(session.transaction(1000, (tx) => tx`select 1`))).toBeInstanceOf(ConnectionLost);
+    expect(await rejection(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
+    expect(await rejection(session.transaction(1000, (tx) => tx`select 1`))).toBeInstanceOf(ConnectionLost);
     await throughout("no other backend appears", 200, async () => (await backends(database)).length === 0);
     session.destroy();
     expect(lost).toBe(1);
@@ -71,7 +80,7 @@ describe("a connection that is lost", () => {
       await terminate(database, session.backendPid);
       await tx`insert into t values (2)`;
     });
-    expect(classify(await outcomeOf(broken))).toBe("connection");
+    expect(classify(await rejection(broken))).toBe("connection");
     await eventually("the session knows", () => session.isLost);
     expect(lost).toBe(1);
     expect(await database.sql`select * from t`).toHaveLength(0);
@@ -85,7 +94,7 @@ describe("a connection that is lost", () => {
       const session = await openSession(database, { onLost: () => lost++ });
       await session[end]();
       expect(session.isLost).toBe(true);
-      expect(await outcomeOf(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
+      expect(await rejection(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
     }
     await eventually("both backends are gone", async () => (await backends(database)).length === 0);
     expect(lost).toBe(0);
@@ -101,7 +110,7 @@ describe("a connection that is lost", () => {
       await eventually("the session knows", () => session.isLost);
       expect(lost).toBe(1);
       await server.start();
-      expect(await outcomeOf(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
+      expect(await rejection(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
       session.destroy();
     }
   }, 30_000);
@@ -120,11 +129,11 @@ describe("a server that does not answer", () => {
       await server.signal("STOP");
       await tx`insert into t values (2)`;
     });
-    const error = await outcomeOf(stuck);
+    const error = await rejection(stuck);
     expect(error).toBeInstanceOf(ConnectionLost);
-    expect((error as ConnectionLost).message).toBe("PostgreSQL has not answered within 0.7 s");
+    expect(error.message).toBe("PostgreSQL has not answered within 0.7 s");
     expect(session.isLost).toBe(true);
-    expect(await outcomeOf(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
+    expect(await rejection(session.run((sql) => sql`select 1`))).toBeInstanceOf(ConnectionLost);
     expect(lost).toBe(1);
     await server.signal("CONT");
     await eventually(
@@ -146,7 +155,7 @@ describe("a server that does not answer", () => {
       await tx`insert into t values (1)`;
       await server.signal("STOP");
     });
-    expect(await outcomeOf(stuck)).toBeInstanceOf(ConnectionLost);
+    expect(await rejection(stuck)).toBeInstanceOf(ConnectionLost);
     await server.signal("CONT");
     await eventually(
       "its backend has ended",

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { applicationName, Session, type SessionRole } from "../../shared/store/session.ts";
-import { classify } from "../../shared/store/sqlstate.ts";
+import { classify, type FaultKind } from "../../shared/store/sqlstate.ts";
 import { eventually, throughout } from "../support/eventually.ts";
+import { rejection } from "../support/rejection.ts";
 import {
   ANY_DELAY_MS,
   backends,
@@ -9,7 +10,6 @@ import {
   expectClock,
   GROUP,
   openSession,
-  outcomeOf,
 } from "./pipeline-database.ts";
 
 describe("the settings of a session", () => {
@@ -94,16 +94,14 @@ describe("the clock of a session", () => {
 describe("opening a session", () => {
   const failure = async (changes: object) => {
     await using database = await emptyDatabase();
-    return await Session.open(
-      { ...database.config, ...changes },
-      { role: "worker", consumerGroup: GROUP },
-    ).then(
-      () => "open",
-      (error: unknown) => classify(error),
+    return classify(
+      await rejection(
+        Session.open({ ...database.config, ...changes }, { role: "worker", consumerGroup: GROUP }),
+      ),
     );
   };
 
-  test.each<[what: string, changes: object, kind: string]>([
+  test.each<[what: string, changes: object, kind: FaultKind]>([
     ["wrong password", { password: "wrong" }, "access"],
     ["no such user", { user: "nobody_of_that_name" }, "access"],
     ["no such database", { name: "no_database_of_that_name" }, "access"],
@@ -130,7 +128,7 @@ describe("opening a session", () => {
     });
     let lost = 0;
     await using database = await emptyDatabase();
-    const error = await outcomeOf(
+    const error = await rejection(
       Session.open(
         { ...database.config, port: server.port },
         { role: "worker", consumerGroup: GROUP, onLost: () => lost++ },
@@ -144,7 +142,7 @@ describe("opening a session", () => {
 
   test("leaves no connection when it fails", async () => {
     await using database = await emptyDatabase();
-    await outcomeOf(
+    await rejection(
       Session.open({ ...database.config, password: "wrong" }, { role: "worker", consumerGroup: GROUP }),
     );
     expect(await backends(database)).toEqual([]);

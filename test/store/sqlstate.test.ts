@@ -10,6 +10,7 @@ import {
   SchemaFault,
 } from "../../shared/store/sqlstate.ts";
 import { sharedPostgres } from "../support/postgres.ts";
+import { rejection } from "../support/rejection.ts";
 import { openSession } from "./pipeline-database.ts";
 
 const withCode = (code: unknown) => Object.assign(new Error("something"), { code });
@@ -91,10 +92,7 @@ describe("classify", () => {
       ["set statement_timeout = 1; select pg_sleep(1)", "57014", "blocked"],
     ];
     for (const [statement, code, kind] of cases) {
-      const error = await session.sql.unsafe(statement).then(
-        () => undefined,
-        (thrown: unknown) => thrown,
-      );
+      const error = await rejection(session.sql.unsafe(statement));
       expect({ statement, code: codeOf(error), kind: classify(error) }).toEqual({ statement, code, kind });
     }
     session.destroy();

@@ -3,15 +3,16 @@ import { readOffsets, offsetKey } from "../../shared/store/offsets.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+import { rejection } from "../support/rejection.ts";
 import {
   account,
   batchFrom,
-  enter,
   everything,
   expectProven,
+  freshStore,
   openStore,
   partitionKey,
-  pipelineDatabase,
   rowCounts,
   STORE_OPTIONS,
 } from "./pipeline-database.ts";
@@ -21,9 +22,8 @@ const event = (event_id: string, changes: Record<string, unknown> = {}) =>
 
 describe("a committed batch", () => {
   test("is stored with all of its effects and reported", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const batch = batchFrom(0, [
       event("a", { duration_seconds: 1.5 }),
       event("b", { user_id: "u2", event_type: "login", timestamp: "2026-03-14T08:10:00Z" }),
@@ -66,9 +66,8 @@ describe("a committed batch", () => {
   });
 
   test("moves the offset when it holds only dead letters or duplicates", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [event("a")]));
     const hours = (await everything(database))["hourly_aggregations"];
     expect((await worker.store.commit(batchFrom(1, ["{", undefined]))).stored).toEqual([]);
@@ -84,9 +83,8 @@ describe("a committed batch", () => {
   });
 
   test("counts once when it is redelivered in other batches after a resync", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const values = ["a", "b", "{", "a", "c", "d"].map((id) => (id === "{" ? id : event(id)));
     await worker.store.commit(batchFrom(0, values.slice(0, 4)));
     const stored = (await worker.session.run((sql) => readOffsets(sql, [partitionKey(0)]))).get(
@@ -106,9 +104,8 @@ describe("a committed batch", () => {
 
 describe("the memory of known users", () => {
   test("leaves out stored users", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     const users = async (from: number, id: string, user_id: string) =>
       (await worker.store.commit(batchFrom(from, [event(id, { user_id })]))).deltas.map(
         ({ newUserCandidates }) => newUserCandidates,
@@ -120,12 +117,11 @@ describe("the memory of known users", () => {
   });
 
   test("grows by a COMMIT only: a user of a failed transaction is sent again", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     // The hours fail last, after the users are inserted.
     await database.sql`alter table hourly_aggregations add constraint odd check (event_type <> 'page_view')`;
-    const failed = await worker.store.commit(batchFrom(0, [event("a")])).catch((error: unknown) => error);
+    const failed = await rejection(worker.store.commit(batchFrom(0, [event("a")])));
     expect(classify(failed)).toBe("schema");
     expect(await rowCounts(database)).toMatchObject({ raw_events: 0, hourly_users: 0 });
     await database.sql`alter table hourly_aggregations drop constraint odd`;
@@ -136,10 +132,9 @@ describe("the memory of known users", () => {
   });
 
   test("is separate for each worker, and each user counts once", async () => {
-    await using database = await pipelineDatabase();
-    await using left = await openStore(database);
+    await using left = await freshStore(2);
+    const { database } = left;
     await using right = await openStore(database);
-    await enter(left.session, 2);
     for (let n = 0; n < 4; n++) {
       await left.store.commit(batchFrom(n, [event(`l${n}`, { user_id: `u${n}` })], 0));
       await right.store.commit(batchFrom(n, [event(`r${n}`, { user_id: `u${3 - n}` })], 1));
@@ -152,7 +147,7 @@ describe("the memory of known users", () => {
 });
 
 describe("a store without raw rows", () => {
-  const unsaved = async (database: Awaited<ReturnType<typeof pipelineDatabase>>) => {
+  const unsaved = async (database: TestDatabase) => {
     const [row] = await database.sql`
       select coalesce(sum(total_events), 0)::int as total, coalesce(sum(unsaved_events), 0)::int as unsaved,
         coalesce(sum(unique_users), 0)::int as users from hourly_aggregations`;
@@ -160,9 +155,8 @@ describe("a store without raw rows", () => {
   };
 
   test("counts the hours as unsaved, and refuses a redelivery by its offset", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database, { saveRawEvents: false });
-    await enter(worker.session, 1);
+    await using worker = await freshStore(1, { saveRawEvents: false });
+    const { database } = worker;
     const report = await worker.store.commit(
       batchFrom(0, [event("a"), event("b", { user_id: "v" }), event("a"), "{"]),
     );
@@ -181,9 +175,8 @@ describe("a store without raw rows", () => {
   });
 
   test("finds duplicates among the recent ids of its own session", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database, { saveRawEvents: false });
-    await enter(worker.session, 1);
+    await using worker = await freshStore(1, { saveRawEvents: false });
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [event("a")]));
     await worker.store.commit(batchFrom(1, [event("b"), event("a")]));
     expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1 });
@@ -195,18 +188,16 @@ describe("a store without raw rows", () => {
   });
 
   test("remembers ids by a COMMIT only", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database, { saveRawEvents: false });
-    await enter(worker.session, 1);
+    await using worker = await freshStore(1, { saveRawEvents: false });
+    const { database } = worker;
     await expect(worker.store.commit(batchFrom(7, [event("a")]))).rejects.toThrow("the stored offset is 0");
     await worker.store.commit(batchFrom(0, [event("a")]));
     expect(await account(database)).toMatchObject({ stored: 1, duplicates: 0 });
   });
 
   test("keeps the hours right that hold raw rows from before", async () => {
-    await using database = await pipelineDatabase();
-    await using worker = await openStore(database);
-    await enter(worker.session, 1);
+    await using worker = await freshStore();
+    const { database } = worker;
     await worker.store.commit(batchFrom(0, [event("a"), event("b")]));
     await new Store(worker.session, { ...STORE_OPTIONS, saveRawEvents: false, hourGraceMs: 0 }).commit(
       batchFrom(2, [event("c")]),
