@@ -101,11 +101,11 @@ export function onEmbedded(name: string, run: Run, brokers = 1): void {
 }
 
 /** Registers a test against a real Kafka, which other tests use too. */
-export function onKafka(name: string, run: Run): void {
+export function onKafka(name: string, run: Run, timeoutMs = REAL_TEST_TIMEOUT_MS): void {
   kafkaTest(
     `${name} (Kafka)`,
     async () => run(new KafkaUnderTest((await sharedKafka()).bootstrapServers)),
-    REAL_TEST_TIMEOUT_MS,
+    timeoutMs,
   );
 }
 
