@@ -34,7 +34,7 @@ const CONFIGURE_FLAGS: readonly string[] = [
   "--disable-debug-symbols",
 ];
 /** Stands in the name of a cached library for the way in which it was built; change it with the way. */
-export const BUILD_RECIPE = "static-codecs-1";
+export const BUILD_RECIPE = "static-codecs-2";
 
 /** What the library is not made of. */
 const LEFT_OUT = new Set(["tests", "examples", "win32", "src-cpp"]);
@@ -64,8 +64,10 @@ export async function buildLibrary(build: Build): Promise<void> {
     cp(sources.zlib, zlib, { recursive: true }),
     cp(sources.zstd, zstd, { recursive: true }),
   ]);
+  // The paths of the libraries are relative, as a space in them would end a flag: configure links in librdkafka's
+  // directory and make in the `src` below it. LIBRARY_PATH would do for neither, because gcc looks there last.
   const run = async (cwd: string, ...command: string[]) => {
-    const env = { ...process.env, CC: compiler, CPATH: `${zlib}:${zstd}`, LIBRARY_PATH: tree };
+    const env = { ...process.env, CC: compiler, CPATH: `${zlib}:${zstd}`, LDFLAGS: "-L.. -L../.." };
     await runLogged({ command, cwd, env, log: join(directory, "build.log") });
   };
   const jobs = `-j${availableParallelism()}`;
