@@ -38,7 +38,7 @@ const START_FIRST = [
   "test/kafka/admin",
   "test/integration/",
   "test/kafka/consumer",
-  "test/properties/fold",
+  "test/properties/",
   "test/check/",
   "test/chaos/brokers",
   "test/monitoring/faults",
