@@ -1,6 +1,6 @@
 // Checks that the links and paths of the documents lead to files and headings that exist.
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { VARIABLES } from "../shared/config/config.ts";
 import { METRIC_NAMES } from "../shared/telemetry/metrics.ts";
@@ -34,6 +34,14 @@ function fault(document: string, link: string): string | undefined {
   return `${document}: ${link} names no heading`;
 }
 
+/** The texts of a file, or of all sources below a directory. */
+function sources(path: string): string[] {
+  if (!statSync(join(ROOT, path)).isDirectory()) return [text(path)];
+  return [...new Bun.Glob("**/*.{ts,tsx}").scanSync({ cwd: join(ROOT, path) })].map((file) =>
+    text(join(path, file)),
+  );
+}
+
 describe("documents", () => {
   test("include the README and the runbook", () => {
     expect(DOCUMENTS).toContain("README.md");
@@ -65,6 +73,20 @@ describe("documents", () => {
     const missing = [...METRIC_NAMES, ...Object.keys(VARIABLES)].filter(
       (name) => !readme.includes(`\`${name}`),
     );
+    expect(missing).toEqual([]);
+  });
+
+  test("name in the file map only what its files define", () => {
+    const rows = text("shared/README.md").matchAll(/^\| (.*\]\(.*) \| .* \| (.*`.*) \|$/gm);
+    const missing = [...rows].flatMap(([, where = "", names = ""]) => {
+      const linked = [...where.matchAll(/\]\(([^)]+)\)/g)].flatMap(([, link = ""]) =>
+        sources(join("shared", link)),
+      );
+      return [...names.matchAll(/`(\w+)`/g)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !linked.some((source) => new RegExp(`\\b${name}\\b`).test(source)))
+        .map((name) => `${where}: ${name}`);
+    });
     expect(missing).toEqual([]);
   });
 });
