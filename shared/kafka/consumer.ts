@@ -3,7 +3,7 @@ import type { TopicPartition, TopicPartitionOffset } from "../event.ts";
 import type { RecordBlock } from "../pipeline/record-block.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
 import { LibrdkafkaAssignment } from "./librdkafka-assignment.ts";
-import { type Library, type Pointer, pointer } from "./ffi/library.ts";
+import { type Library, type Pointer, isNull, pointer } from "./ffi/library.ts";
 import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
 import { AdminRequests } from "./admin-requests.ts";
@@ -149,6 +149,22 @@ export class KafkaConsumer {
   /** Stops fetching partitions, which stay ours. No record of theirs comes until `fetch`. */
   stop(partitions: readonly TopicPartition[]): void {
     if (!this.#closing) this.#fetching.stop(partitions.map((partition) => this.slot(partition)));
+  }
+
+  /**
+   * True while the group counts this consumer as a member. A member that is given no partitions may never see an
+   * "assign" event.
+   */
+  isMember(): boolean {
+    if (this.#closing) return false;
+    const { c } = this.#library;
+    const metadata = c.rd_kafka_consumer_group_metadata(this.#client.handle);
+    if (isNull(metadata)) return false;
+    const at = pointer(metadata, "group metadata");
+    // The generation of the classic protocol, the member epoch of KIP-848; both begin at 1.
+    const generation = c.rd_kafka_consumer_group_metadata_generation_id(at);
+    c.rd_kafka_consumer_group_metadata_destroy(at);
+    return generation > 0;
   }
 
   /** The offset after the last one polled, control records included; undefined when nothing was polled yet. */

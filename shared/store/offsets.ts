@@ -141,27 +141,39 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
 }
 
 /**
- * Reads the stored offsets of partitions. It waits up to lock_timeout for transactions in flight that hold them:
- * when it returns, an old transaction of this worker or of the partition's previous owner has ended.
- * @returns by `offsetKey`; without the partitions that are not stored
+ * Where a partition goes on: its stored offset, or that it has none. `locked`: a transaction in flight holds its row, an
+ * old one of this worker or one of the partition's previous owner; to be asked again.
  */
-export async function readOffsets(
-  sql: Database,
-  keys: readonly PartitionKey[],
-): Promise<Map<string, number>> {
-  const rows = await sql.begin((tx) =>
-    tx.unsafe<FenceRow[]>(FENCE, [...keyArrays(keys), ...keyArrays([])], { prepare: true }),
-  );
-  return new Map(
-    rows.map((row) => [
-      keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition }),
-      row.next_offset,
+export type StoredPosition = number | "missing" | "locked";
+
+const POSITIONS = `
+  with wanted as (
+    select * from unnest($1::text[], $2::text[], $3::int[]) as w (topic, topic_id, partition)
+  ), free as (
+    select o.topic, o.topic_id, o.partition, o.next_offset
+    from pipeline_offsets o join wanted using (topic, topic_id, partition)
+    for update of o skip locked
+  )
+  select o.topic, o.topic_id, o.partition, free.next_offset
+  from pipeline_offsets o join wanted using (topic, topic_id, partition)
+    left join free using (topic, topic_id, partition)`;
+
+/**
+ * Reads the stored offsets of partitions, in the order of `keys`. An offset is only given once no transaction in flight
+ * can still move it. Nothing is waited for, so that one locked row holds up nothing else.
+ */
+export async function readPositions(sql: Database, keys: readonly PartitionKey[]): Promise<StoredPosition[]> {
+  const rows = await sql.unsafe<
+    { topic: string; topic_id: string; partition: number; next_offset: number | null }[]
+  >(POSITIONS, keyArrays(keys), { prepare: true });
+  const positions = new Map<string, StoredPosition>(
+    rows.map(({ topic, topic_id, partition, next_offset }) => [
+      keyOf({ topic, topicId: topic_id, partition }),
+      next_offset ?? "locked",
     ]),
   );
+  return keys.map((key) => positions.get(keyOf(key)) ?? "missing");
 }
-
-/** The key by which `readOffsets` names a partition. */
-export { keyOf as offsetKey };
 
 /** Enters partitions that were never read, at the start of their logs; an existing row stays unchanged. */
 export async function enterPartitions(sql: Database, starts: readonly StoredOffset[]): Promise<void> {

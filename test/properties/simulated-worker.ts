@@ -1,7 +1,7 @@
 // Simulates a partition worker without Kafka: it builds batches of a topic scenario and commits them to PostgreSQL.
 
 import { Batch } from "../../shared/pipeline/batch.ts";
-import { enterPartitions, FenceFailed, offsetKey, readOffsets } from "../../shared/store/offsets.ts";
+import { enterPartitions, FenceFailed, readPositions } from "../../shared/store/offsets.ts";
 import type { Session } from "../../shared/store/session.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
@@ -178,8 +178,11 @@ export class SimulatedWorker {
     if (unknown.length === 0) return;
     const starts = unknown.map((key) => ({ ...key, nextOffset: this.#scenario.beginnings[key.partition]! }));
     await this.#session.run((sql) => enterPartitions(sql, starts));
-    const offsets = await this.#session.run((sql) => readOffsets(sql, unknown));
-    for (const key of unknown) this.#next.set(key.partition, offsets.get(offsetKey(key)));
+    const positions = await this.#session.run((sql) => readPositions(sql, unknown));
+    for (const [index, { partition }] of unknown.entries()) {
+      const position = positions[index];
+      this.#next.set(partition, typeof position === "number" ? position : undefined);
+    }
   }
 
   #build(picks: readonly number[], clockMs: number): Batch {

@@ -10,6 +10,7 @@ const WITHOUT_FENCE = [
   ["if (nextOffset !== span.from) {", "if (nextOffset === undefined) {"],
   ["and o.next_offset = b.from_offset`", "`"],
   ["    for update of o\n", ""],
+  ["    for update of o skip locked\n", ""],
 ] as const;
 
 /** A folder with workers/consumer.ts whose transactions lock and compare no offsets. Disposing removes it. */

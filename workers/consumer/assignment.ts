@@ -1,38 +1,59 @@
 // Keeps the partitions that the group gave to one worker, each in exactly one state.
 //
-//   awaiting_offset  Owned, not fetched: the stored offset is not known. In: assigned; any resync. Out: the offset was
-//                    read from the database (fetching).
-//   fetching         librdkafka fetches it, from `next` on. `stored` is the offset after the last answered COMMIT,
-//                    `next` the end of the last batch that went into a transaction. Out: out_of_range, resync.
-//   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: the bounds
-//                    of the log were read: fetching (below the start: the gap is skipped), or beyond_end.
-//   beyond_end       The stored offset lies past the end of the log: Kafka has lost records. It waits for an operator,
-//                    or until the log grows past it; the end is read every few seconds. Out: fetching, resync.
+//   awaiting_offset  Owned, not fetched, because the stored offset is not known. In: assigned; any resync. The
+//                    database is asked first; where it has no row, the beginning of the log is needed as well.
+//                    Out: the offset was read (fetching).
+//   fetching         librdkafka fetches it, from `next` on. `stored` is what the last answered COMMIT left, `next`
+//                    the end of the last batch that was handed to a transaction. Out: out_of_range, resync.
+//   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: the
+//                    bounds of the log are known and all that was read before is committed: fetching (below the
+//                    start, the gap is skipped), or beyond_end.
+//   beyond_end       The stored offset lies past the end of the log: Kafka has lost records. It waits for a person,
+//                    or for the log to grow past it. Out: fetching, resync.
 //
-// A revocation removes a partition from any state. A partition that is not `fetching` is not in librdkafka's
-// assignment: pausing, seeking and resyncing are all the same two calls, stop and fetch.
+// A revocation takes a partition out of any state. What is not `fetching` is not in librdkafka's assignment:
+// pausing, seeking and resyncing are all the same two calls, stop and fetch.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
 
+/** What is known of the row of a partition in pipeline_offsets. */
+export type StoredRow =
+  | { readonly kind: "unknown" }
+  /** Another transaction holds it: the partition's last owner, or an old one of ours, is not at its end yet. */
+  | { readonly kind: "locked"; readonly sinceMs: number }
+  /** There is none: the partition was never read. `beginning` of its log, once Kafka has told it. */
+  | { readonly kind: "missing"; readonly beginning: number | undefined };
+
 export type PartitionState =
-  | { readonly kind: "awaiting_offset" }
+  | { readonly kind: "awaiting_offset"; topicId: string | undefined; row: StoredRow }
   | { readonly kind: "fetching"; readonly topicId: string; stored: number; next: number }
-  | { readonly kind: "out_of_range"; readonly topicId: string; readonly stored: number }
+  | { readonly kind: "out_of_range"; readonly topicId: string; stored: number; bounds: LogBounds | undefined }
   | { readonly kind: "beyond_end"; readonly topicId: string; readonly stored: number };
 
 export type PartitionStateName = PartitionState["kind"];
+
+/** The offsets between which a log has records: the first, and the one after the last that can be read. */
+export interface LogBounds {
+  readonly beginning: number;
+  readonly end: number;
+}
 
 /** One owned partition. */
 export interface OwnedPartition extends TopicPartition {
   readonly slot: number;
   state: PartitionState;
-  /** The last known stored offset, for lag while the partition is not fetched. */
+  /** The stored next offset as last known, for lag while it is not being fetched. */
   lastStored: number | undefined;
-  /** The stable end of the log, as last read. */
+  /** The stable end of the log as last read. */
   end: number | undefined;
 }
 
-/** The assignment of one worker. Partitions change their state only here. */
+/** A partition in one state. */
+export type PartitionIn<Kind extends PartitionStateName> = OwnedPartition & {
+  state: Extract<PartitionState, { kind: Kind }>;
+};
+
+/** The assignment of one worker; the only place where partitions change state. */
 export class Assignment {
   readonly #bySlot = new Map<number, OwnedPartition>();
 
@@ -44,12 +65,17 @@ export class Assignment {
     return [...this.#bySlot.values()];
   }
 
-  in(kind: PartitionStateName): OwnedPartition[] {
-    return this.all().filter(({ state }) => state.kind === kind);
+  in<Kind extends PartitionStateName>(kind: Kind): PartitionIn<Kind>[] {
+    return this.all().filter((owned): owned is PartitionIn<Kind> => owned.state.kind === kind);
   }
 
   get(slot: number): OwnedPartition | undefined {
     return this.#bySlot.get(slot);
+  }
+
+  /** False once the partition was revoked, also where it has come back since. */
+  holds(owned: OwnedPartition): boolean {
+    return this.#bySlot.get(owned.slot) === owned;
   }
 
   assign(slot: number, { topic, partition }: TopicPartition): void {
@@ -57,7 +83,7 @@ export class Assignment {
       slot,
       topic,
       partition,
-      state: { kind: "awaiting_offset" },
+      state: awaitingOffset(),
       lastStored: undefined,
       end: undefined,
     });
@@ -67,42 +93,46 @@ export class Assignment {
     this.#bySlot.delete(slot);
   }
 
-  /** The stored offset was read. @returns where to fetch from */
+  /** The stored offset is known: fetch from there. */
   startFetchingAt(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
     owned.state = { kind: "fetching", topicId, stored, next: stored };
     owned.lastStored = stored;
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
 
-  /** The broker reports that the offset is not in the log. False if the partition was not being fetched. */
+  /** The broker says that the offset is not in the log. @returns false where the partition was not fetched */
   markOutOfRange(owned: OwnedPartition): boolean {
     if (owned.state.kind !== "fetching") return false;
-    const { topicId, next } = owned.state;
-    owned.state = { kind: "out_of_range", topicId, stored: next };
+    const { topicId, stored } = owned.state;
+    owned.state = { kind: "out_of_range", topicId, stored, bounds: undefined };
     return true;
   }
 
-  markBeyondEnd(owned: OwnedPartition): void {
-    if (owned.state.kind !== "out_of_range") return;
-    owned.state = { kind: "beyond_end", topicId: owned.state.topicId, stored: owned.state.stored };
+  markBeyondEnd(owned: PartitionIn<"out_of_range">): void {
+    const { topicId, stored } = owned.state;
+    (owned as OwnedPartition).state = { kind: "beyond_end", topicId, stored };
   }
 
-  /** A batch that ends at offset `to` went into a transaction. */
+  /** A batch with records up to `to` went into a transaction. */
   markInFlight(slot: number, to: number): void {
     const state = this.#bySlot.get(slot)?.state;
     if (state?.kind === "fetching") state.next = to;
   }
 
-  /** The COMMIT of a batch that ends at offset `to` was answered. */
+  /** The COMMIT of a batch up to `to` was answered. */
   markCommitted(slot: number, to: number): void {
     const owned = this.#bySlot.get(slot);
     if (owned === undefined) return;
     owned.lastStored = to;
-    if (owned.state.kind === "fetching") owned.state.stored = to;
+    if (owned.state.kind === "fetching" || owned.state.kind === "out_of_range") owned.state.stored = to;
   }
 
-  /** Forgets every offset, so that all of them are read again. */
+  /** Forgets every offset: all of them have to be read again. */
   resync(): void {
-    for (const owned of this.#bySlot.values()) owned.state = { kind: "awaiting_offset" };
+    for (const owned of this.#bySlot.values()) owned.state = awaitingOffset();
   }
+}
+
+function awaitingOffset(): PartitionState {
+  return { kind: "awaiting_offset", topicId: undefined, row: { kind: "unknown" } };
 }

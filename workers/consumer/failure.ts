@@ -9,9 +9,15 @@ import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
 
 /** What a worker does about an error; `message` is one sentence for a person. */
 export type Failure =
-  | { readonly kind: "resync"; readonly cause: ResyncCause; readonly message: string }
+  | Resync
   /** No retry helps. */
   | { readonly kind: "fatal"; readonly message: string };
+
+export interface Resync {
+  readonly kind: "resync";
+  readonly cause: ResyncCause;
+  readonly message: string;
+}
 
 /** Thrown where a worker itself finds that it must read its offsets again. */
 export class ResyncNeeded extends Error {
@@ -40,6 +46,6 @@ export function classifyFailure(error: unknown): Failure {
   return resync(cause, `${describeFault(error)}: ${adviceFor(cause)}`);
 }
 
-function resync(cause: ResyncCause, message: string): Failure {
+function resync(cause: ResyncCause, message: string): Resync {
   return { kind: "resync", cause, message };
 }

@@ -1,350 +1,329 @@
-// Stores the records of a worker's partitions in PostgreSQL, batch by batch.
+// Runs one worker: its share of the partitions goes from Kafka into PostgreSQL, batch by batch.
 //
-// Two activities take turns in one thread. `#pump` moves records from librdkafka into the batch under construction as
-// they arrive, and handles the events of the group. `run` does everything that touches the database, one step at a
-// time: connect, read offsets, commit batches. So at most one transaction is open, and the next batch is built
-// meanwhile.
+// One loop (`run`) owns the worker. Each turn takes what has arrived (the outcome of the database's work, records, the
+// group's events, Kafka's answers) and starts what is due. Callbacks and asynchronous work change nothing: they only
+// notify the loop. The database does one thing at a time; committing takes turns with placing and settling partitions,
+// so that no partition in trouble holds up the others. Kafka is served in every turn, whatever the database does.
 //
-// Every failure has one answer, the resync: discard the batch, stop fetching, forget what the database holds, wait a
-// little, read the stored offsets, and fetch from there.
+// Every failure has one answer, the resync: drop what was built, stop fetching, forget what was learned of the
+// database, wait a little, read the stored offsets, fetch from there.
 
-import { Assignment } from "./assignment.ts";
-import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
-import { consumerSettings } from "../../shared/kafka/settings.ts";
-import { Batch } from "../../shared/pipeline/batch.ts";
-import { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { Backoff } from "../../shared/runtime/backoff.ts";
-import type { Config } from "../../shared/config/config.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { Batch } from "../../shared/pipeline/batch.ts";
+import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { Notifier } from "../../shared/runtime/notifier.ts";
-import type { Session } from "../../shared/store/session.ts";
-import type { Store } from "../../shared/store/store.ts";
-import type { ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import type { Notifier } from "../../shared/runtime/notifier.ts";
+import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import { Assignment } from "./assignment.ts";
+import { DatabaseWork } from "./database-work.ts";
+import { type Resync, ResyncNeeded } from "./failure.ts";
+import { GroupMembership } from "./group-membership.ts";
+import { Intake } from "./intake.ts";
+import { LogSurveys } from "./log-survey.ts";
+import { Placement } from "./placement.ts";
+import type { DatabaseSession, WorkerPorts } from "./ports.ts";
+import { Recovery, resyncOrThrow } from "./recovery.ts";
 import type { WorkerStatus } from "./thread-messages.ts";
-import { classifyFailure, ResyncNeeded } from "./failure.ts";
-import { KafkaEvents } from "./kafka-events.ts";
-import { PartitionOffsets } from "./partition-offsets.ts";
-import { WorkerDatabase } from "./worker-database.ts";
 
-/** A batch is committed this long after its first record, regardless of its size. */
-const BATCH_LINGER_MS = 10;
-/** librdkafka's wake-ups are edge-triggered and can be missed; this timer is the fallback. */
-const PUMP_INTERVAL_MS = 250;
-/** Fetching stops after this long in one transaction, so that events of the group do not queue behind records. */
-const STALLED_AFTER_MS = 2000;
+/** librdkafka's wake-ups are edge-triggered and can be missed; a turn at least this often is the fallback. */
+const MAX_IDLE_MS = 250;
 const CLOSE_DEADLINE_MS = 5000;
+/** Of the topic and of the group. Before anything was read no waiting helps; later it may be a change in progress. */
+const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 30]);
+
+export interface WorkerOptions {
+  readonly topics: readonly string[];
+  readonly consumerGroup: string;
+  readonly batchSize: number;
+  readonly maxFutureSkewMs: number;
+}
 
 export class PartitionWorker {
-  readonly #config: Config;
+  readonly #ports: WorkerPorts;
+  readonly #options: WorkerOptions;
   readonly #telemetry: WorkerTelemetry;
-  readonly #kafka: KafkaConsumer;
-  readonly #onCommit: () => void;
+  readonly #notifier: Notifier;
+  readonly #onCommitted: () => void;
   readonly #assignment = new Assignment();
-  readonly #offsets: PartitionOffsets;
-  readonly #events: KafkaEvents;
-  readonly #database: WorkerDatabase;
-  readonly #signal = new Notifier();
-  readonly #backoff = new Backoff(100, 5000);
-  readonly #spareBlock = new RecordBlock(16, 1024);
-  #building: Batch;
-  #empty: Batch;
-  /** When the transaction in flight started, ms of the monotonic clock. */
-  #inFlightSinceMs: number | undefined;
-  /** True from the start of a transaction until its COMMIT is answered. */
-  #isUncommitted = false;
-  /** True while fetching is stopped because a transaction takes too long. */
-  #isStalled = false;
-  /** An error outside of `run`, which handles it. */
-  #fault: Error | undefined;
-  #isDraining = false;
-  #paused: { readonly cause: ResyncCause; readonly message: string; readonly sinceMs: number } | undefined;
+  readonly #intake: Intake;
+  readonly #membership: GroupMembership;
+  readonly #placement: Placement;
+  readonly #surveys: LogSurveys;
+  readonly #work: DatabaseWork;
+  readonly #recovery: Recovery;
+  #phase: "running" | "draining" | "ended" = "running";
+  #session: DatabaseSession | undefined;
+  /** True once Kafka was asked about the partitions since the last resync. */
+  #isSurveyed = false;
+  #kafkaFault: string | undefined;
 
-  private constructor(
-    config: Config,
+  /** @param onCommitted called after each answered COMMIT, when the telemetry has moved */
+  constructor(
+    ports: WorkerPorts,
+    options: WorkerOptions,
     telemetry: WorkerTelemetry,
-    kafka: KafkaConsumer,
-    onCommit: () => void,
+    onCommitted: () => void,
   ) {
-    this.#onCommit = onCommit;
-    this.#config = config;
+    const { kafka, notifier } = ports;
+    const notify = (): void => notifier.notify();
+    this.#ports = ports;
+    this.#options = options;
     this.#telemetry = telemetry;
-    this.#kafka = kafka;
-    this.#offsets = new PartitionOffsets(config.kafka, kafka, this.#assignment, telemetry);
-    this.#database = new WorkerDatabase(config, telemetry, () =>
-      this.#onFault(new ResyncNeeded("connection", "PostgreSQL has closed the connection")),
-    );
-    this.#events = new KafkaEvents({
-      config: config.kafka,
-      kafka,
-      assignment: this.#assignment,
-      telemetry,
-      isCommitting: () => this.#inFlightSinceMs !== undefined,
-      notify: () => this.#signal.notify(),
-      onFault: (error) => this.#onFault(error),
-      drop: (slots) => this.#building.drop(slots),
-      onReleased: () => this.#pump(),
+    this.#notifier = notifier;
+    this.#onCommitted = onCommitted;
+    this.#work = new DatabaseWork(notify);
+    this.#recovery = new Recovery(telemetry);
+    this.#intake = new Intake(kafka, this.#assignment, {
+      batchSize: options.batchSize,
+      batchClock: () => ({
+        processedAtMs: this.#session?.now() ?? Date.now(),
+        maxFutureSkewMs: options.maxFutureSkewMs,
+      }),
+      onFetched: (topic, records) => telemetry.recordsFetched(topic, records),
     });
-    this.#building = new Batch(config.consumer.batchSize);
-    this.#empty = new Batch(config.consumer.batchSize);
-  }
-
-  /**
-   * Joins the group.
-   * @param onCommit is called after each answered COMMIT, when the telemetry is up to date
-   * @throws ConfigurationError for Kafka properties that librdkafka refuses
-   */
-  static async open(
-    config: Config,
-    telemetry: WorkerTelemetry,
-    onCommit: () => void,
-  ): Promise<PartitionWorker> {
-    let worker: PartitionWorker | undefined;
-    const kafka = await KafkaConsumer.open({
-      settings: consumerSettings(config.kafka),
-      topics: config.kafka.topics,
-      onWake: () => {
-        if (worker !== undefined) worker.#pump();
-      },
-    });
-    worker = new PartitionWorker(config, telemetry, kafka, onCommit);
-    return worker;
+    this.#membership = new GroupMembership(kafka, this.#assignment, this.#intake, telemetry);
+    this.#surveys = new LogSurveys(kafka, options.topics, this.#assignment, notify);
+    this.#placement = new Placement(kafka, this.#assignment, this.#intake, this.#surveys, telemetry);
   }
 
   /**
    * Works until it is drained.
-   * @throws FatalError for what no retry solves
+   * @throws FatalError for what no retry mends
    */
   async run(): Promise<void> {
-    const timer = setInterval(() => this.#onTick(), PUMP_INTERVAL_MS);
-    this.#offsets.startWatching((error) => this.#onFault(error));
     try {
-      while (!(this.#isDraining && this.#building.isEmpty)) {
-        try {
-          await this.#step();
-        } catch (error) {
-          await this.#resync(error);
-        }
+      for (;;) {
+        this.#takeTurn();
+        if (this.#isDrained()) return;
+        await this.#notifier.wait(this.#idleMs());
       }
     } finally {
-      clearInterval(timer);
-      this.#offsets.stopWatching();
+      this.#phase = "ended";
       this.#telemetry.flushLog();
-      await this.#kafka.close(CLOSE_DEADLINE_MS);
-      await this.#database.close();
+      await this.#ports.kafka.close(CLOSE_DEADLINE_MS);
+      await this.#session?.close();
     }
   }
 
-  /** Commits what was read, then ends `run`. Records that librdkafka has buffered stay in Kafka. */
+  /** Commits what was read and then ends `run`. What librdkafka has buffered stays in Kafka. */
   drain(): void {
-    if (this.#isDraining) return;
-    this.#isDraining = true;
-    this.#offsets.stopWatching();
-    this.#kafka.stop(this.#assignment.all());
-    this.#signal.notify();
+    if (this.#phase !== "running") return;
+    this.#phase = "draining";
+    this.#notifier.notify();
   }
 
-  /** The state of this worker, for /readyz, the alerts and the page. */
+  /** How this worker is, for /readyz and for people. */
   status(): WorkerStatus {
+    const { unansweredSinceMs } = this.#work;
     return {
-      hasJoined: this.#events.hasJoined,
-      hasDatabase: this.#database.isConnected,
-      databaseUnansweredSeconds: Math.floor(this.#inFlightMs() / 1000),
-      kafkaFault: this.#offsets.fault,
-      pausedBecause: this.#paused?.message,
-      partitions: this.#offsets.status(),
+      hasJoined: this.#membership.hasJoined(),
+      hasDatabase: this.#session !== undefined && !this.#session.isLost,
+      databaseUnansweredSeconds:
+        unansweredSinceMs === undefined ? 0 : Math.floor((performance.now() - unansweredSinceMs) / 1000),
+      kafkaFault: this.#kafkaFault,
+      pausedBecause: this.#recovery.reason?.message,
+      partitions: this.#assignment.all().map((owned) => ({
+        topic: owned.topic,
+        partition: owned.partition,
+        state: owned.state.kind,
+        storedOffset: owned.lastStored,
+        endOffset: owned.end,
+        lag: this.#placement.lagOf(owned),
+      })),
     };
   }
 
-  /** One step of `run`: the database's side. */
-  async #step(): Promise<void> {
-    if (this.#fault !== undefined) throw this.#fault;
-    const { connection } = this.#database;
-    if (connection === undefined) return await this.#database.connect();
-    const { session, store } = connection;
+  /** @throws FatalError for what no retry mends */
+  #takeTurn(): void {
+    this.#recovery.attempt(() => this.#work.takeOutcome());
+    this.#recovery.attempt(() => this.#takeFromKafka());
+    const now = performance.now();
+    this.#intake.stallWhenDue(now);
+    this.#answerRevocation(now);
+    const surveyAtMs = this.#surveys.dueAtMs();
+    if (this.#phase === "running" && surveyAtMs !== undefined && surveyAtMs <= now) this.#surveys.start();
+    this.#recovery.attempt(() => this.#startWork(now));
+    if (this.#isWell()) this.#recovery.resume(now);
+    this.#recovery.countPause(now);
+  }
+
+  #isDrained(): boolean {
+    return this.#phase === "draining" && this.#intake.isEmpty && this.#work.current.kind !== "committing";
+  }
+
+  /** Ms until something is due. */
+  #idleMs(): number {
+    const work = this.#work.current;
+    const canWork = work.kind === "idle" && this.#session !== undefined;
+    const dueAtMs = [
+      this.#intake.stallsAtMs(),
+      this.#membership.revocationDeadlineMs,
+      this.#surveys.dueAtMs(),
+      work.kind === "backing_off" ? work.untilMs : undefined,
+      canWork ? this.#intake.dueAtMs() : undefined,
+      canWork ? this.#placement.dueAtMs() : undefined,
+    ].filter((at) => at !== undefined);
+    return Math.min(MAX_IDLE_MS, Math.max(0, Math.min(...dueAtMs) - performance.now()));
+  }
+
+  #startWork(now: number): void {
+    if (this.#recovery.failure !== undefined) {
+      if (this.#work.isFree(Infinity)) this.#resync(!this.#intake.isEmpty);
+      return;
+    }
+    if (!this.#work.isFree(now)) return;
+    const session = this.#session;
+    if (session === undefined) {
+      if (this.#phase === "running") this.#connect(now);
+      return;
+    }
     if (session.isLost) throw new ResyncNeeded("connection", "PostgreSQL has closed the connection");
-    if (!this.#isDraining) {
-      if (this.#assignment.in("awaiting_offset").length > 0) {
-        return await this.#startFetching(session);
+    const dueAtMs = this.#intake.dueAtMs();
+    const isCommitDue = dueAtMs !== undefined && dueAtMs <= now;
+    const placing = this.#phase === "running" ? this.#placement.next(now) : undefined;
+    if (placing !== undefined && (!isCommitDue || this.#work.last === "committing")) {
+      this.#work.begin({ kind: placing.kind, sinceMs: now }, () => placing.run(session));
+    } else if (isCommitDue) {
+      const batch = this.#intake.handOver();
+      if (batch !== undefined) this.#commit(session, batch, false);
+    }
+  }
+
+  #connect(now: number): void {
+    this.#work.begin({ kind: "connecting", sinceMs: now }, async () => {
+      const session = await this.#ports.database.connect(() => this.#notifier.notify());
+      // The loop has ended meanwhile, and takes no outcome any more.
+      if (this.#phase === "ended") session.destroy();
+      return () => {
+        this.#session = session;
+        this.#telemetry.databaseConnected(session.backendPid);
+      };
+    });
+  }
+
+  #commit(session: DatabaseSession, batch: Batch, isRetry: boolean): void {
+    this.#work.begin({ kind: "committing", sinceMs: performance.now(), batch }, async () => {
+      try {
+        const report = await session.commit(batch);
+        return () => this.#onCommit(batch, report);
+      } catch (error) {
+        return () => this.#onCommitFailed(session, batch, isRetry, error);
       }
-      // The records before the end of the log are committed first, so that the stored offset is exact.
-      if (this.#building.isEmpty && this.#assignment.in("out_of_range").length > 0) {
-        return await this.#offsets.settleOutOfRange(session);
-      }
-      // A pause ends when partitions are fetched again; without partitions it is over.
-      if (this.#assignment.size === 0) this.#resume();
-    }
-    const dueInMs = this.#dueInMs();
-    if (dueInMs <= 0) await this.#commit(store);
-    else await this.#signal.wait(dueInMs);
+    });
   }
 
-  /** Ms until the batch is due; 0 or less: it is due now. */
-  #dueInMs(): number {
-    if (this.#building.isEmpty) return PUMP_INTERVAL_MS;
-    if (this.#building.block.full || this.#isDraining) return 0;
-    return this.#building.openedAtMs + BATCH_LINGER_MS - performance.now();
-  }
-
-  async #startFetching(session: Session): Promise<void> {
-    if (!(await this.#offsets.startFetchingAt(session))) {
-      // The topic or the log of some partitions is not known yet. The others do not wait for them.
-      await this.#signal.wait(PUMP_INTERVAL_MS);
-      return;
-    }
-    // With their offsets the partitions flow again, unless the batches themselves are what fails.
-    if (this.#paused?.cause !== "schema" && this.#paused?.cause !== "content") this.#resume();
-  }
-
-  async #commit(store: Store): Promise<void> {
-    const batch = this.#building;
-    if (batch.spans.size === 0) return batch.clear();
-    this.#building = this.#empty;
-    for (const [slot, { to }] of batch.spans) this.#assignment.markInFlight(slot, to);
-    this.#inFlightSinceMs = performance.now();
-    this.#isUncommitted = true;
-    try {
-      const report = await store.commit(batch);
-      this.#isUncommitted = false;
-      for (const [slot, { to }] of batch.spans) this.#assignment.markCommitted(slot, to);
-      this.#telemetry.batchCommitted(batch, report);
-      this.#onCommit();
-      this.#commitToKafka(batch);
-      this.#backoff.reset();
-      this.#resume();
-    } finally {
-      this.#inFlightSinceMs = undefined;
-      batch.clear();
-      this.#empty = batch;
-      this.#events.releasePending();
-    }
-    this.#endStall();
-    this.#pump();
-  }
-
-  /** Commits Kafka's own offsets, which only serve lag tools. */
-  #commitToKafka(batch: Batch): void {
+  #onCommit(batch: Batch, report: CommitReport): void {
+    for (const [slot, { to }] of batch.spans) this.#assignment.markCommitted(slot, to);
+    this.#telemetry.batchCommitted(batch, report);
+    this.#onCommitted();
+    // Kafka's own offsets, for lag tools; they decide nothing.
     const owned = [...batch.spans].filter(([slot]) => this.#assignment.get(slot) !== undefined);
-    this.#kafka.commit(owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to })));
+    this.#ports.kafka.commit(owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to })));
+    this.#intake.release(batch);
+    this.#recovery.committed(performance.now());
   }
 
-  /** The one answer to every failure. @throws FatalError for what no retry solves */
-  async #resync(error: unknown): Promise<void> {
-    const failure = classifyFailure(error);
-    if (failure.kind === "fatal") {
-      throw error instanceof FatalError ? error : new FatalError(failure.message, { cause: error });
-    }
-    const { cause, message } = failure;
-    const isDropping = this.#isUncommitted || !this.#building.isEmpty;
-    this.#isUncommitted = false;
-    this.#fault = undefined;
-    this.#building.clear();
-    this.#kafka.stop(this.#assignment.all());
+  #onCommitFailed(session: DatabaseSession, batch: Batch, isRetry: boolean, error: unknown): void {
+    const failure = resyncOrThrow(error);
+    const isTransient = failure.cause === "transient" || failure.cause === "blocked";
+    // A drain has no later turn: a transaction that lost against another one is tried once more.
+    if (this.#phase === "draining" && isTransient && !isRetry) return this.#commit(session, batch, true);
+    this.#intake.release(batch);
+    this.#recovery.note(failure);
+    this.#resync(true);
+  }
+
+  /** @param isDropping whether records are dropped that were read already */
+  #resync(isDropping: boolean): void {
+    const failure = this.#recovery.take();
+    if (failure === undefined) return;
+    const now = performance.now();
+    this.#intake.reset();
     this.#assignment.resync();
-    this.#isStalled = false;
-    if (this.#isDraining) {
-      // No data is lost, but the caller must learn that the drain did not complete.
-      if (isDropping && cause === "connection") {
-        throw new FatalError(`what was read could not be committed, and is read again: ${message}`);
-      }
-      return;
+    this.#surveys.hurry();
+    this.#isSurveyed = false;
+    if (this.#phase === "draining") return reportDroppedDrain(failure, isDropping);
+    this.#work.backOff(now + this.#recovery.pause(failure, now));
+    const session = this.#session;
+    if (session === undefined) return;
+    // Nothing of the old memory is left; the session stays only where it is surely sound.
+    if (failure.cause === "connection" || session.isLost || this.#recovery.suspectsSession) {
+      session.destroy();
+      this.#session = undefined;
+      this.#telemetry.databaseLost();
+    } else {
+      session.forget();
+      if (failure.cause === "blocked") this.#placement.suspectStuckPeers();
     }
-    this.#paused = { cause, message, sinceMs: this.#paused?.sinceMs ?? performance.now() };
-    await this.#database.renew(cause);
-    const waitMs = this.#backoff.next();
-    this.#telemetry.resynced(cause, message, this.#backoff.attempts, waitMs);
-    if (waitMs > 0) await Bun.sleep(waitMs);
   }
 
-  #resume(): void {
-    if (this.#paused === undefined) return;
-    this.#telemetry.flowResumed(performance.now() - this.#paused.sinceMs);
-    this.#paused = undefined;
+  /** True once all that can be read is read again. */
+  #isWell(): boolean {
+    const { reason, failure } = this.#recovery;
+    if (reason === undefined || failure !== undefined || this.#work.current.kind === "backing_off")
+      return false;
+    if (this.#session === undefined || this.#session.isLost) return false;
+    if (!this.#isSurveyed || this.#placement.isUnread()) return false;
+    // Where the batches themselves fail, only a COMMIT shows that the cause has ended, unless there is nothing to commit.
+    const isAboutBatches = reason.cause === "schema" || reason.cause === "content";
+    return !isAboutBatches || this.#assignment.all().every((owned) => this.#placement.lagOf(owned) === 0);
   }
 
-  #onFault(error: Error): void {
-    this.#fault ??= error;
-    this.#signal.notify();
-  }
-
-  #onTick(): void {
-    if (this.#paused !== undefined) this.#telemetry.paused(PUMP_INTERVAL_MS / 1000);
-    if (this.#inFlightMs() > STALLED_AFTER_MS && this.#building.block.full && !this.#isStalled) {
-      this.#isStalled = true;
-      this.#kafka.stop(this.#assignment.all());
+  #takeFromKafka(): void {
+    if (this.#phase === "draining") this.#intake.stop();
+    for (let event = this.#intake.take(); event !== undefined; event = this.#intake.take()) {
+      this.#onKafkaEvent(event);
     }
-    this.#pump();
+    const survey = this.#surveys.take(performance.now());
+    if (survey === undefined) return;
+    this.#isSurveyed = true;
+    this.#kafkaFault = survey.fault;
+    if (survey.fault !== undefined) this.#telemetry.kafkaError("survey", survey.fault);
+    this.#placement.apply(survey);
   }
 
-  #inFlightMs(): number {
-    return this.#inFlightSinceMs === undefined ? 0 : performance.now() - this.#inFlightSinceMs;
+  #onKafkaEvent(event: ConsumerEvent): void {
+    switch (event.kind) {
+      case "assign":
+        this.#membership.onAssign(event.partitions);
+        return this.#surveys.hurry();
+      case "revoke":
+        this.#membership.onRevoke(event.partitions, event.lost, performance.now());
+        this.#answerRevocation(performance.now());
+        if (event.lost) throw new ResyncNeeded("lost", "the group has given our partitions to others");
+        return;
+      case "out_of_range":
+        return this.#placement.onOutOfRange(event);
+      case "error":
+        return this.#onKafkaError(event);
+      case "committed":
+        if (event.error !== undefined) this.#telemetry.offsetCommitFailed(event.error);
+        return;
+      case "log":
+        this.#telemetry.kafkaLog(event.level, event.facility, event.message);
+    }
   }
 
-  /** Fetching continues at the end of the batch under construction. */
-  #endStall(): void {
-    if (!this.#isStalled) return;
-    this.#isStalled = false;
-    this.#kafka.fetch(
-      this.#assignment.in("fetching").flatMap(({ slot, topic, partition, state }) => {
-        if (state.kind !== "fetching") return [];
-        return [{ topic, partition, offset: this.#building.spans.get(slot)?.to ?? state.next }];
-      }),
+  #onKafkaError({ code, name, message, fatal }: ConsumerEvent & { kind: "error" }): void {
+    this.#telemetry.kafkaError(name, message);
+    if (fatal) throw new FatalError(`Kafka: ${message}`);
+    if (this.#intake.hasFetched || !AUTHORIZATION_FAILED.has(code)) return;
+    const { topics, consumerGroup } = this.#options;
+    throw new FatalError(
+      `Kafka does not let this user read ${topics.join(", ")} as group "${consumerGroup}": ${message}`,
     );
   }
 
-  /** Takes records and events from librdkafka until it has none left or the batch is full. */
-  #pump(): void {
-    try {
-      for (;;) {
-        // Records of stopped partitions, should any arrive, are discarded here and fetched again later.
-        const isReading = !this.#isStalled && !this.#isDraining;
-        if (isReading && this.#building.block.full) break;
-        const block = isReading ? this.#building.block : this.#spareBlock;
-        const event = this.#kafka.poll(block);
-        const count = isReading ? this.#readBlock() : block.count;
-        this.#spareBlock.clear();
-        if (event !== undefined) this.#events.handle(event);
-        else if (count === 0) break;
-      }
-    } catch (error) {
-      this.#fault ??= error instanceof Error ? error : new Error(String(error));
-      // The batch may be incomplete.
-      this.#building.clear();
-    }
-    if (!this.#building.isEmpty || this.#fault !== undefined) this.#signal.notify();
+  #answerRevocation(now: number): void {
+    const work = this.#work.current;
+    this.#membership.answerRevocation(
+      now,
+      (slot) => work.kind === "committing" && work.batch.spans.has(slot),
+    );
   }
+}
 
-  /** Decodes the records that were added to the batch. @returns their number */
-  #readBlock(): number {
-    const batch = this.#building;
-    const first = batch.records;
-    const added = batch.block.count - first;
-    if (added === 0) return 0;
-    this.#events.hasFetched = true;
-    this.#countFetched(batch.block, first);
-    if (batch.isEmpty) {
-      batch.open(
-        {
-          processedAtMs: this.#database.now(),
-          maxFutureSkewMs: this.#config.consumer.maxFutureSkewSeconds * 1000,
-        },
-        performance.now(),
-      );
-    }
-    batch.read((slot) => {
-      const owned = this.#assignment.get(slot);
-      if (owned?.state.kind !== "fetching") return undefined;
-      const { topic, partition, state } = owned;
-      return { topic, partition, topicId: state.topicId, from: state.next };
-    });
-    return added;
-  }
-
-  /** Counts the records in runs of one partition, as they arrive. */
-  #countFetched({ slot, count }: RecordBlock, first: number): void {
-    for (let record = first; record < count; ) {
-      const start = record;
-      while (record < count && slot[record] === slot[start]) record++;
-      this.#telemetry.recordsFetched(this.#kafka.topicPartition(slot[start]!).topic, record - start);
-    }
-  }
+/** No data is lost, but the caller must learn that the drain did not complete. @throws FatalError */
+function reportDroppedDrain({ message }: Resync, isDropping: boolean): void {
+  if (isDropping) throw new FatalError(`what was read could not be committed, and is read again: ${message}`);
 }

@@ -5,7 +5,8 @@ import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
 import type { WorkerCommand, WorkerReport } from "./thread-messages.ts";
-import { PartitionWorker } from "./partition-worker.ts";
+import { openPartitionWorker } from "./open-partition-worker.ts";
+import type { PartitionWorker } from "./partition-worker.ts";
 
 declare const self: Worker;
 
@@ -47,7 +48,7 @@ async function start({ worker: number, config }: WorkerCommand & { kind: "start"
   const timer = setInterval(report, REPORT_INTERVAL_MS);
   let failure: string | undefined;
   try {
-    worker = await PartitionWorker.open(config, new WorkerTelemetry(recorder, log), report);
+    worker = await openPartitionWorker(config, new WorkerTelemetry(recorder, log), report);
     if (isDrainRequested) worker.drain();
     await worker.run();
   } catch (error) {

@@ -1,0 +1,429 @@
+import { describe, expect, test } from "bun:test";
+import pino from "pino";
+import type { TopicPartition } from "../../shared/event.ts";
+import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
+import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import { KafkaError } from "../../shared/kafka/kafka-error.ts";
+import { Notifier } from "../../shared/runtime/notifier.ts";
+import { claimDatabase } from "../../shared/store/database-owner.ts";
+import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
+import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import { PartitionWorker } from "../../workers/consumer/partition-worker.ts";
+import type { DatabaseSession, KafkaPort } from "../../workers/consumer/ports.ts";
+import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
+import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
+import { Sender } from "../kafka/test-producer.ts";
+import { GROUP, openSession, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
+import { eventually } from "../support/eventually.ts";
+import type { TestDatabase } from "../support/postgres.ts";
+
+const TIMEOUT_MS = 120_000;
+
+interface Faults {
+  /** Replaces questions to Kafka. */
+  kafka?: (real: KafkaConsumer) => Partial<KafkaPort>;
+  /** Replaces work with the database. */
+  session?: (real: DatabaseSession) => Partial<DatabaseSession>;
+  group?: string;
+  batchSize?: number;
+}
+
+/** A broker and a database, for workers that run in this process. */
+class WorkerBench implements AsyncDisposable {
+  readonly kafka: KafkaUnderTest;
+  readonly database: TestDatabase;
+  readonly #broker: EmbeddedBroker;
+  readonly #ended: (() => Promise<void>)[] = [];
+
+  private constructor(broker: EmbeddedBroker, database: TestDatabase) {
+    this.#broker = broker;
+    this.kafka = new KafkaUnderTest(broker.bootstrapServers, broker);
+    this.database = database;
+  }
+
+  static async start(): Promise<WorkerBench> {
+    const database = await pipelineDatabase();
+    const session = await openSession(database, { role: "main" });
+    await claimDatabase(session.sql, GROUP);
+    await session.close();
+    return new WorkerBench(await EmbeddedBroker.start({ brokers: 1, topics: [] }), database);
+  }
+
+  /** Starts a worker. @returns it, and the promise of its end */
+  async worker(topics: readonly string[], faults: Faults = {}) {
+    const notifier = new Notifier();
+    const member = await KafkaConsumer.open({
+      settings: this.kafka.consumerSettings(faults.group ?? GROUP),
+      topics,
+      onWake: () => notifier.notify(),
+    });
+    const postgres = makePostgresPort({
+      database: this.database.config,
+      consumerGroup: GROUP,
+      store: STORE_OPTIONS,
+    });
+    const worker = new PartitionWorker(
+      {
+        kafka: replacing<KafkaPort>(member, faults.kafka?.(member)),
+        database: {
+          connect: async (onLost) => {
+            const session = await postgres.connect(onLost);
+            return replacing(session, faults.session?.(session));
+          },
+        },
+        notifier,
+      },
+      { topics, consumerGroup: GROUP, batchSize: faults.batchSize ?? 500, maxFutureSkewMs: 86_400_000 },
+      new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" })),
+      () => undefined,
+    );
+    const ended = worker.run();
+    ended.catch(() => undefined);
+    this.#ended.push(async () => {
+      worker.drain();
+      await ended.catch(() => undefined);
+    });
+    return { worker, ended };
+  }
+
+  /** Rows by partition of a topic: the stored next offset and what was skipped. */
+  async offsets(topic: string): Promise<Map<number, { next: number; skipped: number }>> {
+    const rows = await this.database.sql<{ partition: number; next_offset: string; skipped: string }[]>`
+      select partition, next_offset::text, skipped::text from pipeline_offsets where topic = ${topic}`;
+    return new Map(
+      rows.map(({ partition, next_offset, skipped }) => [
+        partition,
+        { next: Number(next_offset), skipped: Number(skipped) },
+      ]),
+    );
+  }
+
+  async isStored(topic: string, partitions: readonly number[], next: number): Promise<boolean> {
+    const offsets = await this.offsets(topic);
+    return partitions.every((partition) => offsets.get(partition)?.next === next);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const end of this.#ended) await end();
+    await this.#broker.stop();
+    await this.database[Symbol.asyncDispose]();
+  }
+}
+
+/** `real` with some of its members replaced. */
+function replacing<T extends object>(real: T, members: Partial<T> | undefined): T {
+  if (members === undefined) return real;
+  return new Proxy(real, {
+    get(target, name) {
+      const found: unknown = Reflect.get(name in members ? members : target, name);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
+}
+
+async function publish(kafka: KafkaUnderTest, topic: string, partition: number, count: number, bytes = 8) {
+  await using sender = await Sender.open(kafka, topic, { "batch.num.messages": "100" });
+  for (let i = 0; i < count; i++) {
+    // Random bytes, which do not compress.
+    const value =
+      bytes <= 8 ? Buffer.from(`{"n":${i}}`) : Buffer.from(crypto.getRandomValues(new Uint8Array(bytes)));
+    sender.producer.send(undefined, value, i, { partition });
+    if (i % 1000 === 999) await sender.producer.flush(30_000);
+  }
+  await sender.producer.flush(30_000);
+}
+
+describe("a partition in trouble", () => {
+  test(
+    "without a leader does not hold up the other partitions of its worker",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(3);
+      await publish(bench.kafka, topic, 0, 100);
+      await publish(bench.kafka, topic, 1, 100);
+      let hasLeader = false;
+      let refusals = 0;
+      const { worker } = await bench.worker([topic], {
+        kafka: (real) => ({
+          listOffsets: async (partitions, which) => {
+            if (hasLeader) return await real.listOffsets(partitions, which);
+            // As librdkafka answers: together with others the leaderless one has no offset, alone it is an error.
+            const others = partitions.filter(({ partition }) => partition !== 2);
+            if (others.length === 0 && partitions.length > 0) {
+              refusals++;
+              throw new KafkaError(
+                -156,
+                "_NOENT",
+                "the beginning of 1 partition(s) cannot be read: No leaders found",
+              );
+            }
+            const found = await real.listOffsets(others, which);
+            return partitions.map(({ partition }) =>
+              partition === 2 ? undefined : found[others.findIndex((other) => other.partition === partition)],
+            );
+          },
+        }),
+      });
+      await eventually("the others are stored", () => bench.isStored(topic, [0, 1], 100));
+      await eventually("the partition was asked for alone", () => refusals > 3);
+      expect(worker.status().pausedBecause).toBeUndefined();
+      expect(stateOf(worker, 2)).toBe("awaiting_offset");
+      await publish(bench.kafka, topic, 0, 50);
+      await eventually("the others go on", () => bench.isStored(topic, [0], 150));
+      hasLeader = true;
+      await publish(bench.kafka, topic, 2, 10);
+      await eventually("it is read once it has a leader", () => bench.isStored(topic, [2], 10));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "without a topic id does not hold up the other topics of its worker",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const known = await bench.kafka.createTopic(1);
+      const unknown = await bench.kafka.createTopic(1);
+      let hasId = true;
+      const { worker } = await bench.worker([known, unknown], {
+        kafka: (real) => ({
+          topicIds: async (topics) => {
+            const ids = await real.topicIds(topics);
+            if (!hasId) ids.delete(unknown);
+            return ids;
+          },
+        }),
+      });
+      await publish(bench.kafka, unknown, 0, 10);
+      await eventually("both are read", () => bench.isStored(unknown, [0], 10));
+      hasId = false;
+      await endSessions(bench.database);
+      await publish(bench.kafka, known, 0, 100);
+      await eventually("the other topic is stored", () => bench.isStored(known, [0], 100));
+      await eventually("the pause has ended", () => worker.status().pausedBecause === undefined);
+      hasId = true;
+      await publish(bench.kafka, unknown, 0, 10);
+      await eventually("it is read once it has an id", () => bench.isStored(unknown, [0], 20));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "that retention has overtaken is settled while the others have a backlog",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(2);
+      await publish(bench.kafka, topic, 0, 10);
+      await publish(bench.kafka, topic, 1, 10);
+      const first = await bench.worker([topic]);
+      await eventually("both are stored", () => bench.isStored(topic, [0, 1], 10));
+      first.worker.drain();
+      await first.ended;
+      // The embedded broker keeps 5 MiB of a partition.
+      await publish(bench.kafka, topic, 0, 9000, 1000);
+      await publish(bench.kafka, topic, 1, 50_000);
+      await bench.worker([topic], { batchSize: 50 });
+      let backlog = 0;
+      await eventually("the gap is skipped", async () => {
+        const offsets = await bench.offsets(topic);
+        backlog = 50_010 - (offsets.get(1)?.next ?? 0);
+        return (offsets.get(0)?.skipped ?? 0) > 0;
+      });
+      expect(backlog).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "whose row another transaction holds does not hold up the others",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(2);
+      await publish(bench.kafka, topic, 0, 10);
+      await publish(bench.kafka, topic, 1, 10);
+      const first = await bench.worker([topic]);
+      await eventually("both are stored", () => bench.isStored(topic, [0, 1], 10));
+      first.worker.drain();
+      await first.ended;
+      const released = Promise.withResolvers<void>();
+      const locked = Promise.withResolvers<void>();
+      const holding = bench.database.sql.begin(async (tx) => {
+        await tx`select 1 from pipeline_offsets where topic = ${topic} and partition = 0 for update`;
+        locked.resolve();
+        await released.promise;
+      });
+      await locked.promise;
+      await publish(bench.kafka, topic, 0, 10);
+      await publish(bench.kafka, topic, 1, 10);
+      const second = await bench.worker([topic]);
+      await eventually("the other is stored", () => bench.isStored(topic, [1], 20));
+      expect(stateOf(second.worker, 0)).toBe("awaiting_offset");
+      expect(second.worker.status().pausedBecause).toBeUndefined();
+      released.resolve();
+      await holding;
+      await eventually("it goes on when the row is free", () => bench.isStored(topic, [0], 20));
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker", () => {
+  test(
+    "takes Kafka's answers while its batch is full",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(2);
+      await publish(bench.kafka, topic, 0, 2000);
+      const released = Promise.withResolvers<void>();
+      const questions = { asked: 0, answered: 0 };
+      const { worker } = await bench.worker([topic], {
+        batchSize: 10,
+        kafka: (real) => ({
+          listOffsets: async (partitions, which) => {
+            questions.asked++;
+            const found = await real.listOffsets(partitions, which);
+            questions.answered++;
+            return found;
+          },
+        }),
+        session: (real) => ({
+          commit: async (batch) => {
+            await released.promise;
+            return await real.commit(batch);
+          },
+        }),
+      });
+      await eventually(
+        "a transaction is held, and the next batch is full",
+        () => worker.status().databaseUnansweredSeconds >= 1,
+      );
+      const { answered } = questions;
+      await eventually("further answers are taken", () => questions.answered > answered + 2);
+      released.resolve();
+      await eventually("all is stored", () => bench.isStored(topic, [0], 2000));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "answers a revocation within seconds while a statement of the database has no answer",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(2);
+      await publish(bench.kafka, topic, 0, 5);
+      await publish(bench.kafka, topic, 1, 5);
+      const released = Promise.withResolvers<void>();
+      const { worker } = await bench.worker([topic], {
+        session: (real) => ({
+          readPositions: async (keys) => {
+            await released.promise;
+            return await real.readPositions(keys);
+          },
+        }),
+      });
+      await eventually("it waits for the stored offsets", () => worker.status().partitions.length === 2);
+      const { worker: other } = await bench.worker([topic]);
+      await eventually(
+        "another worker reads one of its partitions",
+        () => other.status().partitions.length === 1,
+      );
+      await eventually("and stores it", async () =>
+        [...(await bench.offsets(topic)).values()].some(({ next }) => next === 5),
+      );
+      released.resolve();
+      await eventually("it stores the other one", () => bench.isStored(topic, [0, 1], 5));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "without partitions is a member, and its pause ends with its cause",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      const workers = [await bench.worker([topic]), await bench.worker([topic])];
+      const status = () => workers.map(({ worker }) => worker.status());
+      const isIdle = () => status().some(({ partitions }) => partitions.length === 0);
+      await eventually(
+        "one has the partition, both are members",
+        () =>
+          isIdle() &&
+          status().every(
+            ({ hasJoined, hasDatabase, partitions }, _, all) =>
+              hasJoined &&
+              hasDatabase &&
+              partitions.length + all.flatMap((each) => each.partitions).length >= 1,
+          ),
+      );
+      await endSessions(bench.database);
+      await eventually("both have noticed", () =>
+        status().some(({ pausedBecause, hasDatabase }) => pausedBecause !== undefined || !hasDatabase),
+      );
+      await eventually(
+        "both are well again",
+        () =>
+          isIdle() &&
+          status().every(({ pausedBecause, hasDatabase }) => pausedBecause === undefined && hasDatabase),
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "leaves a session whose faults repeat",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      const sessions = new Set<number>();
+      await bench.worker([topic], {
+        session: (real) => ({
+          commit: async (batch) => {
+            sessions.add(real.backendPid);
+            if (sessions.size > 1) return await real.commit(batch);
+            // 42P01: the table is missing where this session's search_path looks for it.
+            throw Object.assign(new Error('relation "raw_events" does not exist'), { code: "42P01" });
+          },
+        }),
+      });
+      await eventually("another session stores the records", () => bench.isStored(topic, [0], 5));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "repeats a lost transaction once when it drains",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      const attempts = { failed: 0 };
+      const drained = Promise.withResolvers<void>();
+      const { worker, ended } = await bench.worker([topic], {
+        session: (real) => ({
+          commit: async (batch) => {
+            if (attempts.failed > 0) return await real.commit(batch);
+            worker.drain();
+            drained.resolve();
+            attempts.failed++;
+            throw Object.assign(new Error("deadlock detected"), { code: "40P01" });
+          },
+        }),
+      });
+      await publish(bench.kafka, topic, 0, 5);
+      await drained.promise;
+      await ended;
+      const offsets = await bench.offsets(topic);
+      expect(offsets.get(0)?.next).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+function stateOf(worker: PartitionWorker, partition: number): string | undefined {
+  return worker.status().partitions.find((each: TopicPartition) => each.partition === partition)?.state;
+}
+
+async function endSessions({ sql }: TestDatabase): Promise<void> {
+  await sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name like 'event-pipeline worker %'`;
+}

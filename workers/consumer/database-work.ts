@@ -1,0 +1,70 @@
+// Runs a worker's work with the database, one thing at a time, and keeps how it ended for the loop.
+
+import type { Batch } from "../../shared/pipeline/batch.ts";
+
+/** What the database is doing. While it is `idle` or `backing_off` it is free, from `untilMs` on. */
+export type Work =
+  | { readonly kind: "idle" }
+  | { readonly kind: "backing_off"; readonly untilMs: number }
+  | { readonly kind: "connecting" | "placing" | "settling" | "ending_peers"; readonly sinceMs: number }
+  | { readonly kind: "committing"; readonly sinceMs: number; readonly batch: Batch };
+
+/** Work in progress; all times are ms of the monotonic clock. */
+export class DatabaseWork {
+  readonly #onEnded: () => void;
+  #current: Work = { kind: "idle" };
+  #outcome: (() => void) | undefined;
+  /** The kind of the work that was begun last. */
+  last: Work["kind"] = "idle";
+
+  /** @param onEnded called when there is an outcome to take */
+  constructor(onEnded: () => void) {
+    this.#onEnded = onEnded;
+  }
+
+  get current(): Work {
+    return this.#current;
+  }
+
+  isFree(nowMs: number): boolean {
+    const { kind } = this.#current;
+    return kind === "idle" || (kind === "backing_off" && this.#current.untilMs <= nowMs);
+  }
+
+  /** Since when the database has owed an answer to a statement; undefined: it owes none. */
+  get unansweredSinceMs(): number | undefined {
+    const work = this.#current;
+    return "sinceMs" in work && work.kind !== "connecting" ? work.sinceMs : undefined;
+  }
+
+  backOff(untilMs: number): void {
+    this.#current = { kind: "backing_off", untilMs };
+  }
+
+  /**
+   * Begins work, when nothing else is being done.
+   * @param run does the work. It changes nothing; it returns what the loop does with the result
+   */
+  begin(work: Exclude<Work, { kind: "idle" | "backing_off" }>, run: () => Promise<() => void>): void {
+    this.#current = work;
+    this.last = work.kind;
+    const end = (outcome: () => void): void => {
+      this.#outcome = outcome;
+      this.#onEnded();
+    };
+    run().then(end, (error: unknown) =>
+      end(() => {
+        throw error;
+      }),
+    );
+  }
+
+  /** Does what the ended work has left to do, if any has ended. @throws what the work threw */
+  takeOutcome(): void {
+    const outcome = this.#outcome;
+    if (outcome === undefined) return;
+    this.#outcome = undefined;
+    this.#current = { kind: "idle" };
+    outcome();
+  }
+}

@@ -1,0 +1,185 @@
+// Takes what librdkafka has into the batch that is being built, and hands full or due batches over.
+
+import type { TopicPartition } from "../../shared/event.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
+import { RecordBlock } from "../../shared/pipeline/record-block.ts";
+import type { Assignment } from "./assignment.ts";
+import type { KafkaPort } from "./ports.ts";
+
+/** A batch is handed over this long after its first record, however small it is. */
+const LINGER_MS = 10;
+/** With a full batch for this long fetching stops, so that the group's events are not stuck behind records. */
+const STALLED_AFTER_MS = 2000;
+
+export interface IntakeOptions {
+  readonly batchSize: number;
+  /** What a batch that opens now is judged by. */
+  readonly batchClock: () => BatchClock;
+  readonly onFetched: (topic: string, records: number) => void;
+}
+
+/**
+ * The two batches of a worker: one is built while the other is in a transaction.
+ *
+ * `reading`: records go into the batch. `stalled`: the batch has been full for long; nothing is fetched, what comes
+ * all the same is passed over and fetched again. `stopped`: the worker drains; nothing is read any more.
+ */
+export class Intake {
+  readonly #kafka: KafkaPort;
+  readonly #assignment: Assignment;
+  readonly #options: IntakeOptions;
+  readonly #discarded = new RecordBlock(16, 1024);
+  #building: Batch;
+  #spare: Batch | undefined;
+  #mode: "reading" | "stalled" | "stopped" = "reading";
+  #fullSinceMs: number | undefined;
+  /** True once a record was read: from then on a refusal by Kafka may be a change in progress. */
+  hasFetched = false;
+
+  constructor(kafka: KafkaPort, assignment: Assignment, options: IntakeOptions) {
+    this.#kafka = kafka;
+    this.#assignment = assignment;
+    this.#options = options;
+    this.#building = new Batch(options.batchSize);
+    this.#spare = new Batch(options.batchSize);
+  }
+
+  get isEmpty(): boolean {
+    return this.#building.isEmpty;
+  }
+
+  /** True where records of the partition wait in the batch. */
+  holds(slot: number): boolean {
+    return this.#building.spans.has(slot);
+  }
+
+  /** When the batch is due, ms of the monotonic clock; undefined while it is empty. */
+  dueAtMs(): number | undefined {
+    if (this.#building.isEmpty) return undefined;
+    if (this.#building.block.full || this.#mode === "stopped") return -Infinity;
+    return this.#building.openedAtMs + LINGER_MS;
+  }
+
+  /** When fetching has to stop because the batch stays full; undefined: it need not. */
+  stallsAtMs(): number | undefined {
+    return this.#fullSinceMs === undefined || this.#mode !== "reading"
+      ? undefined
+      : this.#fullSinceMs + STALLED_AFTER_MS;
+  }
+
+  /**
+   * Takes records until there are none, or the batch is full, or an event comes. Answers about logs are taken in
+   * any case. To be called again until it returns undefined.
+   * @throws OffsetRegression, KafkaError: the batch is unusable
+   */
+  take(): ConsumerEvent | undefined {
+    for (;;) {
+      const block = this.#mode === "reading" ? this.#building.block : this.#discarded;
+      const event = this.#kafka.poll(block);
+      const count = this.#mode === "reading" ? this.#read() : block.count;
+      this.#discarded.clear();
+      if (event !== undefined) return event;
+      if (count === 0 || (this.#mode === "reading" && block.full)) break;
+    }
+    this.#noteFullness();
+    return undefined;
+  }
+
+  /** Decodes what was added to the batch. @returns how many records that were */
+  #read(): number {
+    const batch = this.#building;
+    const first = batch.records;
+    const added = batch.block.count - first;
+    if (added === 0) return 0;
+    this.hasFetched = true;
+    this.#countFetched(batch.block, first);
+    if (batch.isEmpty) batch.open(this.#options.batchClock(), performance.now());
+    batch.read((slot) => {
+      const owned = this.#assignment.get(slot);
+      if (owned?.state.kind !== "fetching") return undefined;
+      const { topic, partition, state } = owned;
+      return { topic, partition, topicId: state.topicId, from: state.next };
+    });
+    return added;
+  }
+
+  #countFetched({ slot, count }: RecordBlock, first: number): void {
+    // Records come in runs of one partition.
+    for (let record = first; record < count; ) {
+      const start = record;
+      while (record < count && slot[record] === slot[start]) record++;
+      this.#options.onFetched(this.#kafka.topicPartition(slot[start]!).topic, record - start);
+    }
+  }
+
+  #noteFullness(): void {
+    if (!this.#building.block.full) this.#fullSinceMs = undefined;
+    else this.#fullSinceMs ??= performance.now();
+  }
+
+  /** Stops fetching where the batch has been full for long. */
+  stallWhenDue(nowMs: number): void {
+    if ((this.stallsAtMs() ?? Infinity) > nowMs) return;
+    this.#mode = "stalled";
+    this.#kafka.stop(this.#assignment.all());
+  }
+
+  /** Reads no more; what is in the batch is still to be handed over. */
+  stop(): void {
+    if (this.#mode === "stopped") return;
+    this.#mode = "stopped";
+    this.#kafka.stop(this.#assignment.all());
+  }
+
+  /**
+   * The batch, whose partitions go on behind it; the other one is built from now on.
+   * @returns undefined where it held nothing but records of partitions that are not read any more
+   */
+  handOver(): Batch | undefined {
+    const batch = this.#building;
+    if (batch.spans.size === 0 || this.#spare === undefined) {
+      batch.clear();
+      return undefined;
+    }
+    this.#building = this.#spare;
+    this.#spare = undefined;
+    this.#fullSinceMs = undefined;
+    for (const [slot, { to }] of batch.spans) this.#assignment.markInFlight(slot, to);
+    if (this.#mode === "stalled") this.#resume();
+    return batch;
+  }
+
+  /** Takes back a batch that was handed over. */
+  release(batch: Batch): void {
+    batch.clear();
+    this.#spare = batch;
+  }
+
+  #resume(): void {
+    this.#mode = "reading";
+    this.#kafka.fetch(
+      this.#assignment
+        .in("fetching")
+        .map(({ topic, partition, state }) => ({ topic, partition, offset: state.next })),
+    );
+  }
+
+  /** Drops what was read of partitions that others read now. */
+  drop(slots: readonly number[]): void {
+    this.#building.drop(slots);
+  }
+
+  /** Drops everything, and stops fetching until partitions are started again. */
+  reset(): void {
+    this.#building.clear();
+    this.#fullSinceMs = undefined;
+    if (this.#mode === "stalled") this.#mode = "reading";
+    this.#kafka.stop(this.#assignment.all());
+  }
+}
+
+/** Names a partition for people. */
+export function nameOf({ topic, partition }: TopicPartition): string {
+  return `${topic}[${partition}]`;
+}

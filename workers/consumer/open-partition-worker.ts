@@ -1,0 +1,51 @@
+// Joins a partition worker to its real surroundings: librdkafka and PostgreSQL.
+
+import type { Config } from "../../shared/config/config.ts";
+import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import { consumerSettings } from "../../shared/kafka/settings.ts";
+import { Notifier } from "../../shared/runtime/notifier.ts";
+import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import { PartitionWorker } from "./partition-worker.ts";
+import { makePostgresPort } from "./postgres-port.ts";
+
+/**
+ * Joins the group.
+ * @param onCommitted called after each answered COMMIT, when the telemetry has moved
+ * @throws ConfigurationError for Kafka properties that librdkafka refuses
+ */
+export async function openPartitionWorker(
+  { kafka, database, consumer }: Config,
+  telemetry: WorkerTelemetry,
+  onCommitted: () => void,
+): Promise<PartitionWorker> {
+  const { topics, consumerGroup } = kafka;
+  const notifier = new Notifier();
+  const member = await KafkaConsumer.open({
+    settings: consumerSettings(kafka),
+    topics,
+    onWake: () => notifier.notify(),
+  });
+  return new PartitionWorker(
+    {
+      kafka: member,
+      database: makePostgresPort({
+        database,
+        consumerGroup,
+        store: {
+          saveRawEvents: consumer.saveRawEvents,
+          copyRawEvents: consumer.copyRawEvents,
+          hourGraceMs: consumer.hourGraceMinutes * 60_000,
+        },
+      }),
+      notifier,
+    },
+    {
+      topics,
+      consumerGroup,
+      batchSize: consumer.batchSize,
+      maxFutureSkewMs: consumer.maxFutureSkewSeconds * 1000,
+    },
+    telemetry,
+    onCommitted,
+  );
+}

@@ -1,0 +1,242 @@
+// Decides where each owned partition is read from, by the database's word and the bounds of its log.
+
+import type { TopicPartition } from "../../shared/event.ts";
+import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
+import { type Intake, nameOf } from "./intake.ts";
+import { ResyncNeeded } from "./failure.ts";
+import type { LogSurvey, LogSurveys } from "./log-survey.ts";
+import type { DatabaseSession, KafkaPort } from "./ports.ts";
+
+/** Between two attempts to lock the row of a partition that another transaction holds. */
+const RETRY_MS = 250;
+/** A transaction that has held a row this long may be that of a stopped process, which is ended then. */
+const STUCK_AFTER_MS = 5000;
+
+/** One step of work with the database. `run` changes nothing; what it returns is called by the worker's loop. */
+export interface PlacementWork {
+  readonly kind: "placing" | "settling" | "ending_peers";
+  readonly run: (session: DatabaseSession) => Promise<() => void>;
+}
+
+type Awaiting = PartitionIn<"awaiting_offset">;
+
+/** Gets partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
+export class Placement {
+  readonly #kafka: KafkaPort;
+  readonly #assignment: Assignment;
+  readonly #intake: Intake;
+  readonly #surveys: LogSurveys;
+  readonly #telemetry: WorkerTelemetry;
+  #retryAtMs = 0;
+  #peersEndedAtMs = -Infinity;
+  #suspectsPeers = false;
+
+  constructor(
+    kafka: KafkaPort,
+    assignment: Assignment,
+    intake: Intake,
+    surveys: LogSurveys,
+    telemetry: WorkerTelemetry,
+  ) {
+    this.#kafka = kafka;
+    this.#assignment = assignment;
+    this.#intake = intake;
+    this.#surveys = surveys;
+    this.#telemetry = telemetry;
+  }
+
+  /** True while the database can be asked for the offset of a partition, and has not answered yet. */
+  isUnread(): boolean {
+    return this.#assignment
+      .in("awaiting_offset")
+      .some(({ state }) => state.topicId !== undefined && state.row.kind === "unknown");
+  }
+
+  /** A lock was not given in time: a stopped process may hold it. */
+  suspectStuckPeers(): void {
+    this.#suspectsPeers = true;
+  }
+
+  /** Kafka says that the offset is not in the log. It says so once; the partition stands still until it is settled. */
+  onOutOfRange(partition: TopicPartition): void {
+    const owned = this.#assignment.get(this.#kafka.slot(partition));
+    if (owned === undefined || !this.#assignment.markOutOfRange(owned)) return;
+    this.#kafka.stop([owned]);
+    this.#surveys.hurry();
+  }
+
+  /** Records that are not stored yet. Control records end up below the position, and are no lag. */
+  lagOf(owned: OwnedPartition): number | undefined {
+    if (owned.end === undefined || owned.lastStored === undefined) return undefined;
+    const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
+    return Math.max(0, owned.end - Math.max(position, owned.lastStored));
+  }
+
+  /** When there is work, ms of the monotonic clock; undefined: not before Kafka has answered something. */
+  dueAtMs(): number | undefined {
+    if (this.#suspectsPeers) return -Infinity;
+    if (this.#readable(Infinity).length > 0) {
+      return this.#readable(-Infinity).length > 0 ? -Infinity : this.#retryAtMs;
+    }
+    return this.#settleable().length > 0 ? -Infinity : undefined;
+  }
+
+  /** The next step of work, if one is due. */
+  next(now: number): PlacementWork | undefined {
+    if (this.#suspectsPeers || this.#hasStuckRow(now)) {
+      this.#suspectsPeers = false;
+      this.#peersEndedAtMs = now;
+      return { kind: "ending_peers", run: (session) => this.#endStuckPeers(session) };
+    }
+    const readable = this.#readable(now);
+    if (readable.length > 0)
+      return { kind: "placing", run: (session) => this.#place(session, readable, now) };
+    const settleable = this.#settleable();
+    if (settleable.length > 0)
+      return { kind: "settling", run: (session) => this.#settle(session, settleable) };
+    return undefined;
+  }
+
+  /** Takes what Kafka has answered. @throws ResyncNeeded where a topic was deleted and created again */
+  apply({ topicIds, beginnings, ends }: LogSurvey): void {
+    for (const owned of this.#assignment.all()) {
+      const topicId = topicIds.get(owned.topic);
+      const beginning = beginnings.get(owned);
+      const end = ends.get(owned);
+      owned.end = end ?? owned.end;
+      const { state } = owned;
+      if (state.kind === "awaiting_offset") {
+        // A row that was read under another id says nothing of this one.
+        if (topicId !== state.topicId) state.row = { kind: "unknown" };
+        else if (state.row.kind === "missing") state.row = { kind: "missing", beginning };
+        state.topicId = topicId;
+        continue;
+      }
+      if (topicId === undefined) continue;
+      if (topicId !== state.topicId) {
+        throw new ResyncNeeded(
+          "topic_changed",
+          `topic ${owned.topic} was deleted and created again (id ${state.topicId}, now ${topicId}); reading it from its beginning`,
+        );
+      }
+      if (state.kind === "out_of_range" && beginning !== undefined && end !== undefined) {
+        state.bounds = { beginning, end };
+      } else if (state.kind === "beyond_end" && end !== undefined && end >= state.stored) {
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, topicId, state.stored)]);
+      }
+    }
+    for (const owned of this.#assignment.all()) {
+      this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
+    }
+    this.#telemetry.pausedPartitions(this.#assignment.size - this.#assignment.in("fetching").length);
+  }
+
+  #readable(now: number): Awaiting[] {
+    return this.#assignment.in("awaiting_offset").filter(({ state: { topicId, row } }) => {
+      if (topicId === undefined) return false;
+      if (row.kind === "locked") return this.#retryAtMs <= now;
+      return row.kind === "unknown" || row.beginning !== undefined;
+    });
+  }
+
+  /** True where a row has been locked for long, and nothing was done about it lately. */
+  #hasStuckRow(now: number): boolean {
+    if (now - this.#peersEndedAtMs < STUCK_AFTER_MS) return false;
+    return this.#assignment
+      .in("awaiting_offset")
+      .some(({ state: { row } }) => row.kind === "locked" && now - row.sinceMs >= STUCK_AFTER_MS);
+  }
+
+  async #endStuckPeers(session: DatabaseSession): Promise<() => void> {
+    const ended = await session.endStuckPeers();
+    return () => {
+      if (ended.length > 0) this.#telemetry.stuckPeersEnded(ended);
+    };
+  }
+
+  /** Reads the stored offsets; partitions that were never read are entered at the beginning of their logs. */
+  async #place(session: DatabaseSession, awaiting: readonly Awaiting[], now: number): Promise<() => void> {
+    const keys = awaiting.map(({ topic, partition, state }) => ({
+      topic,
+      partition,
+      topicId: state.topicId!,
+    }));
+    const starts = awaiting.flatMap(({ state: { row } }, index) =>
+      row.kind === "missing" && row.beginning !== undefined
+        ? [{ ...keys[index]!, nextOffset: row.beginning }]
+        : [],
+    );
+    if (starts.length > 0) await session.enterPartitions(starts);
+    const positions = await session.readPositions(keys);
+    return () => {
+      this.#retryAtMs = performance.now() + RETRY_MS;
+      const placed = awaiting.flatMap((owned, index) => {
+        const { topicId } = keys[index]!;
+        const position = positions[index]!;
+        // It may have been revoked, or come to another topic of the same name, while the row was read.
+        if (!this.#isStill(owned, topicId)) return [];
+        const { state } = owned;
+        if (typeof position === "number") return [this.#assignment.startFetchingAt(owned, topicId, position)];
+        if (position === "missing") {
+          state.row = { kind: "missing", beginning: undefined };
+          this.#surveys.hurry();
+        } else state.row = state.row.kind === "locked" ? state.row : { kind: "locked", sinceMs: now };
+        return [];
+      });
+      this.#kafka.fetch(placed);
+    };
+  }
+
+  #isStill(owned: OwnedPartition, topicId: string): boolean {
+    return (
+      this.#assignment.holds(owned) &&
+      owned.state.kind === "awaiting_offset" &&
+      owned.state.topicId === topicId
+    );
+  }
+
+  /** Where all that was read before the log was left is committed, so that the stored offset is exact. */
+  #settleable(): PartitionIn<"out_of_range">[] {
+    return this.#assignment
+      .in("out_of_range")
+      .filter(({ slot, state }) => state.bounds !== undefined && !this.#intake.holds(slot));
+  }
+
+  /** Passes over what Kafka deleted before it was read, and accounts for it; what lies past the end waits. */
+  async #settle(
+    session: DatabaseSession,
+    outOfRange: readonly PartitionIn<"out_of_range">[],
+  ): Promise<() => void> {
+    const settled: (() => void)[] = [];
+    for (const owned of outOfRange) {
+      const { topic, partition, state } = owned;
+      const { topicId, stored } = state;
+      const { beginning, end } = state.bounds!;
+      if (stored > end) {
+        settled.push(() => {
+          this.#assignment.markBeyondEnd(owned);
+          this.#telemetry.beyondEnd(topic, partition, stored, end);
+        });
+        continue;
+      }
+      const start = Math.max(stored, beginning);
+      if (start > stored) {
+        const isSkipped = await session.skipGap({ topic, topicId, partition, nextOffset: stored }, start);
+        if (!isSkipped) {
+          throw new ResyncNeeded("fence", `${nameOf(owned)}: the stored offset was moved by another worker`);
+        }
+      }
+      settled.push(() => {
+        if (start > stored) this.#telemetry.gapSkipped(topic, partition, stored, start);
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, topicId, start)]);
+      });
+    }
+    return () => {
+      for (const [index, apply] of settled.entries()) {
+        const owned: OwnedPartition = outOfRange[index]!;
+        if (this.#assignment.holds(owned) && owned.state.kind === "out_of_range") apply();
+      }
+    };
+  }
+}

@@ -1,0 +1,68 @@
+// Declares what a partition worker needs from its surroundings, so that the same class also runs in a simulation.
+
+import type { KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
+import type { CommitReport } from "../../shared/pipeline/commit.ts";
+import type { Notifier } from "../../shared/runtime/notifier.ts";
+import type { StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
+
+/** All that a worker talks to. */
+export interface WorkerPorts {
+  readonly kafka: KafkaPort;
+  readonly database: DatabasePort;
+  /** Notified whenever Kafka has something to poll. */
+  readonly notifier: Notifier;
+}
+
+/** The group member: records, the group's events, and answers about logs. */
+export type KafkaPort = Pick<
+  KafkaConsumer,
+  | "poll"
+  | "slot"
+  | "topicPartition"
+  | "acknowledgeAssign"
+  | "acknowledgeRevoke"
+  | "fetch"
+  | "stop"
+  | "position"
+  | "commit"
+  | "listOffsets"
+  | "topicIds"
+  | "isMember"
+  | "close"
+>;
+
+/** Opens sessions; each attempt reads the credentials again. */
+export interface DatabasePort {
+  /**
+   * @param onLost called once when the open session is lost, also while it is idle
+   * @throws what the driver throws, see `classify`
+   */
+  connect(onLost: () => void): Promise<DatabaseSession>;
+}
+
+/**
+ * One session and what the worker remembers through it. Every method is one step of at most one transaction, and the
+ * worker runs them one after the other. All of them throw what the driver throws, see `classify`.
+ */
+export interface DatabaseSession {
+  readonly backendPid: number;
+  readonly isLost: boolean;
+  /** The database's clock, ms since 1970. */
+  now(): number;
+  /** Stores a batch in one transaction. @throws FenceFailed where a stored offset is not what the batch begins at */
+  commit(batch: Batch): Promise<CommitReport>;
+  /** Where partitions go on, see `readPositions`. @throws FatalError where another group has taken the database over */
+  readPositions(keys: readonly PartitionKey[]): Promise<readonly StoredPosition[]>;
+  /** Enters partitions that were never read, at the start of their logs. */
+  enterPartitions(starts: readonly StoredOffset[]): Promise<void>;
+  /** Passes over records that Kafka deleted. @returns false where the stored offset has moved */
+  skipGap(from: StoredOffset, to: number): Promise<boolean>;
+  /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */
+  endStuckPeers(): Promise<number[]>;
+  /** Forgets all that was learned of the database. */
+  forget(): void;
+  /** Ends the session at once. */
+  destroy(): void;
+  close(): Promise<void>;
+}

@@ -1,0 +1,50 @@
+// Connects a worker to PostgreSQL: one session, and one store that remembers what went through it.
+
+import type { DatabaseConfig } from "../../shared/config/config.ts";
+import { assertStillOurs, endStuckPeers } from "../../shared/store/database-owner.ts";
+import { enterPartitions, readPositions, skipGap } from "../../shared/store/offsets.ts";
+import { Session } from "../../shared/store/session.ts";
+import { Store, type StoreOptions } from "../../shared/store/store.ts";
+import type { DatabasePort, DatabaseSession } from "./ports.ts";
+
+/** A peer that has sat in a transaction this long, waiting for its own client, is ended when it blocks us. */
+const STUCK_PEER_SECONDS = 5;
+
+export interface PostgresOptions {
+  readonly database: DatabaseConfig;
+  readonly consumerGroup: string;
+  readonly store: StoreOptions;
+}
+
+export function makePostgresPort(options: PostgresOptions): DatabasePort {
+  return { connect: (onLost) => connect(options, onLost) };
+}
+
+async function connect(
+  { database, consumerGroup, store: storeOptions }: PostgresOptions,
+  onLost: () => void,
+): Promise<DatabaseSession> {
+  const session = await Session.open(database, { role: "worker", consumerGroup, onLost });
+  let store = new Store(session, storeOptions);
+  return {
+    backendPid: session.backendPid,
+    get isLost() {
+      return session.isLost;
+    },
+    now: () => session.now(),
+    commit: (batch) => store.commit(batch),
+    readPositions: (keys) =>
+      session.run(async (sql) => {
+        await assertStillOurs(sql, consumerGroup);
+        return readPositions(sql, keys);
+      }),
+    enterPartitions: (starts) => session.run((sql) => enterPartitions(sql, starts)),
+    skipGap: (from, to) => session.run((sql) => skipGap(sql, from, to)),
+    endStuckPeers: () => session.run((sql) => endStuckPeers(sql, STUCK_PEER_SECONDS)),
+    forget() {
+      store = new Store(session, storeOptions);
+    },
+    destroy: () => session.destroy(),
+    close: () => session.close(),
+  };
+}
