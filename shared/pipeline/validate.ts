@@ -7,7 +7,7 @@ import { isRejection, makeRejection } from "./rejection.ts";
 import { type Instant, parseTimestamp } from "./timestamp.ts";
 
 /** Lengths count code points, as PostgreSQL does. Fields not named here are allowed and not stored. */
-export const EventSchema = Type.Object({
+const EventSchema = Type.Object({
   event_id: Type.String({ minLength: 1, maxLength: 100 }),
   user_id: Type.String({ minLength: 1, maxLength: 100 }),
   event_type: Type.String({ minLength: 1, maxLength: 50 }),

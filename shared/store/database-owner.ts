@@ -5,7 +5,7 @@ import { APPLICATION_PREFIX, applicationName, type Database } from "./session.ts
 import { textArray } from "./array-literal.ts";
 
 /** The result of a claim. */
-export interface TakenOver {
+interface TakenOver {
   /** The group that owned the database before; undefined where it is new or already ours. */
   readonly previousGroup: string | undefined;
 }

@@ -131,7 +131,7 @@ export class CopyFailed extends Error {
  * @param rows the encoder to use
  * @throws CopyFailed where the server refuses them for any reason; else what the driver throws
  */
-export async function insertByCopy(
+async function insertByCopy(
   tx: Transaction,
   events: readonly BatchEvent[],
   processedAtMs: number,

@@ -16,7 +16,7 @@ import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify } from "./sqlstate.ts";
 
 /** The client's deadline for a transaction: a server that stands still does not run its own timeouts. */
-export const TRANSACTION_DEADLINE_MS = 30_000;
+const TRANSACTION_DEADLINE_MS = 30_000;
 
 export interface StoreOptions {
   readonly saveRawEvents: boolean;
