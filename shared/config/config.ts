@@ -10,14 +10,15 @@ import { isSecretProperty } from "./kafka-properties.ts";
 import { MONITORING_SECTION, type MonitoringConfig, readMonitoringConfig } from "./monitoring-config.ts";
 import { PRODUCER_SECTION, type ProducerConfig, readProducerConfig } from "./producer-config.ts";
 import { describeSection, readSection, REDACTED, variablesOf, withoutCredentials } from "./section.ts";
+import { boolean, choice } from "./setting.ts";
 import { unknownVariables } from "./unknown-variables.ts";
 
 export type { ConsumerConfig, DatabaseConfig, KafkaConfig, MonitoringConfig, ProducerConfig };
 
 const GENERAL_SECTION = Type.Object({
-  logLevel: Type.Enum(["debug", "info", "warn", "error"], { variable: "LOG_LEVEL", default: "info" }),
+  logLevel: choice("LOG_LEVEL", ["debug", "info", "warn", "error"], "info"),
   /** Used before the configuration is read (runtime/ensure-packages.ts); here it is only checked. */
-  autoSetup: Type.Boolean({ variable: "AUTO_SETUP", default: true }),
+  autoSetup: boolean("AUTO_SETUP", true),
 });
 
 export type LogLevel = Static<typeof GENERAL_SECTION.properties.logLevel>;

@@ -2,34 +2,20 @@
 import { Type } from "typebox";
 import { type DatabaseConfig, MAIN_CONNECTIONS } from "./database-config.ts";
 import { addProblem, readSection, type SectionSource, type SectionValues } from "./section.ts";
+import { boolean, decimal, integer } from "./setting.ts";
 
 export const CONSUMER_SECTION = Type.Object({
   /** Worker threads. */
-  workers: Type.Optional(Type.Integer({ variable: "CONSUMER_WORKERS", minimum: 1, maximum: 1000 })),
+  workers: Type.Optional(integer("CONSUMER_WORKERS", [1, 1000])),
   /** The most records in one transaction. */
-  batchSize: Type.Integer({ variable: "CONSUMER_BATCH_SIZE", default: 5000, minimum: 1, maximum: 100_000 }),
+  batchSize: integer("CONSUMER_BATCH_SIZE", [1, 100_000], 5000),
   /** How long an hour stays open after its end. */
-  hourGraceMinutes: Type.Number({
-    variable: "AGGREGATOR_FLUSH_INTERVAL_MINUTES",
-    default: 5,
-    minimum: 0,
-    maximum: 525_600,
-  }),
-  flushIntervalSeconds: Type.Number({
-    variable: "FLUSH_INTERVAL_SECONDS",
-    default: 60,
-    minimum: 0.1,
-    maximum: 86_400,
-  }),
-  saveRawEvents: Type.Boolean({ variable: "SAVE_RAW_EVENTS", default: true }),
-  copyRawEvents: Type.Boolean({ variable: "COPY_RAW_EVENTS", default: true }),
-  savePipelineMetrics: Type.Boolean({ variable: "SAVE_PIPELINE_METRICS", default: true }),
-  maxFutureSkewSeconds: Type.Number({
-    variable: "MAX_FUTURE_SKEW_SECONDS",
-    default: 86_400,
-    minimum: 0,
-    maximum: 1e10,
-  }),
+  hourGraceMinutes: decimal("AGGREGATOR_FLUSH_INTERVAL_MINUTES", [0, 525_600], 5),
+  flushIntervalSeconds: decimal("FLUSH_INTERVAL_SECONDS", [0.1, 86_400], 60),
+  saveRawEvents: boolean("SAVE_RAW_EVENTS", true),
+  copyRawEvents: boolean("COPY_RAW_EVENTS", true),
+  savePipelineMetrics: boolean("SAVE_PIPELINE_METRICS", true),
+  maxFutureSkewSeconds: decimal("MAX_FUTURE_SKEW_SECONDS", [0, 1e10], 86_400),
 });
 
 type ConsumerValues = SectionValues<typeof CONSUMER_SECTION.properties>;

@@ -2,11 +2,10 @@
 import { Type } from "typebox";
 import { kafkaProperties } from "./kafka-properties.ts";
 import { readSection, type SectionSource, type SectionValues } from "./section.ts";
-
-const BROKER = Type.Refine(Type.String(), isHostAndPort);
+import { integer, text } from "./setting.ts";
 
 export const KAFKA_SECTION = Type.Object({
-  bootstrapServers: Type.Array(BROKER, {
+  bootstrapServers: Type.Array(Type.Refine(Type.String(), isHostAndPort), {
     variable: "KAFKA_BOOTSTRAP_SERVERS",
     default: ["localhost:9091", "localhost:9092", "localhost:9093"],
     minItems: 1,
@@ -19,17 +18,15 @@ export const KAFKA_SECTION = Type.Object({
     uniqueItems: true,
     allowed: "different topics separated by commas, each 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'",
   }),
-  partitions: Type.Integer({ variable: "KAFKA_TOPIC_PARTITIONS", default: 6, minimum: 1, maximum: 100_000 }),
+  partitions: integer("KAFKA_TOPIC_PARTITIONS", [1, 100_000], 6),
   /** Undefined: 3 where there are three brokers, else 1. */
-  replicationFactor: Type.Optional(
-    Type.Integer({ variable: "KAFKA_TOPIC_REPLICATION_FACTOR", minimum: 1, maximum: 100 }),
+  replicationFactor: Type.Optional(integer("KAFKA_TOPIC_REPLICATION_FACTOR", [1, 100])),
+  consumerGroup: text(
+    "KAFKA_CONSUMER_GROUP",
+    "data-pipeline-consumer",
+    /^[\x21-\x7e]{1,200}$/,
+    "1 to 200 printable characters without spaces",
   ),
-  consumerGroup: Type.String({
-    variable: "KAFKA_CONSUMER_GROUP",
-    default: "data-pipeline-consumer",
-    pattern: /^[\x21-\x7e]{1,200}$/,
-    allowed: "1 to 200 printable characters without spaces",
-  }),
 });
 
 type KafkaValues = SectionValues<typeof KAFKA_SECTION.properties>;

@@ -1,58 +1,28 @@
 // Describes and reads the configuration of the HTTP endpoints and the alerts.
 import { Type } from "typebox";
 import { readSection, type SectionSource, type SectionValues } from "./section.ts";
+import { decimal, integer, text } from "./setting.ts";
 
 const ALL_ADDRESSES = "0.0.0.0";
-const HTTP_URL = { allowed: "an http or https address" };
 
 export const MONITORING_SECTION = Type.Object({
   /** The address to listen on. */
-  httpHost: Type.String({
-    variable: "HTTP_HOST",
-    default: "",
-    pattern: /^[a-zA-Z0-9._:-]*$/,
-    allowed: "an address or a host name",
-  }),
-  producerPort: Type.Integer({
-    variable: "METRICS_PORT_PRODUCER",
-    default: 8001,
-    minimum: 0,
-    maximum: 65_535,
-  }),
-  consumerPort: Type.Integer({
-    variable: "METRICS_PORT_CONSUMER",
-    default: 8002,
-    minimum: 0,
-    maximum: 65_535,
-  }),
-  prometheusUrl: Type.Refine(
-    Type.String({ variable: "PROMETHEUS_URL", default: "http://localhost:9090", ...HTTP_URL }),
-    isHttpUrl,
-  ),
+  httpHost: text("HTTP_HOST", "", /^[a-zA-Z0-9._:-]*$/, "an address or a host name"),
+  producerPort: integer("METRICS_PORT_PRODUCER", [0, 65_535], 8001),
+  consumerPort: integer("METRICS_PORT_CONSUMER", [0, 65_535], 8002),
+  prometheusUrl: text("PROMETHEUS_URL", "http://localhost:9090", isHttpUrl, "an http or https address"),
   /** A share of the records, 0 to 1. */
-  errorRateThreshold: Type.Number({
-    variable: "ALERT_ERROR_RATE_THRESHOLD",
-    default: 0.05,
-    minimum: 0,
-    maximum: 1,
-  }),
+  errorRateThreshold: decimal("ALERT_ERROR_RATE_THRESHOLD", [0, 1], 0.05),
   /** Records. */
-  consumerLagThreshold: Type.Number({
-    variable: "ALERT_CONSUMER_LAG_THRESHOLD",
-    default: 1000,
-    minimum: 0,
-    maximum: Number.MAX_SAFE_INTEGER,
-  }),
-  processingLatencyThresholdSeconds: Type.Number({
-    variable: "ALERT_PROCESSING_LATENCY_THRESHOLD",
-    default: 5,
-    minimum: 0,
-    maximum: 86_400,
-  }),
+  consumerLagThreshold: decimal("ALERT_CONSUMER_LAG_THRESHOLD", [0, Number.MAX_SAFE_INTEGER], 1000),
+  processingLatencyThresholdSeconds: decimal("ALERT_PROCESSING_LATENCY_THRESHOLD", [0, 86_400], 5),
   /** Where alerts are posted; "" = nowhere. Anyone who knows the address can post there, so it is a secret. */
-  alertWebhookUrl: Type.Refine(
-    Type.String({ variable: "ALERT_WEBHOOK_URL", default: "", isSecret: true, ...HTTP_URL }),
+  alertWebhookUrl: text(
+    "ALERT_WEBHOOK_URL",
+    "",
     (url) => url === "" || isHttpUrl(url),
+    "an http or https address",
+    { isSecret: true },
   ),
 });
 
@@ -72,6 +42,6 @@ export function readMonitoringConfig(source: SectionSource): MonitoringConfig {
   };
 }
 
-function isHttpUrl(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+function isHttpUrl(url: string): boolean {
+  return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 }

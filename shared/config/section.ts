@@ -2,19 +2,7 @@
 import { type Static, type TObject, type TOptional, type TProperties, type TSchema, Type } from "typebox";
 import { Check } from "typebox/value";
 import { type Environment, parseDecimal, readSecret, readText } from "./environment.ts";
-
-/** The options of a setting's schema that this module reads. */
-interface SettingOptions {
-  /** The name of the environment variable. */
-  readonly variable: string;
-  readonly default?: unknown;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  /** The allowed values in words, after "must be"; text and lists need it, other types derive it. */
-  readonly allowed?: string;
-  /** The value is kept out of messages and logs, and may come from the file that `<variable>_FILE` names. */
-  readonly isSecret?: true;
-}
+import type { SettingOptions } from "./setting.ts";
 
 /** The values of a section. An optional setting without a value is undefined. */
 export type SectionValues<Properties extends TProperties> = {
@@ -83,7 +71,7 @@ export function withoutCredentials(text: string): string {
 }
 
 function readSetting(schema: TSchema, { environment, problems, readSecrets }: SectionSource): unknown {
-  const { variable, isSecret, default: byDefault } = optionsOf(schema);
+  const { variable, isSecret, allowed, default: byDefault } = optionsOf(schema);
   if (isSecret && !readSecrets) return "";
   const secret = isSecret ? readSecret(environment, variable, problems) : undefined;
   const text = secret ?? readText(environment, variable);
@@ -91,7 +79,7 @@ function readSetting(schema: TSchema, { environment, problems, readSecrets }: Se
   const value = valueOf(schema, text);
   if (Check(schema, value)) return value;
   const wrong = isSecret ? [REDACTED] : wrongPartsOf(schema, value, text);
-  for (const part of wrong) addProblem(problems, variable, part, `must be ${allowedBy(schema)}`);
+  for (const part of wrong) addProblem(problems, variable, part, `must be ${allowed}`);
   return Type.IsInteger(schema) || Type.IsNumber(schema) ? Number.NaN : byDefault;
 }
 
@@ -101,11 +89,8 @@ function valueOf(schema: TSchema, text: string): unknown {
   if (Type.IsBoolean(schema)) {
     return /^(true|1|yes)$/i.test(text) || (/^(false|0|no)$/i.test(text) ? false : undefined);
   }
-  if (Type.IsEnum(schema) || Type.IsLiteral(schema)) return text.toLowerCase();
+  if (Type.IsEnum(schema)) return text.toLowerCase();
   if (Type.IsArray(schema)) return splitList(text);
-  if (Type.IsUnion(schema)) {
-    return schema.anyOf.map((each) => valueOf(each, text)).find((value) => Check(schema, value));
-  }
   return text;
 }
 
@@ -114,16 +99,6 @@ function wrongPartsOf(schema: TSchema, value: unknown, text: string): readonly s
   if (!Type.IsArray(schema) || !Array.isArray(value)) return [text];
   const wrong = value.filter((item) => !Check(schema.items, item)).map(String);
   return wrong.length > 0 ? wrong : [text];
-}
-
-function allowedBy(schema: TSchema): string {
-  const { allowed, minimum, maximum } = optionsOf(schema);
-  if (allowed !== undefined) return allowed;
-  if (Type.IsInteger(schema)) return `a whole number from ${minimum} to ${maximum}`;
-  if (Type.IsNumber(schema)) return `a number from ${minimum} to ${maximum}`;
-  if (Type.IsEnum(schema)) return `one of ${schema.enum.join(", ")}`;
-  if (Type.IsBoolean(schema)) return "true or false";
-  throw new TypeError(`the schema of ${optionsOf(schema).variable} does not say what is allowed`);
 }
 
 function optionsOf(schema: TSchema): SettingOptions {

@@ -1,0 +1,49 @@
+// Builds the schemas of settings: an environment variable with the type, the bounds and the default of its value.
+import { type TBoolean, type TEnum, type TInteger, type TNumber, type TString, Type } from "typebox";
+
+/** What the schema of a setting says about its variable. */
+export interface SettingOptions {
+  /** The name of the environment variable. */
+  readonly variable: string;
+  readonly default?: unknown;
+  /** The allowed values, after "must be". */
+  readonly allowed: string;
+  /** The value stays out of messages and logs, and may come from the file that `<variable>_FILE` names. */
+  readonly isSecret?: true;
+}
+
+type Range = readonly [minimum: number, maximum: number];
+
+export function integer(variable: string, [minimum, maximum]: Range, byDefault?: number): TInteger {
+  const allowed = `a whole number from ${minimum} to ${maximum}`;
+  return Type.Integer({ variable, default: byDefault, minimum, maximum, allowed });
+}
+
+export function decimal(variable: string, [minimum, maximum]: Range, byDefault: number): TNumber {
+  const allowed = `a number from ${minimum} to ${maximum}`;
+  return Type.Number({ variable, default: byDefault, minimum, maximum, allowed });
+}
+
+export function boolean(variable: string, byDefault: boolean): TBoolean {
+  return Type.Boolean({ variable, default: byDefault, allowed: "true or false" });
+}
+
+export function choice<Choices extends string[]>(
+  variable: string,
+  choices: readonly [...Choices],
+  byDefault: Choices[number],
+): TEnum<Choices> {
+  return Type.Enum(choices, { variable, default: byDefault, allowed: `one of ${choices.join(", ")}` });
+}
+
+/** @param pattern must agree with the words of `allowed` */
+export function text(
+  variable: string,
+  byDefault: string | undefined,
+  pattern: RegExp | ((text: string) => boolean),
+  allowed: string,
+  secrecy: Pick<SettingOptions, "isSecret"> = {},
+): TString {
+  const schema = Type.String({ variable, default: byDefault, allowed, ...secrecy });
+  return Type.Refine(schema, typeof pattern === "function" ? pattern : (value) => pattern.test(value));
+}
