@@ -1,7 +1,6 @@
 // Starts the Kafka broker and the PostgreSQL server of a run, and makes its topics and databases.
 import { availableParallelism } from "node:os";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
-import { KafkaProducer } from "../shared/kafka/producer.ts";
 import { producerSettings } from "../shared/kafka/settings.ts";
 import { FatalError } from "../shared/runtime/errors.ts";
 import { migrate, readMigrations } from "../shared/store/migrate.ts";
@@ -10,6 +9,7 @@ import { KafkaCluster } from "../test/support/kafka.ts";
 import { whyNoKafka } from "../test/support/kafka-artifacts.ts";
 import { TestPipeline } from "../test/support/pipeline.ts";
 import { type PostgresServer, startPostgres, type TestDatabase } from "../test/support/postgres.ts";
+import { type RawRecord, RawProducer } from "../test/support/raw-producer.ts";
 
 export const PARTITIONS = 6;
 /** Threads of the consumer, and connections of the bare COPY. */
@@ -96,36 +96,13 @@ export class Bench implements AsyncDisposable {
 
   /** Publishes records as fast as possible. @throws Error unless the broker acknowledges all of them */
   async fill(topic: string, records: Iterable<BenchRecord>): Promise<void> {
-    let failure: string | undefined;
-    const producer: KafkaProducer = await KafkaProducer.open({
-      settings: producerSettings({
-        bootstrapServers: this.kafka.bootstrapServers,
-        consumerGroup: "none",
-        passThrough: {},
-      }),
-      topic,
-      onWake: () => producer.poll(),
-      onDelivered: () => {},
-      onFailed: ({ message }) => {
-        failure ??= message;
-      },
-      onError: () => {},
-      onLog: () => {},
+    const settings = producerSettings({
+      bootstrapServers: this.kafka.bootstrapServers,
+      consumerGroup: "none",
+      passThrough: {},
     });
-    for (const { key, value, partition } of records) {
-      const send = () =>
-        partition === undefined
-          ? producer.sendText(key, value, 0)
-          : producer.send(Buffer.from(key), Buffer.from(value), 0, { partition });
-      while (!send()) {
-        producer.poll();
-        await Bun.sleep(1);
-      }
-    }
-    const left = await producer.flush(60_000);
-    await producer.close();
-    if (failure !== undefined) throw new Error(`a record was not delivered: ${failure}`);
-    if (left > 0) throw new Error(`${left} records were not acknowledged`);
+    await using producer = await RawProducer.open(settings, topic);
+    await producer.send(bytesOf(records));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,4 +116,10 @@ async function makeTables(database: TestDatabase): Promise<void> {
   const session = await Session.open(database.config, { role: "main", consumerGroup: "bench" });
   await migrate(session.sql, await readMigrations());
   await session.close();
+}
+
+function* bytesOf(records: Iterable<BenchRecord>): Generator<RawRecord> {
+  for (const { key, value, partition } of records) {
+    yield { key: Buffer.from(key), value: Buffer.from(value), partition };
+  }
 }

@@ -92,3 +92,11 @@ export interface HourDelta {
   /** Distinct users of this delta that the worker does not know to be stored for this hour and type yet. */
   readonly newUserCandidates: readonly string[];
 }
+
+/** Records that a producer could not deliver, all for one reason. */
+export interface DeliveryFailure {
+  /** An error code of Kafka or librdkafka. */
+  readonly code: number;
+  readonly message: string;
+  readonly count: number;
+}

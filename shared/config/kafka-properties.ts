@@ -24,6 +24,7 @@ export const REFUSED_PROPERTIES: Readonly<Record<string, string>> = {
   "transactional.id": "the producer uses no transactions, and none would ever be committed",
   "delivery.report.only.error": "acknowledged records could not be counted",
   "check.crcs": "librdkafka skips a batch that fails the check, and its records would be lost",
+  "partition.assignment.strategy": "the consumer works with cooperative rebalances only",
   "group.id": "set KAFKA_CONSUMER_GROUP instead",
   "bootstrap.servers": "set KAFKA_BOOTSTRAP_SERVERS instead",
   "metadata.broker.list": "set KAFKA_BOOTSTRAP_SERVERS instead",

@@ -1,12 +1,13 @@
-// Settings in; one short-lived client that asks brokers about topics, and creates or deletes them, out.
-import { Client, type ErrorReport, type Settings } from "./client.ts";
-import { type Pointer, pointer } from "./ffi/library.ts";
-import { AdminRequests } from "./admin-requests.ts";
-import { listOffsets } from "./list-offsets.ts";
+// Describes and creates topics, and reads offsets, as a client outside of any group.
 import type { TopicPartition } from "../event.ts";
-import { AdminOperation, ErrorCode, EventType } from "./ffi/bindings.ts";
-import { describeTopics, type TopicDescription } from "./topic-description.ts";
+import { AdminRequests } from "./admin-requests.ts";
+import { Client, type ErrorReport, type Settings } from "./client.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { AdminOperation, EventType } from "./ffi/bindings.ts";
+import { type Pointer, pointer } from "./ffi/memory.ts";
+import { listOffsets } from "./list-offsets.ts";
 import { QueueEvents } from "./queue-events.ts";
+import { describeTopics, type TopicDescription } from "./topic-description.ts";
 
 export interface NewTopic {
   readonly topic: string;
@@ -16,7 +17,7 @@ export interface NewTopic {
   readonly settings?: Settings | undefined;
 }
 
-/** What became of one topic; errorCode 0 is success. */
+/** The result for one topic; errorCode 0 is success. */
 export interface TopicResult {
   readonly topic: string;
   readonly errorCode: number;
@@ -25,9 +26,9 @@ export interface TopicResult {
 
 const TOPIC_RESOURCE = 2;
 
-/** Every request has its own time; an answer may be an error. */
+/** A short-lived client for admin requests, each with its own timeout. */
 export class AdminClient {
-  /** The last error that the client reported by itself, such as a broker that cannot be reached. */
+  /** The last error of the client itself, such as a broker that cannot be reached. */
   lastError: ErrorReport | undefined;
   readonly #client: Client;
   readonly #queue: Pointer;
@@ -51,7 +52,7 @@ export class AdminClient {
     return admin;
   }
 
-  /** @returns how many brokers the cluster has at this moment */
+  /** @returns how many brokers of the cluster are up */
   brokerCount(timeoutMs: number): Promise<number> {
     const { library, handle } = this.#client;
     const { c } = library;
@@ -64,14 +65,12 @@ export class AdminClient {
     });
   }
 
+  /** See `describeTopics` of topic-description.ts. @throws KafkaError when no broker answers */
   describeTopics(topics: readonly string[], timeoutMs: number): Promise<TopicDescription[]> {
     return describeTopics(this.#client, this.#requests, topics, timeoutMs);
   }
 
-  /**
-   * The beginnings or the stable ends of partitions, in their order; undefined where the broker gave an error.
-   * @throws KafkaError when no broker answers
-   */
+  /** See `listOffsets` of list-offsets.ts. @throws KafkaError when no broker answers */
   listOffsets(
     partitions: readonly TopicPartition[],
     which: "beginning" | "end",
@@ -80,7 +79,7 @@ export class AdminClient {
     return listOffsets(this.#client, this.#requests, partitions, which, timeoutMs);
   }
 
-  /** @throws KafkaError when librdkafka or the cluster as a whole refuses */
+  /** @throws KafkaError when librdkafka or the cluster refuses the request as a whole */
   createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<TopicResult[]> {
     const { library, handle } = this.#client;
     const { c } = library;
@@ -101,23 +100,7 @@ export class AdminClient {
     });
   }
 
-  deleteTopics(topics: readonly string[], timeoutMs: number): Promise<TopicResult[]> {
-    const { library, handle } = this.#client;
-    const { c } = library;
-    return this.#requests.send({
-      what: "topics cannot be deleted",
-      operation: AdminOperation.deleteTopics,
-      timeoutMs,
-      send: (options, queue) => {
-        const made = topics.map((topic) => pointer(c.rd_kafka_DeleteTopic_new(topic), "DeleteTopic"));
-        c.rd_kafka_DeleteTopics(handle, library.array(made), made.length, options, queue);
-        for (const at of made) c.rd_kafka_DeleteTopic_destroy(at);
-      },
-      read: (event) => this.#topicResults(library.pointers(c.rd_kafka_DeleteTopics_result_topics, event)),
-    });
-  }
-
-  /** @returns one setting of a topic as the broker applies it, undefined where it does not say */
+  /** @returns one setting of a topic as the broker applies it; undefined where the broker has no such setting */
   topicSetting(topic: string, setting: string, timeoutMs: number): Promise<string | undefined> {
     const { library, handle } = this.#client;
     const { c } = library;
@@ -156,7 +139,7 @@ export class AdminClient {
       if (event === undefined) return;
       if (library.c.rd_kafka_event_type(event) === EventType.error) {
         const error = this.#client.readError(event);
-        // It follows the errors that say why, and says nothing itself.
+        // _ALL_BROKERS_DOWN follows the errors that say why, and adds nothing to them.
         if (error.code !== ErrorCode.allBrokersDown || this.lastError === undefined) this.lastError = error;
       }
       library.c.rd_kafka_event_destroy(event);
@@ -176,10 +159,11 @@ export class AdminClient {
   }
 
   #topicResults(results: readonly Pointer[]): TopicResult[] {
-    const { c } = this.#client.library;
+    const { library } = this.#client;
+    const { c } = library;
     return results.map((at) => {
       const errorCode = c.rd_kafka_topic_result_error(at);
-      const error = c.rd_kafka_topic_result_error_string(at) ?? c.rd_kafka_err2str(errorCode) ?? "";
+      const error = c.rd_kafka_topic_result_error_string(at) ?? library.describe(errorCode);
       return { topic: c.rd_kafka_topic_result_name(at) ?? "", errorCode, error };
     });
   }

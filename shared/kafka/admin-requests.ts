@@ -1,38 +1,38 @@
-// Questions to the brokers in (librdkafka's admin operations); promises of their answers out.
+// Sends librdkafka's admin requests and settles a promise for each.
 import { errorMessage } from "../runtime/errors.ts";
 import type { Client } from "./client.ts";
-import { address, type Pointer, pointer } from "./ffi/library.ts";
-import { ErrorCode } from "./ffi/bindings.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { address, type Pointer, pointer } from "./ffi/memory.ts";
 
 interface Pending {
   readonly what: string;
-  /** Reads the answer and resolves the promise. */
+  /** Reads the response and resolves the promise. */
   readonly resolve: (event: Pointer) => void;
   readonly reject: (error: Error) => void;
   readonly timer: Timer;
 }
 
 interface Request<T> {
-  /** For messages: "offsets of 3 partitions cannot be read". */
+  /** The failed request for error messages: "the end of 3 partitions cannot be read". */
   readonly what: string;
   /** One of AdminOperation. */
   readonly operation: number;
   readonly timeoutMs: number;
-  /** Sees only what transactions have committed. */
+  /** Reads only what transactions have committed. */
   readonly readCommitted?: boolean;
-  /** Calls the admin function with the options and the queue for its answer. */
+  /** Calls the admin function with the options and the queue for its response. */
   readonly send: (options: Pointer, queue: Pointer) => void;
-  /** Reads the answer; what it throws rejects the promise. */
+  /** Reads the response; what it throws rejects the promise. */
   readonly read: (event: Pointer) => T;
 }
 
-/** librdkafka answers at its own timeout; ours is for the case that it does not. */
+/** librdkafka settles a request at its own timeout; ours covers the case that it does not. */
 const GRACE_MS = 1000;
 const READ_COMMITTED = 1;
 
 /**
- * The questions that one client has under way. Their answers arrive in a queue of their own, so they need
- * not wait behind records, nor for the answer to a rebalance. Someone must call `poll`.
+ * The admin requests of one client. Responses arrive in a separate queue, so they wait neither behind records nor
+ * for the answer to a rebalance. The owner must call `poll`.
  */
 export class AdminRequests {
   readonly queue: Pointer;
@@ -45,7 +45,7 @@ export class AdminRequests {
     this.queue = pointer(client.library.c.rd_kafka_queue_new(client.handle), "rd_kafka_queue_new");
   }
 
-  /** @returns the answer; rejects when the brokers refuse, do not answer in time, or the client is closed */
+  /** Rejects when the brokers refuse, when they do not respond in time, and when the client is closed. */
   send<T>({ what, operation, timeoutMs, readCommitted, send, read }: Request<T>): Promise<T> {
     const { library, handle } = this.#client;
     const { c } = library;
@@ -60,8 +60,7 @@ export class AdminRequests {
       );
       if (readCommitted) {
         const refused = c.rd_kafka_AdminOptions_set_isolation_level(options, READ_COMMITTED);
-        const error = library.takeError(refused, "isolation level");
-        if (error) throw error;
+        library.throwError(refused, "isolation level");
       }
       c.rd_kafka_AdminOptions_set_opaque(options, address(id));
       send(options, this.queue);
@@ -69,18 +68,18 @@ export class AdminRequests {
       c.rd_kafka_AdminOptions_destroy(options);
     }
     const timer = setTimeout(() => {
-      this.#take(id)?.reject(library.error(ErrorCode.timedOut, `${what}: no answer in ${timeoutMs} ms`));
+      this.#take(id)?.reject(library.error(ErrorCode.timedOut, `${what}: no response in ${timeoutMs} ms`));
     }, timeoutMs + GRACE_MS);
     this.#pending.set(id, { what, resolve: (event) => resolve(read(event)), reject, timer });
     return promise;
   }
 
-  /** Settles what has been answered. */
+  /** Settles the requests whose responses have arrived. */
   poll(): void {
     if (this.#pending.size > 0) this.#drain();
   }
 
-  /** Rejects what is under way and frees the queue, which no QueueEvents may watch any more. */
+  /** Rejects the open requests and frees the queue, which no QueueEvents may watch any more. */
   close(reason: string): void {
     for (const id of this.#pending.keys()) {
       const pending = this.#take(id);
@@ -106,10 +105,10 @@ export class AdminRequests {
   #settle(event: Pointer): void {
     const { library } = this.#client;
     const pending = this.#take(library.eventOpaque(event));
-    if (pending === undefined) return; // it was given up before
+    if (pending === undefined) return; // its timer has rejected it
     const code = library.c.rd_kafka_event_error(event);
     if (code !== ErrorCode.none) {
-      const text = library.c.rd_kafka_event_error_string(event) ?? "unknown error";
+      const text = library.c.rd_kafka_event_error_string(event) ?? library.describe(code);
       pending.reject(library.error(code, `${pending.what}: ${text}`));
       return;
     }

@@ -1,9 +1,9 @@
-// Topics that shall exist in; topics that exist out, or one sentence that says why they cannot.
+// Creates missing topics when a program starts, and explains why a topic cannot be written.
 import { FatalError } from "../runtime/errors.ts";
 import { AdminClient, type TopicResult } from "./admin-client.ts";
 import type { Settings } from "./client.ts";
+import { ErrorCode, errorKind, errorMeaning } from "./error-codes.ts";
 import { KafkaError } from "./kafka-error.ts";
-import { ErrorCode } from "./ffi/bindings.ts";
 import type { TopicDescription } from "./topic-description.ts";
 
 export interface AdminOptions {
@@ -21,30 +21,17 @@ export interface EnsureTopicsOptions extends AdminOptions {
   readonly topicSettings?: Settings;
 }
 
-/** A request that comes too early waits for its whole time, so it gets little. */
+/** Short: a request to a broker that is still starting waits for its whole timeout. */
 const ATTEMPT_MS = 2000;
 const RETRY_MS = 200;
 const DEFAULT_REPLICAS = 3;
-/** A broker that is starting may refuse good credentials for a moment. */
-const AUTHENTICATION_PATIENCE_MS = 5000;
-
-/** Refusals that trying again does not mend, and what they mean. */
-const FINAL_REFUSALS: Readonly<Record<number, string>> = {
-  [ErrorCode.invalidTopic]: "the name is not allowed",
-  [ErrorCode.topicAuthorizationFailed]: "this user is not allowed to",
-  [ErrorCode.clusterAuthorizationFailed]: "this user is not allowed to",
-  [ErrorCode.invalidPartitions]: "the number of partitions is not allowed",
-  [ErrorCode.invalidConfiguration]: "a setting of the topic is not allowed",
-  [ErrorCode.invalidRequest]: "the request is not allowed",
-  [ErrorCode.policyViolation]: "a policy of the cluster forbids it",
-  [ErrorCode.unsupportedFeature]: "this broker cannot create topics by request",
-  [ErrorCode.invalidArgument]: "librdkafka does not accept it",
-};
+/** A broker that is starting may refuse valid credentials for a moment. */
+const AUTHENTICATION_GRACE_MS = 5000;
 
 /**
- * Creates the topics that are missing, and waits while brokers come up. Topics that exist stay as they are.
- * @returns what the brokers say of the topics
- * @throws FatalError with one sentence: no broker answers, or what they refuse
+ * Creates the topics that are missing, and waits while brokers come up. Topics that exist stay unchanged.
+ * @returns the descriptions of all topics
+ * @throws FatalError with one sentence: no broker answers, or what the brokers refuse
  */
 export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicDescription[]> {
   return withAdmin(options, async (admin) => {
@@ -64,7 +51,7 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
           const replicationFactor =
             options.replicationFactor ?? (await defaultReplicas(admin, options, elapsedMs, timeoutMs));
           if (replicationFactor === undefined) {
-            obstacle = "not all of its brokers have come up";
+            obstacle = "not all of its brokers are up";
           } else {
             const wanted = missing.map((topic) => ({
               topic,
@@ -72,17 +59,13 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
               replicationFactor,
               settings: options.topicSettings,
             }));
-            obstacle = judge(await admin.createTopics(wanted, timeoutMs), created);
+            obstacle = creationObstacle(await admin.createTopics(wanted, timeoutMs), created);
           }
         }
       } catch (error) {
         if (error instanceof FatalError) throw error;
         if (error instanceof KafkaError)
-          throwFinal(
-            error.code,
-            `the topics ${options.topics.join(", ")} cannot be made ready`,
-            error.message,
-          );
+          throwFinal(error.code, `the topics ${options.topics.join(", ")} cannot be used`, error.message);
         obstacle = "";
         throwBadCredentials(options, admin, performance.now() - startedAt);
       }
@@ -91,27 +74,8 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
   });
 }
 
-/** @throws KafkaError when no broker answers in time */
-export async function describeTopics(options: AdminOptions): Promise<TopicDescription[]> {
-  return withAdmin(options, (admin) => admin.describeTopics(options.topics, options.deadlineMs));
-}
-
 /**
- * Deletes topics with all of their records; those that do not exist are no error.
- * @throws KafkaError for the first that is refused
- */
-export async function deleteTopics(options: AdminOptions): Promise<void> {
-  await withAdmin(options, async (admin) => {
-    for (const { topic, errorCode, error } of await admin.deleteTopics(options.topics, options.deadlineMs)) {
-      if (errorCode !== ErrorCode.none && errorCode !== ErrorCode.unknownTopicOrPartition) {
-        throw new KafkaError(errorCode, "refused", `topic ${topic} cannot be deleted: ${error}`);
-      }
-    }
-  });
-}
-
-/**
- * Why records cannot be written to topics with acks=all, one sentence for each reason; empty when they can.
+ * Explains why records cannot be written to topics with acks=all, one sentence for each reason; empty when they can.
  * @throws KafkaError when no broker answers in time
  */
 export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
@@ -139,7 +103,7 @@ export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
       if (short.length > 0) {
         const fewest = Math.min(...short.map(({ inSyncReplicas }) => inSyncReplicas));
         const never = short.some(({ replicas }) => replicas < needed)
-          ? "; it has fewer replicas than that altogether"
+          ? "; it has fewer replicas than that in total"
           : "";
         reasons.push(
           `topic ${topic}: ${short.length} of ${partitions.length} partitions have fewer replicas in sync (${fewest}) than min.insync.replicas asks for (${needed})${never}`,
@@ -169,8 +133,8 @@ function missingTopics(found: readonly TopicDescription[]): string[] {
 }
 
 /**
- * What is still to wait for; "" for nothing. Right after its creation a topic may have no id and no leaders.
- * A topic that was there before is taken as it is: a partition without a leader is no reason not to start.
+ * Says what to wait for; "" for nothing. Right after its creation a topic may have no id and no leaders. A topic that
+ * existed before may have partitions without a leader: that is no reason not to start.
  */
 function notReady(found: readonly TopicDescription[], created: ReadonlySet<string>): string {
   for (const { topic, topicId, errorCode, error, partitions } of found) {
@@ -185,15 +149,15 @@ function notReady(found: readonly TopicDescription[], created: ReadonlySet<strin
   return "";
 }
 
-/** @returns what stands in the way and may pass, "" for nothing. @throws FatalError for what will not pass */
-function judge(results: readonly TopicResult[], created: Set<string>): string {
+/** @returns the obstacle that may pass, "" for none. @throws FatalError for a final refusal */
+function creationObstacle(results: readonly TopicResult[], created: Set<string>): string {
   let obstacle = "";
   for (const { topic, errorCode, error } of results) {
     if (errorCode === ErrorCode.none || errorCode === ErrorCode.topicExists) {
       created.add(topic);
     } else {
       throwFinal(errorCode, `the topic ${topic} cannot be created`, error);
-      // Too many replicas for the brokers that are up: more may come.
+      // Such as too many replicas for the brokers that are up: more may come.
       obstacle = `the topic ${topic} cannot be created: ${error}`;
     }
   }
@@ -201,8 +165,8 @@ function judge(results: readonly TopicResult[], created: Set<string>): string {
 }
 
 /**
- * 3 where there are three brokers, else 1. While fewer are up than the addresses name, it is too early to say:
- * a topic keeps its replicas for life. So for half of the time they are waited for.
+ * 3 where there are three brokers, else 1. A topic keeps its replicas for life. So where the addresses name three
+ * brokers and fewer are up, the others get half of the deadline to come up.
  * @returns undefined while it is too early
  */
 async function defaultReplicas(
@@ -218,8 +182,8 @@ async function defaultReplicas(
 }
 
 function throwFinal(code: number, what: string, detail: string): void {
-  const meaning = FINAL_REFUSALS[code];
-  if (meaning !== undefined) throw new FatalError(`${what}: ${meaning} (${detail})`);
+  if (errorKind(code) === "retryable") return;
+  throw new FatalError(`${what}: ${errorMeaning(code)} (${detail})`);
 }
 
 function throwBadCredentials(
@@ -227,9 +191,9 @@ function throwBadCredentials(
   { lastError }: AdminClient,
   elapsedMs: number,
 ): void {
-  if (lastError?.code === ErrorCode.authentication && elapsedMs >= AUTHENTICATION_PATIENCE_MS) {
+  if (lastError?.code === ErrorCode.authentication && elapsedMs >= AUTHENTICATION_GRACE_MS) {
     throw new FatalError(
-      `Kafka at ${settings["bootstrap.servers"]} refuses our credentials: ${lastError.message}`,
+      `Kafka at ${settings["bootstrap.servers"]} refuses the credentials: ${lastError.message}`,
     );
   }
 }
@@ -245,13 +209,13 @@ function unreachable(
   }
   const detail = lastError === undefined ? "" : `: ${lastError.message}`;
   if (lastError?.code === ErrorCode.authentication) {
-    return new FatalError(`Kafka at ${servers} refuses our credentials${detail}`);
+    return new FatalError(`Kafka at ${servers} refuses the credentials${detail}`);
   }
   if (lastError?.code === ErrorCode.ssl) {
-    return new FatalError(`there is no TLS connection to Kafka at ${servers}${detail}`);
+    return new FatalError(`cannot open a TLS connection to Kafka at ${servers}${detail}`);
   }
   return new FatalError(
-    `no Kafka broker answers at ${servers} (see KAFKA_BOOTSTRAP_SERVERS, and KAFKA_CONFIG_SECURITY_PROTOCOL if it wants TLS or SASL)${detail}`,
+    `no Kafka broker answers at ${servers} (see KAFKA_BOOTSTRAP_SERVERS, and KAFKA_CONFIG_SECURITY_PROTOCOL if it requires TLS or SASL)${detail}`,
   );
 }
 

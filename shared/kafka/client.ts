@@ -1,19 +1,21 @@
-// Settings by librdkafka's names in; a running librdkafka client out, with its errors and logs as values.
+// Creates librdkafka clients from settings, and reads their errors.
 import { variableOf } from "../config/kafka-properties.ts";
 import { ConfigurationError, FatalError } from "../runtime/errors.ts";
-import { isNull, type Library, loadLibrary, type Pointer, pointer } from "./ffi/library.ts";
-import { ErrorCode, EventType } from "./ffi/bindings.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { EventType } from "./ffi/bindings.ts";
+import { type Library, loadLibrary } from "./ffi/library.ts";
+import { isNull, type Pointer, pointer } from "./ffi/memory.ts";
 
 /** librdkafka's properties by their own names ("ssl.ca.location"). */
 export type Settings = Readonly<Record<string, string>>;
 
-/** An error of the client or a broker. Those that are not fatal are information: librdkafka goes on trying. */
+/** An error of the client or a broker. One that is not fatal is information: librdkafka keeps trying. */
 export interface ErrorReport {
   readonly code: number;
   /** The code's name, such as `_TRANSPORT`. */
   readonly name: string;
   readonly message: string;
-  /** The client is of no use any more. */
+  /** The client does nothing more. */
   readonly fatal: boolean;
 }
 
@@ -24,17 +26,15 @@ export interface LogLine {
   readonly message: string;
 }
 
-/** Set for every client: its log comes as events instead of lines on stderr. */
+/** Set for every client: it logs through events instead of to stderr. */
 const OWN_SETTINGS: Settings = { "log.queue": "true" };
 
 const CLIENT_TYPE = { producer: 0, consumer: 1 } as const;
 const UNKNOWN_PROPERTY = -2;
 /** rd_kafka_destroy_flags: do not close the consumer first, which may wait for the group's coordinator. */
 const NO_CONSUMER_CLOSE = 8;
-/** RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE: no thread could be made. */
-const NO_RESOURCES = -194;
 
-/** One `rd_kafka_t`. Whoever opens it closes it, after everything that was made from it. */
+/** One `rd_kafka_t`. Its creator destroys it, after everything that was created from it. */
 export class Client {
   readonly library: Library;
   readonly handle: Pointer;
@@ -45,7 +45,7 @@ export class Client {
   }
 
   /**
-   * @param events bits of EventType that the client's queue shall carry
+   * @param events bits of EventType: what the client's queue carries besides logs and errors
    * @throws ConfigurationError naming each variable that librdkafka refuses
    */
   static create(type: keyof typeof CLIENT_TYPE, settings: Settings, events: number): Client {
@@ -90,7 +90,7 @@ export class Client {
     return this.fatalError() ?? { code, name: this.library.errorName(code), message, fatal: true };
   }
 
-  /** The error that made this client useless, if any did. */
+  /** The error that ended this client, if one did. */
   fatalError(): ErrorReport | undefined {
     const { errorBuffer: buffer, c } = this.library;
     const code = c.rd_kafka_fatal_error(this.handle, buffer, buffer.length);
@@ -98,15 +98,15 @@ export class Client {
     return { code, name: this.library.errorName(code), message: this.library.errorText, fatal: true };
   }
 
-  /** Frees the client; waits for its threads. All of its events must have been freed, or this never returns. */
+  /** Waits for the client's threads and frees it. Never returns while one of its events is not freed. */
   destroy(): void {
     this.library.c.rd_kafka_destroy_flags(this.handle, NO_CONSUMER_CLOSE);
   }
 }
 
-/** What rd_kafka_new says names properties in backticks, if it is about any. */
+/** The text of rd_kafka_new has property names in backticks. */
 function refusal(message: string, code: number, settings: Settings): Error {
-  if (code === NO_RESOURCES) return new FatalError(`librdkafka cannot start: ${message}`);
+  if (code === ErrorCode.criticalSystemResource) return new FatalError(`librdkafka cannot start: ${message}`);
   const named = Object.keys(settings).filter((name) => message.includes(`\`${name}\``));
   const variables = named.map(variableOf).join(", ");
   return new ConfigurationError([`${variables || "KAFKA_CONFIG_*"}: ${message}`]);

@@ -1,22 +1,25 @@
-// Topics of a group in; records packed into blocks out, and what happens to the partitions as events.
+// Reads the records of a group's topics into blocks, and reports what happens to the partitions as events.
 import type { TopicPartition, TopicPartitionOffset } from "../event.ts";
 import type { RecordBlock } from "../pipeline/record-block.ts";
+import { AdminRequests } from "./admin-requests.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { EventType, LogicalOffset } from "./ffi/bindings.ts";
+import type { Library } from "./ffi/library.ts";
+import { type Pointer, pointer } from "./ffi/memory.ts";
+import { MessageReader } from "./ffi/message-reader.ts";
 import { LibrdkafkaAssignment } from "./librdkafka-assignment.ts";
-import { type Library, type Pointer, isNull, pointer } from "./ffi/library.ts";
 import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
-import { AdminRequests } from "./admin-requests.ts";
-import { ErrorCode, EventType, LogicalOffset } from "./ffi/bindings.ts";
-import { describeTopics } from "./topic-description.ts";
 import { QueueEvents } from "./queue-events.ts";
+import { describeTopics } from "./topic-description.ts";
 
 export type ConsumerEvent =
-  /** Partitions are ours. Must be answered: `acknowledgeAssign`. */
+  /** The group gives us partitions. Must be answered with `acknowledgeAssign`. */
   | { kind: "assign"; partitions: TopicPartition[] }
-  /** Partitions go; `lost`: others may own them already. Must be answered: `acknowledgeRevoke`. */
+  /** The group takes partitions; `lost`: others may own them already. Must be answered with `acknowledgeRevoke`. */
   | { kind: "revoke"; partitions: TopicPartition[]; lost: boolean }
-  /** The offset is not in the log. Comes once; the partition stands still until `fetch` moves it. */
+  /** The log does not hold the offset. Comes once; the partition delivers nothing until `fetch` moves it. */
   | { kind: "out_of_range"; topic: string; partition: number; offset: number }
   | ({ kind: "error" } & ErrorReport)
   /** The result of a `commit`. */
@@ -30,8 +33,6 @@ export interface ConsumerOptions {
   readonly onWake: () => void;
 }
 
-/** A block takes no more once it holds this much, however few the records. */
-const MAX_BLOCK_BYTES = 16 * 1024 * 1024;
 const REQUEST_TIMEOUT_MS = 5000;
 const CLOSE_POLL_MS = 2;
 const LATE_CLOSE_POLL_MS = 100;
@@ -40,11 +41,13 @@ export class KafkaConsumer {
   readonly #client: Client;
   readonly #library: Library;
   readonly #queue: Pointer;
+  /** Held for `#table`. */
   readonly #topics: readonly Pointer[];
   readonly #table: PartitionTable;
   readonly #requests: AdminRequests;
-  readonly #wake: QueueEvents;
-  readonly #fetching: LibrdkafkaAssignment;
+  readonly #queueEvents: QueueEvents;
+  readonly #messages: MessageReader;
+  readonly #assignment: LibrdkafkaAssignment;
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -52,22 +55,23 @@ export class KafkaConsumer {
     queue: Pointer,
     topics: readonly Pointer[],
     table: PartitionTable,
-    wake: QueueEvents,
+    queueEvents: QueueEvents,
   ) {
     this.#client = client;
     this.#library = client.library;
     this.#queue = queue;
     this.#topics = topics;
     this.#table = table;
-    this.#fetching = new LibrdkafkaAssignment(client, table);
+    this.#messages = new MessageReader(client.library);
+    this.#assignment = new LibrdkafkaAssignment(client, table);
     this.#requests = new AdminRequests(client);
-    this.#wake = wake;
-    wake.watch(queue);
-    wake.watch(this.#requests.queue);
+    this.#queueEvents = queueEvents;
+    queueEvents.watch(queue);
+    queueEvents.watch(this.#requests.queue);
   }
 
   /**
-   * Joins the group. Nothing blocks: brokers that cannot be reached show as error events.
+   * Joins the group without blocking: a broker that cannot be reached is reported as an error event.
    * @throws ConfigurationError for settings that librdkafka refuses
    */
   static async open({ settings, topics, onWake }: ConsumerOptions): Promise<KafkaConsumer> {
@@ -76,15 +80,15 @@ export class KafkaConsumer {
     const { c } = library;
     c.rd_kafka_poll_set_consumer(handle);
     const table = new PartitionTable();
-    // Holding each topic pins its address, by which the table knows the topic of a record.
+    // Holding a topic pins its address, by which the table recognizes the topic of a record.
     const handles = topics.map((topic) => {
       const at = pointer(c.rd_kafka_topic_new(handle, topic, null), "rd_kafka_topic_new");
       table.addTopic(Number(at), topic);
       return at;
     });
     const queue = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
-    const wake = await QueueEvents.open(library, onWake);
-    const consumer = new KafkaConsumer(client, queue, handles, table, wake);
+    const queueEvents = await QueueEvents.open(library, onWake);
+    const consumer = new KafkaConsumer(client, queue, handles, table, queueEvents);
     try {
       const unassigned = topics.map((topic) => ({ topic, partition: -1 }));
       library.withPartitions(unassigned, (list) =>
@@ -98,15 +102,15 @@ export class KafkaConsumer {
   }
 
   /**
-   * Appends records to the block until it is full or nothing is left, or an event comes. The caller goes on
-   * until the block stays empty and no event came; only then will `onWake` be called again.
-   * While a rebalance waits for its answer, only promises are served.
+   * Appends records to the block until the block is full, the queue is empty, or an event comes. The caller polls again
+   * until a call brings neither records nor an event; only after that call is `onWake` called again.
+   * While a rebalance waits for its answer, a poll only settles promises.
    */
   poll(block: RecordBlock): ConsumerEvent | undefined {
     if (this.#closing) return undefined;
     this.#requests.poll();
-    while (this.#fetching.unanswered === undefined) {
-      const event = this.#library.takeRecords(this.#queue, block, this.#table, MAX_BLOCK_BYTES);
+    while (this.#assignment.unanswered === undefined) {
+      const event = this.#messages.takeRecords(this.#queue, block, this.#table);
       if (event === undefined) return undefined;
       const read = this.#read(event);
       if (read !== undefined) return read;
@@ -119,55 +123,45 @@ export class KafkaConsumer {
     return this.#table.topicPartition(slot);
   }
 
-  /** The slot that the records of a partition have, for as long as this consumer lives. */
+  /** The slot of a partition's records; it does not change while this consumer lives. */
   slot(partition: TopicPartition): number {
     return this.#table.slot(partition);
   }
 
   /**
    * Answers an "assign" event.
-   * @param fetch the partitions whose offset is known; the others are owned and wait for `fetch`
+   * @param fetch the partitions to fetch at once; the others are owned and wait for `fetch`
    */
   acknowledgeAssign(fetch: readonly TopicPartitionOffset[]): void {
-    if (!this.#closing) this.#fetching.acknowledgeAssign(this.#placesOf(fetch));
+    if (!this.#closing) this.#assignment.acknowledgeAssign(this.#startsOf(fetch));
   }
 
-  /** Answers a "revoke" event: no record of these partitions comes any more. */
+  /** Answers a "revoke" event. After it no record of these partitions comes. */
   acknowledgeRevoke(): void {
-    if (!this.#closing) this.#fetching.acknowledgeRevoke();
+    if (!this.#closing) this.#assignment.acknowledgeRevoke();
   }
 
   /**
-   * Starts fetching partitions, or moves those that are fetched already. Those that are not ours (any more)
-   * are left out. While a rebalance waits for its answer this takes effect after it.
+   * Starts fetching partitions, or moves those that are fetched already. Partitions that the group has not given us, or
+   * has taken, are left out. While a rebalance waits for its answer, this takes effect after the answer.
    */
   fetch(partitions: readonly TopicPartitionOffset[]): void {
-    const places = this.#placesOf(partitions);
-    if (!this.#closing) this.#fetching.start(places);
+    const starts = this.#startsOf(partitions);
+    if (!this.#closing) this.#assignment.start(starts);
   }
 
-  /** Stops fetching partitions, which stay ours. No record of theirs comes until `fetch`. */
+  /** Stops fetching partitions, which stay owned. None of their records comes until `fetch`. */
   stop(partitions: readonly TopicPartition[]): void {
-    if (!this.#closing) this.#fetching.stop(partitions.map((partition) => this.slot(partition)));
+    if (!this.#closing) this.#assignment.stop(partitions.map((partition) => this.slot(partition)));
   }
 
-  /**
-   * True while the group counts this consumer as a member. A member that is given no partitions may never see an
-   * "assign" event.
-   */
+  /** True while the group counts this consumer as a member, also one that it gives no partitions. */
   isMember(): boolean {
-    if (this.#closing) return false;
-    const { c } = this.#library;
-    const metadata = c.rd_kafka_consumer_group_metadata(this.#client.handle);
-    if (isNull(metadata)) return false;
-    const at = pointer(metadata, "group metadata");
     // The generation of the classic protocol, the member epoch of KIP-848; both begin at 1.
-    const generation = c.rd_kafka_consumer_group_metadata_generation_id(at);
-    c.rd_kafka_consumer_group_metadata_destroy(at);
-    return generation > 0;
+    return !this.#closing && this.#library.groupGeneration(this.#client.handle) > 0;
   }
 
-  /** The offset after the last one polled, control records included; undefined when nothing was polled yet. */
+  /** The offset after the last one polled, control records included; undefined before the first. */
   position(partition: TopicPartition): number | undefined {
     if (this.#closing) return undefined;
     const { c } = this.#library;
@@ -178,7 +172,7 @@ export class KafkaConsumer {
     });
   }
 
-  /** Writes the group's offsets to Kafka, for lag tools. The result is a "committed" event. */
+  /** Commits the group's offsets to Kafka, for lag tools. The result is a "committed" event. */
   commit(offsets: readonly TopicPartitionOffset[]): void {
     if (this.#closing || offsets.length === 0) return;
     const { c } = this.#library;
@@ -191,8 +185,8 @@ export class KafkaConsumer {
   }
 
   /**
-   * The beginning or the stable end (what a transaction-aware reader can reach) of partitions, in their order;
-   * undefined where the broker gave an error. Resolves in `poll`; rejects when no broker answers.
+   * The beginning or the stable end (what a read_committed reader can reach) of partitions, in the order of the
+   * argument; undefined where the broker reports an error. Resolves in `poll`; rejects when no broker answers.
    */
   async listOffsets(
     partitions: readonly TopicPartition[],
@@ -202,7 +196,7 @@ export class KafkaConsumer {
     return listOffsets(this.#client, this.#requests, partitions, which, REQUEST_TIMEOUT_MS);
   }
 
-  /** The ids (base64url) of the topics that exist and have one. Resolves in `poll`; rejects like `listOffsets`. */
+  /** The ids (base64url) of the topics that have one. Resolves in `poll`; rejects when no broker answers. */
   async topicIds(topics: readonly string[]): Promise<Map<string, string>> {
     this.#throwWhenClosed();
     if (topics.length === 0) return new Map();
@@ -211,8 +205,8 @@ export class KafkaConsumer {
   }
 
   /**
-   * Leaves the group and frees everything; rebalances that come are answered, records that come are dropped.
-   * After the deadline it does not wait any longer for the group's coordinator, and frees the rest when it can.
+   * Leaves the group and frees everything. Rebalances that come are answered, records that come are dropped. After the
+   * deadline it stops waiting for the group's coordinator, and frees the rest in the background.
    */
   close(deadlineMs: number): Promise<void> {
     this.#closing ??= this.#close(deadlineMs);
@@ -223,18 +217,18 @@ export class KafkaConsumer {
     const { c } = this.#library;
     const { handle } = this.#client;
     const deadline = performance.now() + deadlineMs;
-    this.#wake.close();
+    this.#queueEvents.close();
     this.#requests.close("the consumer was closed");
-    this.#answerAnything();
-    this.#fetching.stopAll();
+    this.#acknowledgeRebalance();
+    this.#assignment.stopAll();
     this.#discardAll();
-    this.#fetching.leave();
-    // A member without partitions that is closed while subscribed never sends LeaveGroup (rdkafka_cgrp.c,
-    // rd_kafka_cgrp_revoke_all_rejoin: "terminating, skipping rejoin"): the next rebalance would wait for its ghost
-    // until the session is over.
+    this.#assignment.leave();
+    // Closed while subscribed, a member without partitions never sends LeaveGroup (rdkafka_cgrp.c,
+    // rd_kafka_cgrp_revoke_all_rejoin: "terminating, skipping rejoin"); then the next rebalance waits for this member
+    // until its session ends. So it unsubscribes first.
     c.rd_kafka_unsubscribe(handle);
-    // Nor does one that is closed before it is unsubscribed, which librdkafka puts off to the end of a rebalance ("postponing
-    // subscribe"): a JoinGroup is answered when the other members have heard of it, by their next heartbeat.
+    // During a rebalance librdkafka postpones the unsubscribe ("postponing subscribe") until JoinGroup is answered,
+    // which takes until the other members' next heartbeat. Closing before that skips LeaveGroup as well.
     while (this.#library.subscribedTopics(handle) > 0 && performance.now() < deadline - deadlineMs / 5) {
       if (!this.#discardAll()) await Bun.sleep(CLOSE_POLL_MS);
     }
@@ -247,8 +241,8 @@ export class KafkaConsumer {
       this.#free();
       return;
     }
-    // To free it now would block this thread until the coordinator answers, up to 5 s. If the thread ends
-    // before, so does its timer, and the process is about to end too.
+    // Freeing it now would block this thread until the coordinator answers, up to 5 s. A thread that ends before
+    // takes the timer with it; then the process is about to end too.
     const timer = setInterval(() => {
       this.#discardAll();
       if (!closed()) return;
@@ -266,7 +260,7 @@ export class KafkaConsumer {
     this.#client.destroy();
   }
 
-  /** @returns true when there was something */
+  /** @returns true when the queue held an event */
   #discardAll(): boolean {
     let any = false;
     for (;;) {
@@ -274,17 +268,17 @@ export class KafkaConsumer {
       if (event === undefined) return any;
       any = true;
       this.#read(event);
-      this.#answerAnything();
+      this.#acknowledgeRebalance();
     }
   }
 
-  #answerAnything(): void {
-    const { unanswered } = this.#fetching;
-    if (unanswered === "assign") this.#fetching.acknowledgeAssign(new Map());
-    else if (unanswered === "revoke") this.#fetching.acknowledgeRevoke();
+  #acknowledgeRebalance(): void {
+    const { unanswered } = this.#assignment;
+    if (unanswered === "assign") this.#assignment.acknowledgeAssign(new Map());
+    else if (unanswered === "revoke") this.#assignment.acknowledgeRevoke();
   }
 
-  /** Reads and frees an event that is no record. @returns undefined for one that nobody needs to know of */
+  /** Reads and frees an event that is not a record. @returns undefined for an event of no interest */
   #read(event: Pointer): ConsumerEvent | undefined {
     const { c } = this.#library;
     try {
@@ -309,10 +303,10 @@ export class KafkaConsumer {
     const entries = this.#library.eventPartitions(event);
     const partitions = entries.map(({ topic, partition }) => ({ topic, partition }));
     if (this.#library.c.rd_kafka_event_error(event) === ErrorCode.assignPartitions) {
-      this.#fetching.assigned(partitions);
+      this.#assignment.assigned(partitions);
       return { kind: "assign", partitions };
     }
-    return { kind: "revoke", partitions, lost: this.#fetching.revoked(partitions) };
+    return { kind: "revoke", partitions, lost: this.#assignment.revoked(partitions) };
   }
 
   #readError(event: Pointer): ConsumerEvent | undefined {
@@ -339,17 +333,17 @@ export class KafkaConsumer {
     if (this.#closing) throw new Error("the consumer was closed");
   }
 
-  /** @throws for an offset that is neither in a log nor its beginning or end */
-  #placesOf(partitions: readonly TopicPartitionOffset[]): Map<number, number> {
-    const places = new Map<number, number>();
+  /** Start offsets by slot. @throws RangeError for an offset that is neither a place in a log nor its beginning or end */
+  #startsOf(partitions: readonly TopicPartitionOffset[]): Map<number, number> {
+    const starts = new Map<number, number>();
     for (const partition of partitions) {
       const { offset } = partition;
       const logical = offset === LogicalOffset.beginning || offset === LogicalOffset.end;
       if (!logical && !(Number.isSafeInteger(offset) && offset >= 0)) {
         throw new RangeError(`${partition.topic} [${partition.partition}] cannot be fetched at ${offset}`);
       }
-      places.set(this.slot(partition), offset);
+      starts.set(this.slot(partition), offset);
     }
-    return places;
+    return starts;
   }
 }

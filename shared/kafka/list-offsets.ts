@@ -1,13 +1,15 @@
-// Partitions in; where their logs begin or end out.
+// Reads where the logs of partitions begin or end.
 import type { TopicPartition } from "../event.ts";
 import type { Client } from "./client.ts";
-import { pointer } from "./ffi/library.ts";
 import type { AdminRequests } from "./admin-requests.ts";
-import { AdminOperation, ErrorCode, LogicalOffset } from "./ffi/bindings.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { AdminOperation, LogicalOffset } from "./ffi/bindings.ts";
+import { pointer } from "./ffi/memory.ts";
 
 /**
- * The beginnings or the stable ends (what a transaction-aware reader can reach) of partitions, in their order;
- * undefined where the broker gave an error, or none that did answer knows. Someone must poll `requests`.
+ * The beginnings or the stable ends (what a read_committed reader can reach) of partitions, in the order of the
+ * argument; undefined where the broker reports an error, or its leader does not answer. The owner of `requests` must
+ * poll them.
  * @throws KafkaError when no broker answers
  */
 export async function listOffsets(
@@ -35,7 +37,7 @@ export async function listOffsets(
         .map((info) => c.rd_kafka_ListOffsetsResultInfo_topic_partition(info))
         .map((at) => library.readPartition(pointer(at, "ListOffsets result"))),
   });
-  // A broker that does not answer leaves its partitions without an offset, and without an error.
+  // For a broker that does not answer, librdkafka reports its partitions without an offset and without an error.
   if (found.every((entry) => entry.errorCode <= ErrorCode.none && entry.offset < 0)) {
     const code = found.find(({ errorCode }) => errorCode < ErrorCode.none)?.errorCode;
     library.check(code ?? ErrorCode.timedOut, what);

@@ -1,4 +1,4 @@
-// Topic handle and partition of a message in; a small number (a slot) for that partition out, and back.
+// Numbers the partitions of a consumer, so that a record carries one small number (a slot).
 import type { TopicPartition } from "../event.ts";
 
 interface Topic {
@@ -8,11 +8,11 @@ interface Topic {
 }
 
 /**
- * Numbers partitions in the order in which they are first seen. A slot is never given away again, so a
- * record keeps its meaning however partitions come and go.
+ * Numbers partitions in the order in which they are first seen. A slot is never reused, so a record keeps its meaning
+ * when partitions come and go.
  */
 export class PartitionTable {
-  /** By slot: the offset that the next record has at least. What lies below was handed over before. */
+  /** By slot: the least offset of the next record. Records below it were handed over before. */
   readonly nextOffset: number[] = [];
   readonly #partitions: TopicPartition[] = [];
   readonly #byHandle = new Map<number, Topic>();
@@ -20,7 +20,7 @@ export class PartitionTable {
   #lastHandle = 0;
   #lastTopic: Topic = { name: "", slots: [] };
 
-  /** Makes a topic known under its handle, which must stay valid (and thus its own) as long as this table. */
+  /** @param handle the topic's address, which must stay valid (and thus unique) as long as this table */
   addTopic(handle: number, name: string): void {
     const topic = { name, slots: [] };
     this.#byHandle.set(handle, topic);
@@ -31,7 +31,7 @@ export class PartitionTable {
   slotOf(handle: number, partition: number): number {
     if (handle !== this.#lastHandle) {
       const topic = this.#byHandle.get(handle);
-      if (topic === undefined) throw new Error("a record of a topic that nobody subscribed to");
+      if (topic === undefined) throw new Error("a record came of a topic that is not subscribed to");
       this.#lastTopic = topic;
       this.#lastHandle = handle;
     }
@@ -41,7 +41,7 @@ export class PartitionTable {
   /** The slot of a partition by its topic's name. @throws for a topic that was never added */
   slot({ topic: name, partition }: TopicPartition): number {
     const topic = this.#byName.get(name);
-    if (topic === undefined) throw new Error(`nobody subscribed to the topic ${name}`);
+    if (topic === undefined) throw new Error(`the topic ${name} is not subscribed to`);
     return topic.slots[partition] ?? this.#add(topic, partition);
   }
 

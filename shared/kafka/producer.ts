@@ -1,18 +1,12 @@
-// Keys and values in; records of one topic in Kafka, and the fate of each by its opaque number, out.
-import type { RecordHeader } from "../pipeline/record-block.ts";
+// Publishes messages to one topic, and reports each as delivered or failed.
+import type { DeliveryFailure } from "../event.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
-import type { KafkaError } from "./kafka-error.ts";
-import { address, type Library, type Pointer, pointer } from "./ffi/library.ts";
-import { ErrorCode, EventType } from "./ffi/bindings.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { EventType } from "./ffi/bindings.ts";
+import type { Library } from "./ffi/library.ts";
+import { address, addressOf, type Pointer, pointer } from "./ffi/memory.ts";
+import { MessageReader } from "./ffi/message-reader.ts";
 import { QueueEvents } from "./queue-events.ts";
-
-/** Messages that were given up for the same reason under the same opaque. */
-export interface DeliveryFailure {
-  readonly opaque: number;
-  readonly code: number;
-  readonly message: string;
-  readonly count: number;
-}
 
 export interface ProducerOptions {
   readonly settings: Settings;
@@ -21,26 +15,20 @@ export interface ProducerOptions {
   readonly onWake: () => void;
   /** A message is stored as safely as `acks` asks. */
   readonly onDelivered: (opaque: number) => void;
-  /** Messages that will not be tried again; with idempotence, an error that makes their fate unknown is fatal. */
+  /** These messages are not retried. With idempotence an error that leaves it open whether they were stored is fatal. */
   readonly onFailed: (failure: DeliveryFailure) => void;
   readonly onError: (error: ErrorReport) => void;
   readonly onLog: (line: LogLine) => void;
 }
 
-export interface SendOptions {
-  readonly headers?: readonly RecordHeader[];
-  /** Chosen by the key where it is not given. */
-  readonly partition?: number;
-}
-
 const COPY = 2;
 const ANY_PARTITION = -1;
-/** Purge what is queued and what is under way. */
+/** rd_kafka_purge: the messages in the queue and in flight. */
 const PURGE_ALL = 1 | 2;
 const FLUSH_POLL_MS = 2;
-/** After a purge every message comes back within this time, at the pace of librdkafka's threads. */
+/** After a purge librdkafka's threads report every message within this time. */
 const PURGE_DEADLINE_MS = 2000;
-/** Room for one key and one value; grows. */
+/** Initial room for one key and one value. */
 const INITIAL_SCRATCH_BYTES = 64 * 1024;
 const MAX_UTF8_BYTES_PER_UNIT = 3;
 
@@ -50,19 +38,20 @@ export class KafkaProducer {
   readonly #queue: Pointer;
   readonly #topic: Pointer;
   readonly #topicName: string;
-  readonly #wake: QueueEvents;
+  readonly #messages: MessageReader;
+  readonly #queueEvents: QueueEvents;
   readonly #options: ProducerOptions;
-  /** Kept apart: an object of so many functions is slow to look them up in. */
+  /** Kept apart from `library.c`: an object of so many functions is slow to look them up in. */
   readonly #produce: Library["c"]["rd_kafka_produce"];
   #scratch: Buffer;
-  #scratchAt: number;
+  #scratchAt: Pointer;
   #closing: Promise<void> | undefined;
 
   private constructor(
     client: Client,
     topic: Pointer,
     queue: Pointer,
-    wake: QueueEvents,
+    queueEvents: QueueEvents,
     options: ProducerOptions,
   ) {
     this.#client = client;
@@ -70,16 +59,17 @@ export class KafkaProducer {
     this.#topic = topic;
     this.#topicName = options.topic;
     this.#queue = queue;
-    this.#wake = wake;
+    this.#messages = new MessageReader(client.library);
+    this.#queueEvents = queueEvents;
     this.#options = options;
     this.#produce = client.library.c.rd_kafka_produce;
     this.#scratch = Buffer.allocUnsafeSlow(INITIAL_SCRATCH_BYTES);
-    this.#scratchAt = this.#library.addressOf(this.#scratch);
-    wake.watch(queue);
+    this.#scratchAt = addressOf(this.#scratch);
+    queueEvents.watch(queue);
   }
 
   /**
-   * Connects in the background: a producer opened some seconds before its first message sends that without delay.
+   * Connects in the background. A producer that is opened some seconds before its first message sends it without delay.
    * @throws ConfigurationError for settings that librdkafka refuses
    */
   static async open(options: ProducerOptions): Promise<KafkaProducer> {
@@ -91,26 +81,18 @@ export class KafkaProducer {
   }
 
   /**
-   * Takes a message; it is copied.
+   * Queues a copy of a message. The key decides the partition.
    * @param value undefined makes a tombstone
-   * @param opaque a non-negative integer that comes back with the message's fate
-   * @returns false when the queue is full: nothing was taken, try again after `poll`
-   * @throws KafkaError when this message is refused (too large, unknown partition, ...)
+   * @param opaque a non-negative integer that comes back when the message is delivered
+   * @returns false when the queue is full: the message was not taken, try again after `poll`
+   * @throws KafkaError when librdkafka refuses this message, such as one that is too large
    */
-  send(
-    key: Uint8Array | undefined,
-    value: Uint8Array | undefined,
-    opaque: number,
-    options?: SendOptions,
-  ): boolean {
+  send(key: Uint8Array | undefined, value: Uint8Array | undefined, opaque: number): boolean {
     checkOpaque(opaque);
     if (this.#closing) throw new Error("the producer is closed");
-    if (options?.headers !== undefined) {
-      return this.#sendWithHeaders(key, value, opaque, options.headers, options.partition);
-    }
     const result = this.#produce(
       this.#topic,
-      options?.partition ?? ANY_PARTITION,
+      ANY_PARTITION,
       COPY,
       this.#bytes(value),
       value?.length ?? 0,
@@ -121,14 +103,14 @@ export class KafkaProducer {
     return result === 0 || this.#refused();
   }
 
-  /** `send` for texts, without a buffer for each: the hot path. */
+  /** `send` for texts, without a buffer for each message: the hot path. */
   sendText(key: string, value: string, opaque: number): boolean {
     checkOpaque(opaque);
     if (this.#closing) throw new Error("the producer is closed");
     const most = (key.length + value.length) * MAX_UTF8_BYTES_PER_UNIT;
     if (most > this.#scratch.length) {
       this.#scratch = Buffer.allocUnsafeSlow(most * 2);
-      this.#scratchAt = this.#library.addressOf(this.#scratch);
+      this.#scratchAt = addressOf(this.#scratch);
     }
     const keyLength = this.#scratch.write(key, 0);
     const valueLength = this.#scratch.write(value, keyLength);
@@ -136,31 +118,31 @@ export class KafkaProducer {
       this.#topic,
       ANY_PARTITION,
       COPY,
-      address(this.#scratchAt + keyLength),
+      address(Number(this.#scratchAt) + keyLength),
       valueLength,
-      address(this.#scratchAt),
+      this.#scratchAt,
       keyLength,
       address(opaque),
     );
     return result === 0 || this.#refused();
   }
 
-  /** Calls back for everything that has happened. */
+  /** Calls back for all deliveries, failures, errors and log lines since the last call. */
   poll(): void {
     if (!this.#closing) this.#drain();
   }
 
-  /** Messages whose fate has not been called back yet (and log lines that were not polled). */
+  /** Messages that are not yet reported as delivered or failed (and log lines that were not polled). */
   outstanding(): number {
     return this.#closing ? 0 : this.#library.c.rd_kafka_outq_len(this.#client.handle);
   }
 
-  /** Sends without lingering until all is delivered. @returns how many messages are still outstanding */
+  /** Sends without lingering until all messages are delivered. @returns how many are still outstanding */
   async flush(deadlineMs: number): Promise<number> {
     const deadline = performance.now() + deadlineMs;
     for (;;) {
       if (this.#closing) return 0;
-      // With a time to wait, this would block the thread that has to drain the delivery reports.
+      // With a timeout it would block this thread, which must drain the delivery reports.
       this.#library.c.rd_kafka_flush(this.#client.handle, 0);
       this.#drain();
       const outstanding = this.outstanding();
@@ -169,7 +151,7 @@ export class KafkaProducer {
     }
   }
 
-  /** Gives up what is outstanding (each is called back as failed) and frees everything. `flush` comes before. */
+  /** Gives up the outstanding messages (each is reported as failed) and frees everything. Call `flush` before. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -185,7 +167,7 @@ export class KafkaProducer {
       await Bun.sleep(FLUSH_POLL_MS);
       this.#drain();
     }
-    this.#wake.close();
+    this.#queueEvents.close();
     c.rd_kafka_topic_destroy(this.#topic);
     c.rd_kafka_queue_destroy(this.#queue);
     this.#client.destroy();
@@ -217,66 +199,37 @@ export class KafkaProducer {
 
   #readDeliveries(event: Pointer): void {
     const { onDelivered, onFailed } = this.#options;
-    let failures: Map<string, { opaque: number; code: number; count: number }> | undefined;
-    this.#library.readDeliveries(event, (opaque, code) => {
+    let failures: Map<number, number> | undefined;
+    this.#messages.readDeliveries(event, (opaque, code) => {
       if (code === ErrorCode.none) {
         onDelivered(opaque);
         return;
       }
       failures ??= new Map();
-      const name = `${opaque} ${code}`;
-      const failure = failures.get(name) ?? { opaque, code, count: 0 };
-      failure.count++;
-      failures.set(name, failure);
+      failures.set(code, (failures.get(code) ?? 0) + 1);
     });
     if (failures === undefined) return;
-    for (const failure of failures.values()) {
-      onFailed({ ...failure, message: this.#library.c.rd_kafka_err2str(failure.code) ?? "unknown error" });
-    }
+    for (const [code, count] of failures) onFailed({ code, message: this.#library.describe(code), count });
   }
 
-  /** @returns false for a full queue. @throws for every other refusal */
+  /** @returns false for a full queue. @throws KafkaError for every other refusal */
   #refused(): false {
     const code = this.#library.c.rd_kafka_last_error();
-    if (code === ErrorCode.queueFull) return false;
-    throw this.#refusal(code);
+    if (code !== ErrorCode.queueFull)
+      this.#library.check(code, `cannot send a message to ${this.#topicName}`);
+    return false;
   }
 
-  #refusal(code: number): KafkaError {
-    const text = this.#library.c.rd_kafka_err2str(code) ?? "unknown error";
-    return this.#library.error(code, `a message for ${this.#topicName} was refused: ${text}`);
-  }
-
-  #sendWithHeaders(
-    key: Uint8Array | undefined,
-    value: Uint8Array | undefined,
-    opaque: number,
-    headers: readonly RecordHeader[],
-    partition = ANY_PARTITION,
-  ): boolean {
-    const code = this.#library.produceWithHeaders(this.#client.handle, {
-      topic: this.#topic,
-      partition,
-      key,
-      value,
-      opaque,
-      headers,
-    });
-    if (code === ErrorCode.none) return true;
-    if (code === ErrorCode.queueFull) return false;
-    throw this.#refusal(code);
-  }
-
-  /** For C: NULL is none, an empty key or value needs an address all the same. */
+  /** NULL stands for no key or value; an empty one needs an address too. */
   #bytes(bytes: Uint8Array | undefined): Uint8Array | Pointer | null {
     if (bytes === undefined) return null;
-    return bytes.length === 0 ? address(this.#scratchAt) : bytes;
+    return bytes.length === 0 ? this.#scratchAt : bytes;
   }
 }
 
-/** It travels as a pointer; what is none would end the process. */
+/** It travels as a pointer; an invalid pointer ends the process. */
 function checkOpaque(opaque: number): void {
   if (!Number.isSafeInteger(opaque) || opaque < 0) {
-    throw new RangeError(`an opaque is a non-negative integer, not ${opaque}`);
+    throw new RangeError(`the opaque must be a non-negative integer, not ${opaque}`);
   }
 }

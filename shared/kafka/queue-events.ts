@@ -1,13 +1,14 @@
-// A queue of librdkafka in; a call in this thread whenever it becomes non-empty out.
-import type { Library, Pointer } from "./ffi/library.ts";
+// Calls back in this thread when a queue of librdkafka becomes non-empty.
+import type { Library } from "./ffi/library.ts";
+import type { Pointer } from "./ffi/memory.ts";
 
-/** A wake-up that was missed (a datagram may be lost) costs at most this. */
+/** A missed wake-up (a datagram may be lost) costs at most this. */
 const SAFETY_NET_MS = 250;
 
 /**
- * librdkafka's threads write a datagram to a socket of this thread's event loop when a queue becomes
- * non-empty; they are told no second time until the queue was polled empty. So the receiver polls until
- * nothing comes, and polls again by itself where it stopped early.
+ * When a queue becomes non-empty, librdkafka's threads write a datagram to a socket of this thread's event loop.
+ * They do not write again before the queue was polled empty. So the receiver polls until nothing comes; where it stops
+ * earlier, it must poll again without a wake-up.
  */
 export class QueueEvents {
   readonly #library: Library;
@@ -23,13 +24,13 @@ export class QueueEvents {
     this.#timer = timer;
   }
 
-  /** @param onWake called from the event loop, also when there turns out to be nothing */
+  /** @param onWake called from the event loop, sometimes for an empty queue */
   static async open(library: Library, onWake: () => void): Promise<QueueEvents> {
     const receiver = await Bun.udpSocket({ hostname: "127.0.0.1", socket: { data: () => onWake() } });
     const sender = connectedSocket(library, receiver.port);
     if (sender < 0) {
       receiver.close();
-      throw new Error("no socket for wake-ups could be opened");
+      throw new Error("cannot open a UDP socket on 127.0.0.1 for the wake-ups of librdkafka");
     }
     return new QueueEvents(library, receiver, sender, setInterval(onWake, SAFETY_NET_MS));
   }
@@ -40,7 +41,7 @@ export class QueueEvents {
     this.#queues.push(queue);
   }
 
-  /** Must come before the queues are destroyed. */
+  /** Call it before the queues are destroyed. */
   close(): void {
     clearInterval(this.#timer);
     for (const queue of this.#queues) this.#library.c.rd_kafka_queue_io_event_enable(queue, -1, null, 0);
@@ -54,7 +55,7 @@ const SOCK_DGRAM = 2;
 const ON_LINUX = process.platform === "linux";
 const SOCK_NONBLOCK = ON_LINUX ? 0o4000 : 0;
 
-/** A UDP socket that sends to a port of this machine. @returns its file descriptor, -1 when there is none */
+/** Opens a UDP socket that sends to a local port. @returns its file descriptor, -1 when it cannot be opened */
 function connectedSocket({ c }: Library, port: number): number {
   const to = Buffer.alloc(16);
   if (ON_LINUX) to.writeUInt16LE(AF_INET, 0);

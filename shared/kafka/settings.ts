@@ -1,4 +1,4 @@
-// The Kafka part of the configuration in; settings for librdkafka out.
+// Translates the configuration into settings for librdkafka.
 import type { KafkaConfig } from "../config/config.ts";
 import type { Settings } from "./client.ts";
 
@@ -7,19 +7,19 @@ type Source = Pick<KafkaConfig, "bootstrapServers" | "consumerGroup" | "passThro
 const CLIENT_ID = "event-pipeline";
 
 /**
- * For KafkaConsumer. Offsets are the application's: nothing is committed, stored or reset by itself, and
- * records of aborted transactions are not seen. Pass-through properties come last.
+ * For KafkaConsumer. The database owns the offsets: librdkafka commits, stores and resets none. Records of aborted
+ * transactions are not seen. Pass-through properties come last.
  */
 export function consumerSettings(kafka: Source): Settings {
-  // KIP-848 leaves these to the broker, and librdkafka refuses a client that sets them.
+  // Under KIP-848 the broker decides these, and librdkafka refuses a client that sets them.
   const classicGroup: Settings =
     kafka.passThrough["group.protocol"]?.toLowerCase() === "consumer"
       ? {}
       : {
           "partition.assignment.strategy": "cooperative-sticky",
-          // Longer than the failover of a broker (8 to 12 s), or each of those would cost a rebalance.
+          // Longer than the failover of a broker (8 to 12 s), or each failover would cost a rebalance.
           "session.timeout.ms": "45000",
-          // A member learns of a rebalance with its next heartbeat: this is how long a newcomer waits, twice.
+          // A member learns of a rebalance with its next heartbeat; a new member waits for two of these.
           "heartbeat.interval.ms": "1000",
         };
   return {
@@ -30,7 +30,7 @@ export function consumerSettings(kafka: Source): Settings {
     "enable.auto.offset.store": "false",
     "auto.offset.reset": "error",
     "isolation.level": "read_committed",
-    // When the local queue is full the fetcher sleeps this long; its default, a second, stops catching up.
+    // A full local queue makes the fetcher sleep this long; the default of 1 s makes catching up 5 to 10 times slower.
     "fetch.queue.backoff.ms": "5",
     "queued.min.messages": "20000",
     "queued.max.messages.kbytes": "16384",
@@ -38,18 +38,18 @@ export function consumerSettings(kafka: Source): Settings {
   };
 }
 
-/** For KafkaProducer: idempotent, acknowledged by all replicas, and never giving up on a message. */
+/** For KafkaProducer: idempotent, acknowledged by all replicas in sync, and without a limit to retries. */
 export function producerSettings(kafka: Source): Settings {
   return {
     ...clientSettings(kafka),
     "enable.idempotence": "true",
     acks: "all",
-    // A message that timed out would be lost; while this process lives it is tried again.
+    // A message that times out is lost; without a timeout it is retried while this process lives.
     "message.timeout.ms": "0",
     "linger.ms": "5",
-    // The one codec besides snappy that every build of librdkafka has.
+    // Every build of librdkafka has lz4; of the other codecs only snappy.
     "compression.type": "lz4",
-    // The partitioner of Java's clients and kafka-python: a key's records meet in one partition, whoever sends.
+    // The partitioner of Java's clients and kafka-python: all of them send a key to the same partition.
     partitioner: "murmur2_random",
     ...kafka.passThrough,
   };
@@ -64,7 +64,7 @@ function clientSettings(kafka: Source): Settings {
   return {
     "bootstrap.servers": kafka.bootstrapServers,
     "client.id": CLIENT_ID,
-    // A broker that is back is found within a second.
+    // A broker that comes back is found within a second.
     "reconnect.backoff.max.ms": "1000",
   };
 }

@@ -1,8 +1,10 @@
-// Names of topics in; what the brokers know of them out.
+// Reads what the brokers know about topics.
 import type { Client } from "./client.ts";
-import { isNull, type Library, type Pointer, pointer } from "./ffi/library.ts";
 import type { AdminRequests } from "./admin-requests.ts";
-import { AdminOperation, ErrorCode } from "./ffi/bindings.ts";
+import { ErrorCode } from "./error-codes.ts";
+import { AdminOperation } from "./ffi/bindings.ts";
+import type { Library } from "./ffi/library.ts";
+import { isNull, type Pointer, pointer } from "./ffi/memory.ts";
 
 export interface TopicPartitionDescription {
   readonly partition: number;
@@ -14,76 +16,70 @@ export interface TopicPartitionDescription {
 
 export interface TopicDescription {
   readonly topic: string;
-  /** Base64url, 22 characters; a new one each time the topic is created. Undefined where there is none (yet). */
+  /** Base64url, 22 characters; new each time the topic is created. Undefined while the topic has none. */
   readonly topicId: string | undefined;
   readonly errorCode: number;
   readonly error: string | undefined;
   readonly partitions: readonly TopicPartitionDescription[];
 }
 
-/** What the brokers know of topics, in any order. Someone must poll `requests`. @throws KafkaError when none answers */
+/**
+ * Asks the brokers about topics; the result is in no particular order. The owner of `requests` must poll them.
+ * @throws KafkaError when no broker answers
+ */
 export function describeTopics(
-  client: Client,
+  { library, handle }: Client,
   requests: AdminRequests,
   topics: readonly string[],
   timeoutMs: number,
 ): Promise<TopicDescription[]> {
+  const { c } = library;
   return requests.send({
     what: `${topics.join(", ")} cannot be described`,
     operation: AdminOperation.describeTopics,
     timeoutMs,
-    send: (options, queue) => requestTopicDescriptions(client, topics, options, queue),
-    read: (event) => readTopicDescriptions(client.library, event),
+    send: (options, queue) =>
+      library.withTexts(topics, (names) => {
+        const collection = pointer(
+          c.rd_kafka_TopicCollection_of_topic_names(names, topics.length),
+          "rd_kafka_TopicCollection_of_topic_names",
+        );
+        c.rd_kafka_DescribeTopics(handle, collection, options, queue);
+        c.rd_kafka_TopicCollection_destroy(collection);
+      }),
+    read: (event) =>
+      library
+        .pointers(c.rd_kafka_DescribeTopics_result_topics, event)
+        .map((at) => readDescription(library, at)),
   });
 }
 
-/** Asks; the answer is an event in `queue`. */
-export function requestTopicDescriptions(
-  { library, handle }: Client,
-  topics: readonly string[],
-  options: Pointer,
-  queue: Pointer,
-): void {
+function readDescription(library: Library, at: Pointer): TopicDescription {
   const { c } = library;
-  library.withTexts(topics, (names) => {
-    const collection = pointer(
-      c.rd_kafka_TopicCollection_of_topic_names(names, topics.length),
-      "rd_kafka_TopicCollection_of_topic_names",
-    );
-    c.rd_kafka_DescribeTopics(handle, collection, options, queue);
-    c.rd_kafka_TopicCollection_destroy(collection);
-  });
-}
-
-/** Reads the answer. */
-export function readTopicDescriptions(library: Library, event: Pointer): TopicDescription[] {
-  const { c } = library;
-  return library.pointers(c.rd_kafka_DescribeTopics_result_topics, event).map((at) => {
-    const failed = c.rd_kafka_TopicDescription_error(at); // it belongs to the event
-    const error = isNull(failed) ? undefined : pointer(failed, "topic error");
-    const errorCode = error === undefined ? ErrorCode.none : c.rd_kafka_error_code(error);
-    return {
-      topic: c.rd_kafka_TopicDescription_name(at) ?? "",
-      topicId: errorCode === ErrorCode.none ? readTopicId(library, at) : undefined,
-      errorCode,
-      error:
-        error === undefined || errorCode === ErrorCode.none
-          ? undefined
-          : (c.rd_kafka_error_string(error) ?? library.errorName(errorCode)),
-      partitions: library.pointers(c.rd_kafka_TopicDescription_partitions, at).map((partition) => ({
-        partition: c.rd_kafka_TopicPartitionInfo_partition(partition),
-        hasLeader: !isNull(c.rd_kafka_TopicPartitionInfo_leader(partition)),
-        replicas: library.pointers(c.rd_kafka_TopicPartitionInfo_replicas, partition).length,
-        inSyncReplicas: library.pointers(c.rd_kafka_TopicPartitionInfo_isr, partition).length,
-      })),
-    };
-  });
+  const failed = c.rd_kafka_TopicDescription_error(at); // freed with the event
+  const error = isNull(failed) ? undefined : pointer(failed, "topic error");
+  const errorCode = error === undefined ? ErrorCode.none : c.rd_kafka_error_code(error);
+  return {
+    topic: c.rd_kafka_TopicDescription_name(at) ?? "",
+    topicId: errorCode === ErrorCode.none ? readTopicId(library, at) : undefined,
+    errorCode,
+    error:
+      error === undefined || errorCode === ErrorCode.none
+        ? undefined
+        : (c.rd_kafka_error_string(error) ?? library.errorName(errorCode)),
+    partitions: library.pointers(c.rd_kafka_TopicDescription_partitions, at).map((partition) => ({
+      partition: c.rd_kafka_TopicPartitionInfo_partition(partition),
+      hasLeader: !isNull(c.rd_kafka_TopicPartitionInfo_leader(partition)),
+      replicas: library.pointers(c.rd_kafka_TopicPartitionInfo_replicas, partition).length,
+      inSyncReplicas: library.pointers(c.rd_kafka_TopicPartitionInfo_isr, partition).length,
+    })),
+  };
 }
 
 function readTopicId({ c }: Library, description: Pointer): string | undefined {
   const id = c.rd_kafka_TopicDescription_topic_id(description);
   if (isNull(id)) return undefined;
-  // librdkafka's own text form needs a build with OpenSSL.
+  // librdkafka writes it as text only when built with OpenSSL.
   const at = pointer(id, "topic id");
   const high = c.rd_kafka_Uuid_most_significant_bits(at);
   const low = c.rd_kafka_Uuid_least_significant_bits(at);

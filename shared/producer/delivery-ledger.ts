@@ -1,12 +1,5 @@
 // Counts what a producer sent and what became of it. A record counts as produced only when it is acknowledged.
-
-/** The Kafka client's report about records that were not delivered. */
-export interface DeliveryFailure {
-  readonly code: number;
-  readonly message: string;
-  /** The number of records concerned. */
-  readonly count: number;
-}
+import type { DeliveryFailure } from "../event.ts";
 
 /** The figures since the last `take`. */
 export interface DeliveryFigures {

@@ -1,26 +1,24 @@
 // Tests the lag that a check shows: what Kafka holds beyond the stored offsets, or why it is unknown.
 import { expect, test } from "bun:test";
-import { describeTopics } from "../../shared/kafka/admin.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import type { StoredOffset } from "../../shared/store/offsets.ts";
 import { kafkaLag } from "../../workers/check/kafka-lag.ts";
-import { Sender } from "../kafka/test-producer.ts";
 import { type KafkaUnderTest, onBoth } from "../kafka/kafka-variants.ts";
+import { RawProducer } from "../support/raw-producer.ts";
 
 function lagReader(bootstrapServers: string) {
   return kafkaLag({ bootstrapServers, consumerGroup: "check-test", passThrough: {} }, () => {});
 }
 
 async function topicIdOf(kafka: KafkaUnderTest, topic: string): Promise<string> {
-  const settings = kafka.adminSettings();
-  const [found] = await describeTopics({ settings, topics: [topic], deadlineMs: 5000 });
+  const [found] = await kafka.describeTopics([topic]);
   return found!.topicId!;
 }
 
 onBoth("the lag reader returns the lag of each partition in the given order", async (kafka) => {
   const topic = await kafka.createTopic(3);
-  await using sender = await Sender.open(kafka, topic);
-  await sender.sendNumbers(0, 21, 3);
+  await using producer = await RawProducer.open(kafka.producerSettings(), topic);
+  await producer.sendNumbers(0, 21, 3);
   const topicId = await topicIdOf(kafka, topic);
   const at = (partition: number, nextOffset: number): StoredOffset => ({
     topic,

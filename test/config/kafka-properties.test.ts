@@ -23,6 +23,7 @@ describe("a KAFKA_CONFIG_* variable", () => {
     "enable.auto.offset.store",
     "auto.offset.reset",
     "isolation.level",
+    "partition.assignment.strategy",
     "enable.idempotence",
     "acks",
     "request.required.acks",

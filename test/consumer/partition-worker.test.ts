@@ -12,7 +12,7 @@ import { PartitionWorker } from "../../workers/consumer/partition-worker.ts";
 import type { DatabaseSession, KafkaPort } from "../../workers/consumer/ports.ts";
 import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
 import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
-import { Sender } from "../kafka/test-producer.ts";
+import { RawProducer } from "../support/raw-producer.ts";
 import { GROUP, openSession, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";
@@ -122,15 +122,13 @@ function replacing<T extends object>(real: T, members: Partial<T> | undefined): 
 }
 
 async function publish(kafka: KafkaUnderTest, topic: string, partition: number, count: number, bytes = 8) {
-  await using sender = await Sender.open(kafka, topic, { "batch.num.messages": "100" });
-  for (let i = 0; i < count; i++) {
+  const settings = kafka.producerSettings({ "batch.num.messages": "100" });
+  await using producer = await RawProducer.open(settings, topic);
+  const values = Array.from({ length: count }, (_, i) =>
     // Random bytes, which do not compress.
-    const value =
-      bytes <= 8 ? Buffer.from(`{"n":${i}}`) : Buffer.from(crypto.getRandomValues(new Uint8Array(bytes)));
-    sender.producer.send(undefined, value, i, { partition });
-    if (i % 1000 === 999) await sender.producer.flush(30_000);
-  }
-  await sender.producer.flush(30_000);
+    bytes <= 8 ? Buffer.from(`{"n":${i}}`) : Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))),
+  );
+  await producer.send(values.map((value) => ({ value, partition })));
 }
 
 describe("a partition in trouble", () => {

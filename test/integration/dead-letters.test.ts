@@ -1,7 +1,8 @@
 // Sends every kind of bad record through a real topic: each becomes a dead letter with its bytes and its reason.
 import { describe, expect } from "bun:test";
 import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-block.ts";
-import { type RawRecord, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { RawRecord } from "../support/raw-producer.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
 import { BAD_RECORDS, type BadRecord, EDGE_RECORDS, HEADERS, KEYS, stageOf } from "./bad-records.ts";

@@ -4,7 +4,7 @@ import { KafkaCluster } from "../support/kafka.ts";
 import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { clusterTest } from "../support/requirements.ts";
-import { TransactionalSender } from "../kafka/transactional-producer.ts";
+import { TransactionalProducer } from "../kafka/transactional-producer.ts";
 import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
 
 let started: Promise<KafkaCluster> | undefined;
@@ -279,7 +279,7 @@ describe("topic", () => {
       const kafka = await cluster();
       await using pipeline = await pipelineOn(1, { env: { CONSUMER_WORKERS: "1" } });
       const values = (from: number, to: number) => [...range(from, to)].map((index) => recordAt(index).value);
-      await using sender = await TransactionalSender.open(
+      await using sender = await TransactionalProducer.open(
         new KafkaUnderTest(kafka.bootstrapServers),
         pipeline.topic,
       );

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { kafkaArtifacts } from "../support/kafka-artifacts.ts";
 import { runJava } from "../support/kafka-broker.ts";
-import { Member } from "./group-member.ts";
+import { GroupMember } from "./group-member.ts";
 import { type KafkaUnderTest, onKafka } from "./kafka-variants.ts";
 
 const PRODUCER = "org.apache.kafka.tools.ProducerPerformance";
@@ -20,7 +20,7 @@ for (const codec of ["gzip", "snappy", "lz4", "zstd"]) {
       const topic = await kafka.createTopic(1);
       const value = `written with ${codec}, `.repeat(20);
       await writeWithJava(kafka, topic, codec, value);
-      await using member = await Member.open(kafka, { topics: [topic] });
+      await using member = await GroupMember.open(kafka, { topics: [topic] });
       await member.until("all records", () => member.records.length >= RECORDS || hasError(member), {
         timeoutMs: TIMEOUT_MS / 2,
       });
@@ -31,7 +31,7 @@ for (const codec of ["gzip", "snappy", "lz4", "zstd"]) {
   );
 }
 
-function hasError(member: Member): boolean {
+function hasError(member: GroupMember): boolean {
   return member.of("error").length > 0;
 }
 

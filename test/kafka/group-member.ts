@@ -1,10 +1,10 @@
-// A topic in; a consumer that polls by itself, and all that it was given, out.
+// Opens the product's consumer as a member of a group, polls it, and collects what it delivers.
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
 import { type ConsumerEvent, KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { type EventuallyOptions, eventually } from "../support/eventually.ts";
-import { type KafkaUnderTest } from "./kafka-variants.ts";
+import type { KafkaUnderTest } from "./kafka-variants.ts";
 
 export interface Received extends TopicPartitionOffset {
   readonly key: string | undefined;
@@ -12,40 +12,40 @@ export interface Received extends TopicPartitionOffset {
   readonly headers: string | undefined;
 }
 
-export interface MemberOptions {
+export interface GroupMemberOptions {
   readonly topics: readonly string[];
   readonly group?: string;
   readonly passThrough?: Settings;
-  /** Where to begin; undefined leaves the partition owned and not fetched. Default: the beginning. */
+  /** The first offset to fetch; undefined leaves the partition owned and not fetched. Default: the beginning. */
   readonly startAt?: (partition: TopicPartition) => number | undefined;
-  /** False leaves the rebalances for the test to answer, until `answers` is set. */
+  /** False: the test answers the rebalances, until `answers` is set. */
   readonly answers?: boolean;
-  /** Called for every record at once, before anything else is polled. */
+  /** Called for every record before the next poll. */
   readonly onRecord?: (record: Received) => void;
   readonly maxRecords?: number;
 }
 
-/** A member of a group, polled whenever it has something. */
-export class Member {
+/** A member of a group, polled at every wake-up. */
+export class GroupMember {
   readonly events: ConsumerEvent[] = [];
   readonly records: Received[] = [];
   readonly owned = new Set<string>();
-  /** Records of partitions that were not owned or not meant to be fetched when they came. */
+  /** Records of partitions that were not owned when the record came. */
   readonly unowned: Received[] = [];
   polling = true;
   answers: boolean;
   readonly #block: RecordBlock;
-  readonly #options: MemberOptions;
+  readonly #options: GroupMemberOptions;
   #consumer: KafkaConsumer | undefined;
 
-  private constructor(options: MemberOptions) {
+  private constructor(options: GroupMemberOptions) {
     this.#options = options;
     this.answers = options.answers ?? true;
     this.#block = new RecordBlock(options.maxRecords ?? 1000);
   }
 
-  static async open(kafka: KafkaUnderTest, options: MemberOptions): Promise<Member> {
-    const member = new Member(options);
+  static async open(kafka: KafkaUnderTest, options: GroupMemberOptions): Promise<GroupMember> {
+    const member = new GroupMember(options);
     member.#consumer = await KafkaConsumer.open({
       settings: kafka.consumerSettings(options.group ?? `group-${crypto.randomUUID()}`, options.passThrough),
       topics: options.topics,
@@ -55,23 +55,23 @@ export class Member {
   }
 
   get consumer(): KafkaConsumer {
-    if (this.#consumer === undefined) throw new Error("not open");
+    if (this.#consumer === undefined) throw new Error("the consumer is not open");
     return this.#consumer;
   }
 
-  /** Takes all there is. */
+  /** Takes all records and events that are queued. */
   poll(): void {
     if (!this.polling || this.#consumer === undefined) return;
     for (;;) {
       const event = this.consumer.poll(this.#block);
-      const came = this.#block.count;
+      const taken = this.#block.count;
       this.#take();
       if (event) this.#handle(event);
-      else if (came === 0) return;
+      else if (taken === 0) return;
     }
   }
 
-  /** Waits for what `poll` will bring. */
+  /** Polls until a condition holds. */
   async until(what: string, condition: () => boolean, options?: EventuallyOptions): Promise<void> {
     await eventually(
       what,
@@ -83,7 +83,7 @@ export class Member {
     );
   }
 
-  /** The events of a kind, in their order. */
+  /** The events of a kind, in order. */
   of<Kind extends ConsumerEvent["kind"]>(kind: Kind): Extract<ConsumerEvent, { kind: Kind }>[] {
     return this.events.filter(
       (event): event is Extract<ConsumerEvent, { kind: Kind }> => event.kind === kind,
@@ -94,17 +94,17 @@ export class Member {
     return this.records.map(({ value }) => value);
   }
 
-  /** Answers the oldest rebalance that the test left open. */
+  /** Answers the last assign event. */
   acknowledgeAssign(startAt: (partition: TopicPartition) => number | undefined = () => -2): void {
     const event = this.of("assign").at(-1);
-    if (event === undefined) throw new Error("no assign event came");
+    if (event === undefined) throw new Error("there was no assign event");
     for (const partition of event.partitions) this.owned.add(nameOf(partition));
     this.consumer.acknowledgeAssign(placed(event.partitions, startAt));
   }
 
   acknowledgeRevoke(): void {
     const event = this.of("revoke").at(-1);
-    if (event === undefined) throw new Error("no revoke event came");
+    if (event === undefined) throw new Error("there was no revoke event");
     for (const partition of event.partitions) this.owned.delete(nameOf(partition));
     this.consumer.acknowledgeRevoke();
   }

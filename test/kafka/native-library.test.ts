@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, truncate, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { Library, pointer } from "../../shared/kafka/ffi/library.ts";
+import { Library } from "../../shared/kafka/ffi/library.ts";
+import { pointer } from "../../shared/kafka/ffi/memory.ts";
 import { type NativeSetup, prepare } from "../../shared/kafka/native-library.ts";
 import { downloadRelease, releaseUrl } from "../../shared/kafka/native-library-release.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
@@ -333,7 +334,7 @@ describe("the set-up", () => {
 test("what C returns is a pointer or an error", () => {
   expect(Number(pointer(4096, "a test"))).toBe(4096);
   for (const value of [null, 0, -1, 1.5, Number.NaN, 2 ** 60, 0n]) {
-    expect(() => pointer(value, "a test")).toThrow("librdkafka gave no valid pointer for a test");
+    expect(() => pointer(value, "a test")).toThrow("librdkafka returned no valid pointer for a test");
   }
   expect(() => new Library(join(temporary, "nothing.so"))).toThrow(FatalError);
 });

@@ -1,4 +1,4 @@
-// What librdkafka is told, from the configuration; all of it accepted by librdkafka.
+// Tests the settings that librdkafka gets, and that it accepts them.
 import { expect, test } from "bun:test";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
@@ -12,7 +12,7 @@ const kafka = (passThrough: Settings = {}) => ({
   passThrough,
 });
 
-test("the settings that the promise rests on", () => {
+test("the settings that exactly-once delivery depends on are set", () => {
   expect(consumerSettings(kafka())).toMatchObject({
     "bootstrap.servers": "127.0.0.1:1,127.0.0.1:2",
     "group.id": "group",
@@ -31,14 +31,14 @@ test("the settings that the promise rests on", () => {
   });
 });
 
-test("what is passed through comes last", () => {
+test("a pass-through property overrides a default", () => {
   const passThrough = { "session.timeout.ms": "10000", "linger.ms": "50", "security.protocol": "plaintext" };
   expect(consumerSettings(kafka(passThrough))["session.timeout.ms"]).toBe("10000");
   expect(producerSettings(kafka(passThrough))["linger.ms"]).toBe("50");
   expect(adminSettings(kafka(passThrough))["security.protocol"]).toBe("plaintext");
 });
 
-test("under KIP-848 our own session and assignor are left out", () => {
+test("KIP-848 leaves out the session timeout and the assignor", () => {
   const settings = consumerSettings(kafka({ "group.protocol": "consumer" }));
   expect(settings).not.toHaveProperty("session.timeout.ms");
   expect(settings).not.toHaveProperty("partition.assignment.strategy");
@@ -49,7 +49,7 @@ test.each([
   ["consumer", consumerSettings(kafka({ "group.protocol": "consumer" }))],
   ["producer", producerSettings(kafka())],
   ["producer", adminSettings(kafka())],
-] as const)("librdkafka takes them (%s)", (type, settings) => {
+] as const)("librdkafka accepts the settings of a %s", (type, settings) => {
   const client = Client.create(type, settings, 0);
   client.destroy();
 });

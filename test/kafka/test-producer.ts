@@ -1,40 +1,32 @@
-// A topic in; a producer that counts what became of its messages out.
+// Opens the product's producer on a topic, and collects what it reports.
+import type { DeliveryFailure } from "../../shared/event.ts";
 import type { ErrorReport, Settings } from "../../shared/kafka/client.ts";
-import { type DeliveryFailure, KafkaProducer } from "../../shared/kafka/producer.ts";
-import { type KafkaUnderTest } from "./kafka-variants.ts";
+import { KafkaProducer } from "../../shared/kafka/producer.ts";
+import type { KafkaUnderTest } from "./kafka-variants.ts";
 
-export class Sender {
+export class TestProducer {
   readonly delivered: number[] = [];
   readonly failed: DeliveryFailure[] = [];
   readonly errors: ErrorReport[] = [];
   #producer: KafkaProducer | undefined;
 
-  static async open(kafka: KafkaUnderTest, topic: string, passThrough: Settings = {}): Promise<Sender> {
-    const sender = new Sender();
-    sender.#producer = await KafkaProducer.open({
+  static async open(kafka: KafkaUnderTest, topic: string, passThrough: Settings = {}): Promise<TestProducer> {
+    const opened = new TestProducer();
+    opened.#producer = await KafkaProducer.open({
       settings: kafka.producerSettings(passThrough),
       topic,
-      onWake: () => sender.#producer?.poll(),
-      onDelivered: (opaque) => sender.delivered.push(opaque),
-      onFailed: (failure) => sender.failed.push(failure),
-      onError: (error) => sender.errors.push(error),
+      onWake: () => opened.#producer?.poll(),
+      onDelivered: (opaque) => opened.delivered.push(opaque),
+      onFailed: (failure) => opened.failed.push(failure),
+      onError: (error) => opened.errors.push(error),
       onLog: () => {},
     });
-    return sender;
+    return opened;
   }
 
   get producer(): KafkaProducer {
-    if (this.#producer === undefined) throw new Error("not open");
+    if (this.#producer === undefined) throw new Error("the producer is not open");
     return this.#producer;
-  }
-
-  /** Sends `0`, `1`, ... to the partitions in turn, and waits until all are delivered. */
-  async sendNumbers(from: number, to: number, partitions: number): Promise<void> {
-    for (let i = from; i < to; i++) {
-      this.producer.send(undefined, Buffer.from(String(i)), i, { partition: i % partitions });
-    }
-    const left = await this.producer.flush(20_000);
-    if (left > 0) throw new Error(`${left} messages were not delivered`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

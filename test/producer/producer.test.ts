@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EmbeddedBroker, RequestKey } from "../../shared/kafka/embedded.ts";
+import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { eventually } from "../support/eventually.ts";
@@ -10,7 +10,8 @@ import { Program } from "../support/process.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { clusterTest, kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
-import { Member } from "../kafka/group-member.ts";
+import { BrokerFaults, RequestKey } from "../kafka/broker-faults.ts";
+import { GroupMember } from "../kafka/group-member.ts";
 import { type KafkaUnderTest, onBoth, onEmbedded } from "../kafka/kafka-variants.ts";
 
 const PRODUCER = "workers/producer.ts";
@@ -60,7 +61,7 @@ async function outstandingRecords(port: number): Promise<number> {
 
 /** All records of the topic, once `count` have arrived and no more come. */
 async function read(kafka: KafkaUnderTest, topic: string, count: number) {
-  await using member = await Member.open(kafka, { topics: [topic] });
+  await using member = await GroupMember.open(kafka, { topics: [topic] });
   await member.until(`${count} records`, () => member.records.length >= count, { timeoutMs: 30_000 });
   await Bun.sleep(200);
   member.poll();
@@ -184,11 +185,11 @@ describe("the producer of PRODUCER_INPUT", () => {
         return (found.value("events_produced_total") ?? 0) >= least;
       });
     await acknowledged(300);
-    kafka.embedded!.setDown();
+    kafka.faults.setDown();
     await eventually("lines wait in the queue", async () => (await outstandingRecords(port)) > 100);
     const before = (await acknowledged(300)).value("events_produced_total")!;
     expect(before).toBeLessThan(3000);
-    kafka.embedded!.setUp();
+    kafka.faults.setUp();
     expect(await program.exit()).toBe(0);
     expect(summaryOf(program)).toMatchObject({ sent: 3000, acknowledged: 3000, failed: 0 });
     expect((await read(kafka, topic, 3000)).map(({ value }) => value)).toEqual(lines);
@@ -249,7 +250,7 @@ describe("the producer at fault", () => {
 
   onEmbedded("reports a topic that its user may not write to", async (kafka) => {
     const topic = await kafka.createTopic(1);
-    kafka.embedded!.failRequests(RequestKey.produce, Array<number>(1000).fill(TOPIC_AUTHORIZATION_FAILED));
+    kafka.faults.failRequests(RequestKey.produce, Array<number>(1000).fill(TOPIC_AUTHORIZATION_FAILED));
     await using program = start(on(kafka, topic, { PRODUCER_RATE: "10" }));
     expect(await program.exit(45_000)).toBe(1);
     expect(program.stderr).toBe(`topic ${topic} cannot be written: Broker: Topic authorization failed\n`);
@@ -262,7 +263,7 @@ describe("the producer at fault", () => {
     await program.metrics(port, "one is acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 0;
     });
-    kafka.embedded!.setDown();
+    kafka.faults.setDown();
     await eventually("records wait", async () => (await outstandingRecords(port)) > 0);
     program.signal("SIGINT");
     await program.printed(/waiting for the last acknowledgements/);
@@ -293,7 +294,7 @@ clusterTest(
     await left.metrics(port, "one is acknowledged", (found) => {
       return (found.value("events_produced_total") ?? 0) > 0;
     });
-    mock.setDown();
+    new BrokerFaults(mock).setDown();
     await eventually("records wait", async () => (await outstandingRecords(port)) > 0);
     left.signal("SIGTERM");
     // Each deadline starts with a step of the program, which may take long to get there.

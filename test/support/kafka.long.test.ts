@@ -3,8 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describeTopics } from "../../shared/kafka/admin.ts";
-import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
 import { eventually } from "./eventually.ts";
 import { isRunning } from "./process.ts";
 import { kafkaArtifacts } from "./kafka-artifacts.ts";
@@ -143,12 +142,7 @@ clusterTest(
 );
 
 async function describeAll(kafka: KafkaCluster, ...topics: string[]) {
-  await prepareNativeLibrary(() => {});
-  return describeTopics({
-    settings: { "bootstrap.servers": kafka.bootstrapServers },
-    topics,
-    deadlineMs: 10_000,
-  });
+  return new KafkaUnderTest(kafka.bootstrapServers).describeTopics(topics);
 }
 
 test("a test whose requirement is missing is skipped with the reason, and in CI it fails", async () => {

@@ -1,14 +1,15 @@
 // Runs consumer programs on a topic of known records, and proves that each record was stored once.
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import type { Settings } from "../../shared/kafka/client.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { producerSettings } from "../../shared/kafka/settings.ts";
-import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { Session } from "../../shared/store/session.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
 import { sharedPostgres, type TestDatabase } from "./postgres.ts";
 import { Program } from "./process.ts";
+import { type RawRecord, RawProducer } from "./raw-producer.ts";
 import { sharedKafka } from "./shared-kafka.ts";
 
 export interface TestPipelineOptions {
@@ -23,15 +24,6 @@ export interface TestPipelineOptions {
   producer?: Readonly<Record<string, string>>;
   /** Another folder with workers/consumer.ts in it; by default this repository. */
   root?: string;
-}
-
-/** A record down to its bytes; what is undefined is null in Kafka. */
-export interface RawRecord {
-  readonly key?: Uint8Array | undefined;
-  readonly value: Uint8Array | undefined;
-  readonly headers?: readonly RecordHeader[] | undefined;
-  /** By default chosen by the key. */
-  readonly partition?: number;
 }
 
 /** What a test has published. */
@@ -103,6 +95,9 @@ export class TestPipeline implements AsyncDisposable {
   readonly #consumers: TestConsumer[] = [];
   readonly #openProducer: () => Promise<KafkaProducer>;
   #producer: KafkaProducer;
+  readonly #producerSettings: Settings;
+  /** Opened by the first `send`. */
+  #rawProducer: RawProducer | undefined;
   readonly #root: string;
   #failed = 0;
 
@@ -120,6 +115,7 @@ export class TestPipeline implements AsyncDisposable {
     this.#root = options.root === undefined ? "" : `${options.root}/`;
     this.#openProducer = openProducer;
     this.#producer = producer;
+    this.#producerSettings = settingsOf(kafka, options);
   }
 
   static async start(options: TestPipelineOptions = {}): Promise<TestPipeline> {
@@ -129,7 +125,7 @@ export class TestPipeline implements AsyncDisposable {
     await prepareNativeLibrary(() => {});
     const open = async () => {
       const producer: KafkaProducer = await KafkaProducer.open({
-        settings: producerSettings({ ...kafka, consumerGroup: "none", passThrough: options.producer ?? {} }),
+        settings: settingsOf(kafka, options),
         topic: kafka.topic,
         onWake: () => producer.poll(),
         onDelivered: () => {},
@@ -148,6 +144,8 @@ export class TestPipeline implements AsyncDisposable {
   /** Takes a new producer: one that knew a topic before it was recreated is confused by it. */
   async renewProducer(): Promise<void> {
     await this.#producer.close();
+    await this.#rawProducer?.[Symbol.asyncDispose]();
+    this.#rawProducer = undefined;
     this.#producer = await this.#openProducer();
   }
 
@@ -169,14 +167,8 @@ export class TestPipeline implements AsyncDisposable {
 
   /** Publishes records byte for byte, in their order, and waits until the broker has them; they are not counted. */
   async send(records: readonly RawRecord[]): Promise<void> {
-    for (const { key, value, headers, partition } of records) {
-      const options = {
-        ...(headers === undefined ? {} : { headers }),
-        ...(partition === undefined ? {} : { partition }),
-      };
-      if (!this.#producer.send(key, value, 0, options)) throw new Error("the producer's queue is full");
-    }
-    await this.#flush();
+    this.#rawProducer ??= await RawProducer.open(this.#producerSettings, this.topic);
+    await this.#rawProducer.send(records);
   }
 
   /** Publishes one value, which is not counted. */
@@ -281,6 +273,7 @@ export class TestPipeline implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { program } of this.#consumers) await program[Symbol.asyncDispose]();
     await this.#producer.close();
+    await this.#rawProducer?.[Symbol.asyncDispose]();
     await this.database[Symbol.asyncDispose]();
   }
 }
@@ -330,4 +323,8 @@ export class TestConsumer implements AsyncDisposable {
 async function onSharedKafka(partitions: number) {
   const kafka = await sharedKafka();
   return { bootstrapServers: kafka.bootstrapServers, topic: await kafka.createTopic({ partitions }) };
+}
+
+function settingsOf(kafka: { bootstrapServers: string }, { producer = {} }: TestPipelineOptions): Settings {
+  return producerSettings({ ...kafka, consumerGroup: "none", passThrough: producer });
 }

@@ -1,6 +1,7 @@
 // Creates and deletes topics with the programs' own admin client.
-import { deleteTopics, ensureTopics } from "../../shared/kafka/admin.ts";
+import { ensureTopics } from "../../shared/kafka/admin.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
+import { deleteTopics } from "./delete-topics.ts";
 
 const DEADLINE_MS = 30_000;
 
@@ -22,8 +23,11 @@ export async function createTopic(
   name: string,
   { partitions = 1, replicationFactor, properties = {} }: TopicOptions = {},
 ): Promise<void> {
+  await prepareNativeLibrary(() => {});
   await ensureTopics({
-    ...(await admin(bootstrapServers, name)),
+    settings: { "bootstrap.servers": bootstrapServers },
+    topics: [name],
+    deadlineMs: DEADLINE_MS,
     partitions,
     replicationFactor,
     topicSettings: properties,
@@ -32,14 +36,5 @@ export async function createTopic(
 
 /** Deletes a topic with its records. One created again under the name has another id. */
 export async function deleteTopic(bootstrapServers: string, name: string): Promise<void> {
-  await deleteTopics(await admin(bootstrapServers, name));
-}
-
-async function admin(bootstrapServers: string, topic: string) {
-  await prepareNativeLibrary(() => {});
-  return {
-    settings: { "bootstrap.servers": bootstrapServers },
-    topics: [topic],
-    deadlineMs: DEADLINE_MS,
-  };
+  await deleteTopics({ "bootstrap.servers": bootstrapServers }, [name], DEADLINE_MS);
 }

@@ -9,6 +9,7 @@
 // database, wait a little, read the stored offsets, fetch from there.
 
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import { errorKind } from "../../shared/kafka/error-codes.ts";
 import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
@@ -28,8 +29,6 @@ import type { WorkerStatus } from "./thread-messages.ts";
 /** librdkafka's wake-ups are edge-triggered and can be missed; a turn at least this often is the fallback. */
 const MAX_IDLE_MS = 250;
 const CLOSE_DEADLINE_MS = 5000;
-/** Of the topic and of the group. Before anything was read no waiting helps; later it may be a change in progress. */
-const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 30]);
 
 export interface WorkerOptions {
   readonly topics: readonly string[];
@@ -307,7 +306,8 @@ export class PartitionWorker {
   #onKafkaError({ code, name, message, fatal }: ConsumerEvent & { kind: "error" }): void {
     this.#telemetry.kafkaError(name, message);
     if (fatal) throw new FatalError(`Kafka: ${message}`);
-    if (this.#intake.hasFetched || !AUTHORIZATION_FAILED.has(code)) return;
+    // Before the first record no waiting helps; later it may be a change in progress.
+    if (this.#intake.hasFetched || errorKind(code) !== "authorization") return;
     const { topics, consumerGroup } = this.#options;
     throw new FatalError(
       `Kafka does not let this user read ${topics.join(", ")} as group "${consumerGroup}": ${message}`,

@@ -1,5 +1,6 @@
 // Runs a Kafka producer until its source ends or a stop is requested. The producer program and the demo use it.
 import { whyUnwritable } from "../../shared/kafka/admin.ts";
+import { errorKind } from "../../shared/kafka/error-codes.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { adminSettings, producerSettings } from "../../shared/kafka/settings.ts";
@@ -31,11 +32,6 @@ export const FLUSH_DEADLINE_MS = 30_000;
 const WATCH_MS = 250;
 const EXPLANATION_MS = 3000;
 
-/** Refusals that are about one record: it is too large, or librdkafka cannot take it as it is. */
-const RECORD_FAULTS: ReadonlySet<number> = new Set([10, -186]);
-/** TOPIC_AUTHORIZATION_FAILED and CLUSTER_AUTHORIZATION_FAILED: no waiting helps. */
-const AUTHORIZATION_FAILED: ReadonlySet<number> = new Set([29, 31]);
-
 /**
  * Publishes until the source ends or a stop is requested, then waits up to 30 s for the outstanding records.
  * `ledger` counts what became of the records.
@@ -64,7 +60,7 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
       if (closing) return;
       ledger.onFailed(failure);
       warnings.warn(`not delivered: ${failure.message}`, { code: failure.code }, failure.count);
-      if (ledger.acknowledged === 0 && AUTHORIZATION_FAILED.has(failure.code)) {
+      if (ledger.acknowledged === 0 && errorKind(failure.code) === "authorization") {
         giveUp(new FatalError(`topic ${topic} cannot be written: ${failure.message}`));
       }
     },
@@ -72,9 +68,8 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
       warnings.warn(message, { code: name }, 1, name);
       if (!fatal) return;
       // An idempotent producer that may not write is refused before its first record.
-      const what = AUTHORIZATION_FAILED.has(code)
-        ? `topic ${topic} cannot be written`
-        : "the Kafka client gave up";
+      const what =
+        errorKind(code) === "authorization" ? `topic ${topic} cannot be written` : "the Kafka client gave up";
       giveUp(new FatalError(`${what}: ${message}`));
     },
     onLog: ({ level, facility, message }) => log.debug({ facility, level }, message),
@@ -84,7 +79,7 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
     stop,
     sink: producer,
     isRecordAtFault(error) {
-      if (!(error instanceof KafkaError) || !RECORD_FAULTS.has(error.code)) return false;
+      if (!(error instanceof KafkaError) || error.kind !== "record") return false;
       warnings.warn(error.message, { code: error.code });
       return true;
     },

@@ -1,12 +1,12 @@
-// Nothing in; the C functions of librdkafka that are used here, with their types, and the constants of its API.
+// Declares the C functions of librdkafka that the program calls, and the constants of its API.
 
 import { FFIType } from "bun:ffi";
 
 const u64 = FFIType.u64_fast;
 const i64 = FFIType.i64_fast;
 
-// Handles and pointers are "ptr"; names that C only reads during the call are "cstring" (Bun makes a copy
-// that lives as long as the call). Sizes and offsets are *_fast: a number unless above 2^53.
+// Handles and pointers are "ptr"; names that C reads only during the call are "cstring" (Bun makes a copy that lives
+// as long as the call). Sizes and offsets are *_fast: a number unless above 2^53.
 
 /** The functions of librdkafka, and four of the C library that it is linked with. */
 export const SYMBOLS = {
@@ -70,7 +70,6 @@ export const SYMBOLS = {
   rd_kafka_subscription: { args: ["ptr", "ptr"], returns: "i32" },
   rd_kafka_rebalance_protocol: { args: ["ptr"], returns: "cstring" },
   rd_kafka_assignment_lost: { args: ["ptr"], returns: "i32" },
-  rd_kafka_assign: { args: ["ptr", "ptr"], returns: "i32" },
   rd_kafka_incremental_assign: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_incremental_unassign: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_consumer_group_metadata: { args: ["ptr"], returns: "ptr" },
@@ -85,10 +84,6 @@ export const SYMBOLS = {
     args: ["ptr", "i32", "i32", "ptr", u64, "ptr", u64, "ptr"],
     returns: "i32",
   },
-  rd_kafka_produceva: { args: ["ptr", "ptr", u64], returns: "ptr" },
-  rd_kafka_headers_new: { args: [u64], returns: "ptr" },
-  rd_kafka_header_add: { args: ["ptr", "cstring", i64, "ptr", i64], returns: "i32" },
-  rd_kafka_headers_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_outq_len: { args: ["ptr"], returns: "i32" },
   rd_kafka_flush: { args: ["ptr", "i32"], returns: "i32" },
   rd_kafka_purge: { args: ["ptr", "i32"], returns: "i32" },
@@ -122,17 +117,11 @@ export const SYMBOLS = {
   rd_kafka_NewTopic_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_CreateTopics: { args: ["ptr", "ptr", u64, "ptr", "ptr"], returns: "void" },
   rd_kafka_CreateTopics_result_topics: { args: ["ptr", "ptr"], returns: "ptr" },
-  rd_kafka_DeleteTopic_new: { args: ["cstring"], returns: "ptr" },
-  rd_kafka_DeleteTopic_destroy: { args: ["ptr"], returns: "void" },
-  rd_kafka_DeleteTopics: { args: ["ptr", "ptr", u64, "ptr", "ptr"], returns: "void" },
-  rd_kafka_DeleteTopics_result_topics: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_topic_result_name: { args: ["ptr"], returns: "cstring" },
   rd_kafka_topic_result_error: { args: ["ptr"], returns: "i32" },
   rd_kafka_topic_result_error_string: { args: ["ptr"], returns: "cstring" },
   rd_kafka_ConfigResource_new: { args: ["i32", "cstring"], returns: "ptr" },
   rd_kafka_ConfigResource_destroy: { args: ["ptr"], returns: "void" },
-  rd_kafka_ConfigResource_name: { args: ["ptr"], returns: "cstring" },
-  rd_kafka_ConfigResource_error: { args: ["ptr"], returns: "i32" },
   rd_kafka_ConfigResource_configs: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_ConfigEntry_name: { args: ["ptr"], returns: "cstring" },
   rd_kafka_ConfigEntry_value: { args: ["ptr"], returns: "cstring" },
@@ -145,40 +134,6 @@ export const SYMBOLS = {
   rd_kafka_mock_topic_create: { args: ["ptr", "cstring", "i32", "i32"], returns: "i32" },
   rd_kafka_mock_set_controller_id: { args: ["ptr", "i32"], returns: "void" },
   rd_kafka_mock_group_initial_rebalance_delay_ms: { args: ["ptr", "i32"], returns: "void" },
-  rd_kafka_mock_push_request_errors_array: { args: ["ptr", "i16", u64, "ptr"], returns: "void" },
-  rd_kafka_mock_clear_request_errors: { args: ["ptr", "i16"], returns: "void" },
-  rd_kafka_mock_topic_set_error: { args: ["ptr", "cstring", "i32"], returns: "void" },
-  rd_kafka_mock_partition_set_leader: { args: ["ptr", "cstring", "i32", "i32"], returns: "i32" },
-  rd_kafka_mock_broker_set_down: { args: ["ptr", "i32"], returns: "i32" },
-  rd_kafka_mock_broker_set_up: { args: ["ptr", "i32"], returns: "i32" },
-  rd_kafka_mock_broker_set_rtt: { args: ["ptr", "i32", "i32"], returns: "i32" },
-} as const;
-
-/** Error codes (rd_kafka_resp_err_t) that decide something here; negative ones are librdkafka's own. */
-export const ErrorCode = {
-  none: 0,
-  unknownTopicOrPartition: 3,
-  invalidTopic: 17,
-  topicAuthorizationFailed: 29,
-  clusterAuthorizationFailed: 31,
-  topicExists: 36,
-  invalidPartitions: 37,
-  invalidReplicationFactor: 38,
-  invalidConfiguration: 40,
-  invalidRequest: 42,
-  policyViolation: 44,
-  assignPartitions: -175,
-  revokePartitions: -174,
-  partitionEof: -191,
-  timedOut: -185,
-  queueFull: -184,
-  fatal: -150,
-  autoOffsetReset: -140,
-  unsupportedFeature: -165,
-  authentication: -169,
-  ssl: -181,
-  invalidArgument: -186,
-  allBrokersDown: -187,
 } as const;
 
 /** Event types (rd_kafka_event_type_t), and the bits that ask for them. */
@@ -194,7 +149,6 @@ export const EventType = {
 /** Admin operations (rd_kafka_admin_op_t). */
 export const AdminOperation = {
   createTopics: 1,
-  deleteTopics: 2,
   describeConfigs: 5,
   describeTopics: 19,
   describeCluster: 20,
@@ -202,4 +156,4 @@ export const AdminOperation = {
 } as const;
 
 /** Offsets that stand for a place in the log instead of a number. */
-export const LogicalOffset = { end: -1, beginning: -2, invalid: -1001 } as const;
+export const LogicalOffset = { end: -1, beginning: -2 } as const;
