@@ -14,20 +14,24 @@ export interface SettingOptions {
 
 type Range = readonly [minimum: number, maximum: number];
 
+/** A whole number within bounds; without a default only as an optional setting. */
 export function integer(variable: string, [minimum, maximum]: Range, byDefault?: number): TInteger {
   const allowed = `a whole number from ${minimum} to ${maximum}`;
   return Type.Integer({ variable, default: byDefault, minimum, maximum, allowed });
 }
 
+/** A number within bounds. */
 export function decimal(variable: string, [minimum, maximum]: Range, byDefault: number): TNumber {
   const allowed = `a number from ${minimum} to ${maximum}`;
   return Type.Number({ variable, default: byDefault, minimum, maximum, allowed });
 }
 
+/** true, false, 1, 0, yes or no, in any case. */
 export function boolean(variable: string, byDefault: boolean): TBoolean {
   return Type.Boolean({ variable, default: byDefault, allowed: "true or false" });
 }
 
+/** One of several words, in any case. */
 export function choice<Choices extends string[]>(
   variable: string,
   choices: readonly [...Choices],
@@ -36,7 +40,7 @@ export function choice<Choices extends string[]>(
   return Type.Enum(choices, { variable, default: byDefault, allowed: `one of ${choices.join(", ")}` });
 }
 
-/** @param pattern must agree with the words of `allowed` */
+/** Any text that fits. @param pattern must agree with the words of `allowed` */
 export function text(
   variable: string,
   byDefault: string | undefined,
