@@ -1,4 +1,4 @@
-// Keeps the samples of the last while, so that the growth of a counter over that time can be read.
+// Keeps recent samples, so that the growth of a counter over a time window can be read.
 
 /**
  * Samples in the order of time. The oldest one kept is the newest that is at least `lengthMs` older than the newest
@@ -29,7 +29,7 @@ export class SlidingWindow<Sample> {
     return this.#entries.at(-1)!.atMs - this.#baseline(ageMs).atMs;
   }
 
-  /** The newest sample that is at least `ageMs` older than the newest one; the oldest where none is that old. */
+  /** The newest sample that is at least `ageMs` older than the newest one; the oldest if none is that old. */
   baseline(ageMs = this.#lengthMs): Sample {
     return this.#baseline(ageMs).sample;
   }

@@ -1,4 +1,4 @@
-// The consumer program: moves records from Kafka into raw events, hours and dead letters in PostgreSQL.
+// Runs the consumer program, which moves records from Kafka into raw events, hours and dead letters in PostgreSQL.
 
 import { startHttpServer } from "../../shared/http/server.ts";
 import { ensureTopics } from "../../shared/kafka/admin.ts";

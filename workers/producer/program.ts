@@ -1,4 +1,4 @@
-// The producer program: publishes simulated events or lines of JSON to the first topic of KAFKA_TOPIC.
+// Runs the producer program, which publishes simulated events or lines of JSON to the first topic of KAFKA_TOPIC.
 import { startHttpServer } from "../../shared/http/server.ts";
 import { ensureTopics } from "../../shared/kafka/admin.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
