@@ -59,12 +59,12 @@ describe("a value that is not UTF-8", () => {
     expect(rejectionOf(bytes)).toMatchObject({ stage: "decode", reason: "not_utf8" });
   });
 
-  test("is told by its own bytes, not by those around it", () => {
+  test("is recognized by its own bytes, not by those around it", () => {
     const bytes = Buffer.concat([Buffer.from([0xff]), Buffer.from("{}"), Buffer.from([0xff])]);
     expect(decode(bytes, 1, 3)).toMatchObject({ value: {} });
   });
 
-  test("does not include the character U+FFFD itself", () => {
+  test("differs from one with the character U+FFFD", () => {
     expect(decodeText('"\ufffd"')).toMatchObject({ value: "\ufffd" });
   });
 });
@@ -156,15 +156,15 @@ describe("text that PostgreSQL cannot hold", () => {
   });
 
   test.each(['{"a":"\\\\u0000"}', '{"a":"\\ud83d\\ude00"}', '{"a":"\\u0001\\u001f\\u007f"}'])(
-    "does not include %s",
+    "differs from storable text: %s",
     (text) => {
       expect(decodeText(text)).toMatchObject({ value: JSON.parse(text), hasEscapes: true });
     },
   );
 });
 
-describe("an accepted value", () => {
-  test("equals the result of JSON.parse, with the text of its event_data", () => {
+describe("decode", () => {
+  test("returns the result of JSON.parse, with the text of event_data", () => {
     const text = '{"event_data": {"n": 1.50, "big": 12345678901234567890} , "b": "\\n"}';
     expect(decodeText(text)).toEqual({
       value: { event_data: { n: 1.5, big: Number("12345678901234567890") }, b: "\n" },
@@ -173,7 +173,7 @@ describe("an accepted value", () => {
     });
   });
 
-  test("does not depend on the bytes around it in the buffer", () => {
+  test("does not depend on the bytes around the value in the buffer", () => {
     fc.assert(
       fc.property(jsonText(), fc.string(), fc.string(), (text, before, after) => {
         const [head, body, tail] = [before, text, after].map((part) => Buffer.from(part));
@@ -189,7 +189,7 @@ describe("an accepted value", () => {
     );
   });
 
-  test("decode accepts or rejects any bytes without throwing", () => {
+  test("accepts or rejects any bytes without throwing", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
         const decoded = decodeText(bytes);

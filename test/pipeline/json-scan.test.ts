@@ -32,12 +32,16 @@ describe("the member of the outermost object", () => {
   });
 
   test.each<[what: string, text: string, member: string]>([
-    ["of a repeated key the last counts", '{"event_data":{"a":1},"b":0,"event_data":{"a":2}}', '{"a":2}'],
-    ["also where it is the shorter one", '{"event_data":{"a":[1,2,3]},"event_data":1}', "1"],
-    ["also where another key stands between and after", '{"event_data":1,"b":2,"event_data":3,"c":4}', "3"],
-    ["also where the last is written with escapes", '{"event_data":1,"\\u0065vent_data":2}', "2"],
-    ["also where the first is", '{"event\\u005fdata":1,"event_data":2}', "2"],
-  ])("follows the rule: %s", (_what, text, expected) => {
+    ["the last of a repeated key", '{"event_data":{"a":1},"b":0,"event_data":{"a":2}}', '{"a":2}'],
+    ["the last of a repeated key, and the shorter one", '{"event_data":{"a":[1,2,3]},"event_data":1}', "1"],
+    [
+      "the last of a repeated key, with other keys between",
+      '{"event_data":1,"b":2,"event_data":3,"c":4}',
+      "3",
+    ],
+    ["the last of a repeated key, written with escapes", '{"event_data":1,"\\u0065vent_data":2}', "2"],
+    ["the last of a repeated key, after one with escapes", '{"event\\u005fdata":1,"event_data":2}', "2"],
+  ])("is %s", (_what, text, expected) => {
     expect(member(text)).toBe(expected);
   });
 
@@ -124,7 +128,7 @@ describe("an escape that PostgreSQL cannot store", () => {
     // a repeated key that JSON.parse drops reaches jsonb
     ['{"a":"\\u0000","a":1}', "\\u0000 at character 6"],
     ['{"\\u0000":1}', "\\u0000 at character 2"],
-  ])("is reported or not in %s", (text, found) => {
+  ])("is found exactly when it is there: %s", (text, found) => {
     expect(JSON.parse(text)).toBeDefined();
     expect(findUnstorableEscape(text)).toBe(found);
   });

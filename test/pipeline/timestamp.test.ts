@@ -28,7 +28,7 @@ function micros(text: string): bigint | undefined {
   return instant && BigInt(instant.ms) * 1000n + BigInt(instant.micros);
 }
 
-describe("an accepted timestamp", () => {
+describe("parseTimestamp on a timestamp", () => {
   const at = (iso: string, extraMicros = 0) => ({ ms: Date.parse(iso), micros: extraMicros });
   test.each([
     ["2026-03-14T09:26:53Z", at("2026-03-14T09:26:53Z")],
@@ -52,7 +52,7 @@ describe("an accepted timestamp", () => {
     ["1969-12-31T23:00:00-01:00", at("1970-01-01T00:00:00Z")],
     ["9999-12-31T23:59:59.999999Z", at("9999-12-31T23:59:59.999Z", 999)],
     ["9999-12-31T23:59:59.9999999999Z", at("9999-12-31T23:59:59.999Z", 999)],
-  ])("is read to the microsecond: %s", (text, instant) => {
+  ])("reads it to the microsecond: %s", (text, instant) => {
     expect(parseTimestamp(text)).toEqual(instant);
   });
 
@@ -62,12 +62,12 @@ describe("an accepted timestamp", () => {
     ["2026-01-01T00:59:59.1234569999999999999999Z", 123_456],
     [`2026-01-01T00:59:59.${"9".repeat(400)}Z`, 999_999],
     [`2026-01-01T00:59:59.${"0".repeat(400)}1Z`, 0],
-  ])("has its fraction cut, never rounded into the next hour: %s", (text, fractionMicros) => {
+  ])("cuts its fraction, and never rounds into the next hour: %s", (text, fractionMicros) => {
     expect(micros(text)).toBe(BigInt(Date.parse("2026-01-01T00:59:59Z")) * 1000n + BigInt(fractionMicros));
   });
 });
 
-describe("a refused timestamp", () => {
+describe("parseTimestamp on other text", () => {
   /** Date.parse reads each of these as some instant. */
   const misreadByDateParse = [
     "2026-02-30T00:00:00Z",
@@ -89,7 +89,7 @@ describe("a refused timestamp", () => {
     "0001-01-01T00:00:00Z",
     "1969-12-31T23:59:59.999Z",
   ];
-  test.each(misreadByDateParse)("includes what Date.parse misreads: %s", (text) => {
+  test.each(misreadByDateParse)("refuses what Date.parse misreads: %s", (text) => {
     expect(Date.parse(text)).not.toBeNaN();
     expect(parseTimestamp(text)).toBeUndefined();
   });
@@ -140,7 +140,7 @@ describe("a refused timestamp", () => {
     "1970-01-01T00:59:59+01:00",
     "9999-12-31T23:59:59-00:01",
     "9999-12-31T24:00:00Z",
-  ])("includes %j", (text) => {
+  ])("refuses %j", (text) => {
     expect(parseTimestamp(text)).toBeUndefined();
   });
 });

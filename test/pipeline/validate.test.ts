@@ -71,7 +71,7 @@ describe("a field of the wrong type", () => {
     expectRejected(eventText({ [field]: value }), "wrong_type", new RegExp(`^${field}: must be `));
   });
 
-  test("is told by the last of a repeated field", () => {
+  test("counts only as the last of a repeated field", () => {
     expectRejected(`${eventText().slice(0, -1)},"user_id":1}`, "wrong_type", "user_id: must be string");
     expect(eventOf(`{"user_id":1,${eventText().slice(1)}`).userId).toBe("user_7");
   });
@@ -241,8 +241,8 @@ describe("the amount of a purchase", () => {
   });
 });
 
-describe("rejectionOf", () => {
-  test("returns the rejection of decode or of validate, and undefined for an event", () => {
+describe("validation", () => {
+  test("returns the rejection of decode or of validate, or nothing for an event", () => {
     expect(rejectionOf(decodeText("{"), NOW_MS, SKEW_MS)).toMatchObject({
       stage: "decode",
       reason: "not_json",
@@ -254,7 +254,7 @@ describe("rejectionOf", () => {
     expect(rejectionOf(decodeText(eventText()), NOW_MS, SKEW_MS)).toBeUndefined();
   });
 
-  test("validate rejects arbitrary JSON without throwing", () => {
+  test("rejects arbitrary JSON without throwing", () => {
     fc.assert(
       fc.property(jsonText(), (text) => {
         const decoded = decodeText(text);
@@ -265,7 +265,7 @@ describe("rejectionOf", () => {
     );
   });
 
-  test("validate names the one field of an event that is wrong", () => {
+  test("names the one wrong field of an event", () => {
     const fields = [
       "event_id",
       "user_id",

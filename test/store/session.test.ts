@@ -109,7 +109,7 @@ describe("opening a session", () => {
     ["no such host", { host: "no-such-host.invalid" }, "connection"],
     ["no such Unix socket", { host: "/no/such/directory" }, "connection"],
     ["TLS where the server has none", { sslMode: "require" }, "connection"],
-  ])("is classified when it fails: %s", async (_what, changes, kind) => {
+  ])("fails with the class of its cause: %s", async (_what, changes, kind) => {
     expect(await failure(changes)).toBe(kind);
   });
 
