@@ -57,6 +57,7 @@ interface Arguments {
   readonly withTypesAndLint: boolean;
 }
 
+const startedAt = performance.now();
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
 const skips: string[] = [];
@@ -263,7 +264,8 @@ function summary(kept: string | undefined): void {
   list("failed", failures);
   if (kept !== undefined) console.log(`\n   The databases of the tests are kept in ${kept}/data.`);
   const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
-  console.log(`\n${total.passed} passed, ${total.failed} failed${skipped}`);
+  console.log(`\n   took ${seconds(startedAt)}`);
+  console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
   process.exitCode = total.failed > 0 ? 1 : 0;
 }
 
