@@ -27,6 +27,7 @@ const LONG_FILE = /\.long\.test\.ts$/;
 /** A test that takes longer has hung; the few that need more time set their own. */
 const TEST_TIMEOUT_MS = 120_000;
 const FILE_DEADLINE_MS = 10 * 60_000;
+const OUTPUT_DEADLINE_MS = 5000;
 /** Most files wait more than they compute. */
 const FILES_AT_ONCE = Math.min(8, 2 * availableParallelism());
 /** Long files start clusters and browsers, and freeze and kill what they started. */
@@ -231,11 +232,25 @@ async function run(
     killSignal: "SIGKILL",
   });
   const reaper = reapOnExit({ pid: child.pid, signal: "KILL" });
-  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  let output = "";
+  const read = async (stream: ReadableStream<Uint8Array>) => {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) output += decoder.decode(bytes, { stream: true });
+  };
+  const reading = Promise.all([read(child.stdout), read(child.stderr)]);
   const exitCode = await child.exited;
   reaper.release();
+  // A process that the child left behind may hold the pipes open.
+  await withinTime(reading, OUTPUT_DEADLINE_MS);
   const ending = child.signalCode === null ? "" : `\nended by ${child.signalCode}\n`;
-  return { exitCode, output: `${stdout}${stderr}${ending}` };
+  return { exitCode, output: `${output}${ending}` };
+}
+
+async function withinTime(work: Promise<unknown>, timeoutMs: number): Promise<void> {
+  const { promise, resolve: end } = Promise.withResolvers<void>();
+  const timer = setTimeout(end, timeoutMs);
+  await Promise.race([work, promise]);
+  clearTimeout(timer);
 }
 
 /** Adds to the totals. Prints one line, and before it the whole output of a job that failed. */

@@ -64,9 +64,15 @@ export class SharedServers {
     await postgres.stop("fast");
     // One place, so that failed runs do not fill the disk.
     const kept = join(tmpdir(), "event-pipeline-failed-tests");
-    await rm(kept, { recursive: true, force: true });
-    await rename(postgres.directory, kept);
-    return kept;
+    try {
+      await rm(kept, { recursive: true, force: true });
+      await rename(postgres.directory, kept);
+      return kept;
+    } catch {
+      // Another run that failed at the same time has taken the place.
+      await postgres[Symbol.asyncDispose]();
+      return undefined;
+    }
   }
 }
 
