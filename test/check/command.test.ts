@@ -3,12 +3,11 @@ import { describe, expect, test } from "bun:test";
 import type { CheckReport } from "../../shared/store/check/report.ts";
 import { sharedPostgres } from "../support/postgres.ts";
 import { Program } from "../support/process.ts";
-import { freePort } from "../../shared/runtime/free-port.ts";
 import { healthyDatabase } from "./checked-database.ts";
 
-/** A port that nothing listens on. */
-const unused = await freePort();
-const NO_KAFKA = { KAFKA_BOOTSTRAP_SERVERS: `127.0.0.1:${unused}` };
+/** Nothing listens on port 1; a port of a test server could be given to another test. */
+const CLOSED_PORT = "1";
+const NO_KAFKA = { KAFKA_BOOTSTRAP_SERVERS: `127.0.0.1:${CLOSED_PORT}` };
 
 async function run(env: Record<string, string>, ...args: string[]) {
   await using program = Program.start("workers/check.ts", { args, env });
@@ -116,7 +115,7 @@ describe("bun run check", () => {
       ],
       [{ DB_NAME: "nowhere" }, /^PostgreSQL at .* refuses .* database "nowhere".*\(3D000\)/],
       [
-        { DB_PORT: String(unused) },
+        { DB_PORT: CLOSED_PORT },
         /^PostgreSQL at 127\.0\.0\.1:\d+ cannot be read: .*ECONNREFUSED.*check DB_HOST/,
       ],
       [{}, /^database ".*" has no tables of the pipeline; the consumer creates them/],
