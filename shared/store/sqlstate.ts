@@ -21,6 +21,7 @@ const KIND_BY_SQLSTATE: Readonly<Record<string, FaultKind>> = {
   "40003": "connection", // statement_completion_unknown
   "55P03": "blocked", // lock_not_available
   "57014": "blocked", // query_canceled: statement_timeout
+  "25006": "connection", // read_only_sql_transaction: a standby, or a former primary; a new connection may reach the new one
   "25P03": "connection", // idle_in_transaction_session_timeout
   "25P04": "connection", // transaction_timeout
   "54000": "content", // program_limit_exceeded: a jsonb too large

@@ -43,7 +43,7 @@ describe("classify", () => {
     ["42703", "schema"],
     ["42P01", "schema"],
     ["42501", "schema"],
-    ["25006", "schema"],
+    ["25006", "connection"],
     ["28P01", "access"],
     ["28000", "access"],
     ["3D000", "access"],
