@@ -49,6 +49,9 @@ export async function assertStillOurs(sql: Database, consumerGroup: string): Pro
   }
 }
 
+/** The roles that lock rows; a check or a console holds up no worker. */
+const STORING_ROLES = ["worker", "main"].map((role) => `${APPLICATION_PREFIX} ${role} %`);
+
 /**
  * Ends the sessions of this application that have waited for their client inside a transaction for `seconds`: the
  * client is stopped or gone, and its locks block the others. Its batch is rolled back; if the client resumes, its
@@ -63,7 +66,7 @@ export async function endStuckPeers(sql: Database, seconds: number): Promise<num
     with stuck as materialized (
       select pid from pg_stat_activity
       where datname = current_database()
-        and application_name like ${`${APPLICATION_PREFIX} %`}
+        and application_name like any(${textArray(STORING_ROLES)}::text[])
         and pid <> pg_backend_pid()
         and xact_start is not null
         and wait_event_type = 'Client'

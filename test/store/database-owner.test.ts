@@ -182,7 +182,7 @@ describe("endStuckPeers", () => {
     for (const session of [idle, copying]) session.destroy();
   });
 
-  test("spares idle and busy sessions, other programs and other databases", async () => {
+  test("spares idle, busy and checking sessions, other programs and other databases", async () => {
     await using database = await pipelineDatabase();
     await using elsewhere = await pipelineDatabase();
     await using worker = await openStore(database);
@@ -192,15 +192,17 @@ describe("endStuckPeers", () => {
     await stranger.sql`set application_name = 'psql'`;
     const almost = await openSession(database);
     await almost.sql`set application_name = 'event-pipelines'`;
+    const check = await openSession(database, { role: "check" });
     const otherDatabase = await openSession(elsewhere);
     const stuck = await openSession(database);
 
     const working = busy.sql.begin((tx) => tx`select pg_sleep(60)`).catch(() => undefined);
-    for (const session of [stranger, almost, otherDatabase]) void leaveIdleInTransaction(session);
+    for (const session of [stranger, almost, check, otherDatabase]) void leaveIdleInTransaction(session);
     const left = leaveIdleInTransaction(stuck);
     await waitsForClient(database, stuck, "idle in transaction");
     await waitsForClient(database, stranger, "idle in transaction");
     await waitsForClient(database, almost, "idle in transaction");
+    await waitsForClient(database, check, "idle in transaction");
     await waitsForClient(elsewhere, otherDatabase, "idle in transaction");
     await eventually("the busy one is busy", async () => {
       const rows =
@@ -213,11 +215,11 @@ describe("endStuckPeers", () => {
     });
     expect(ended).toEqual([stuck.backendPid]);
     await left;
-    for (const session of [idle, busy, stranger, almost, worker.session]) {
+    for (const session of [idle, busy, stranger, almost, check, worker.session]) {
       expect(await isConnected(database, session.backendPid)).toBe(true);
     }
     expect(await isConnected(elsewhere, otherDatabase.backendPid)).toBe(true);
-    for (const session of [idle, busy, stranger, almost, otherDatabase, stuck]) session.destroy();
+    for (const session of [idle, busy, stranger, almost, check, otherDatabase, stuck]) session.destroy();
     await working;
     expect(await rowCounts(database)).toMatchObject({ raw_events: 0 });
   });
