@@ -10,8 +10,8 @@
 //     polled. Assigning again waits until the fetcher has stopped.
 //   - A change of ours during a rebalance would count as its answer. So the change is postponed until after the
 //     answer. A rebalance that waits in the queue, not yet polled, cannot be seen: its events still come in order and
-//     each is answered, but another consumer may get the partitions meanwhile. So whoever writes for a partition must
-//     compare its stored offset. Our change also makes librdkafka forget that partitions are lost, so we ask first.
+//     each is answered, but another consumer may get the partitions meanwhile. So a writer must compare the
+//     partition's stored offset. Our change also makes librdkafka forget that partitions are lost, so we ask first.
 //
 // All of this is for cooperative rebalances (cooperative-sticky, KIP-848); the configuration admits no others.
 import type { TopicPartition } from "../event.ts";
@@ -150,7 +150,7 @@ export class LibrdkafkaAssignment {
   }
 
   /**
-   * Waits until fetchers that were told to stop have stopped (microseconds). librdkafka 2.15 aborts the process
+   * Waits until the stopped fetchers have ended (microseconds). librdkafka 2.15 aborts the process
    * when a partition is unassigned, assigned and unassigned again before that (rdkafka_assignment.c, assertion
    * `rktp->rktp_started`). Its main thread takes requests in order: the first one is answered after the stops were
    * done, the second after they were reported.

@@ -98,7 +98,7 @@ onEmbedded("a block grows for records of any size, and takes no more after 16 Mi
 });
 
 onBoth(
-  "a partition without a start offset waits, and a stopped one resumes where it is told",
+  "a partition without a start offset waits, and a stopped one resumes at the given offset",
   async (kafka) => {
     const topic = await kafka.createTopic(2);
     await using producer = await RawProducer.open(kafka.producerSettings(), topic);
