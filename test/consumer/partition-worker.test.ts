@@ -1,135 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import pino from "pino";
-import type { TopicPartition } from "../../shared/event.ts";
-import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
-import { Notifier } from "../../shared/runtime/notifier.ts";
-import { claimDatabase } from "../../shared/store/database-owner.ts";
-import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
-import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
-import { PartitionWorker } from "../../workers/consumer/partition-worker.ts";
-import type { DatabaseSession, KafkaPort } from "../../workers/consumer/ports.ts";
-import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
-import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
-import { RawProducer } from "../support/raw-producer.ts";
-import { GROUP, openSession, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
 import { eventually } from "../support/eventually.ts";
-import type { TestDatabase } from "../support/postgres.ts";
+import { endSessions, publish, stateOf, WorkerBench } from "./worker-bench.ts";
 
 const TIMEOUT_MS = 120_000;
-
-interface Faults {
-  /** Replaces questions to Kafka. */
-  kafka?: (real: KafkaConsumer) => Partial<KafkaPort>;
-  /** Replaces work with the database. */
-  session?: (real: DatabaseSession) => Partial<DatabaseSession>;
-  group?: string;
-  batchSize?: number;
-}
-
-/** A broker and a database, for workers that run in this process. */
-class WorkerBench implements AsyncDisposable {
-  readonly kafka: KafkaUnderTest;
-  readonly database: TestDatabase;
-  readonly #broker: EmbeddedBroker;
-  readonly #ended: (() => Promise<void>)[] = [];
-
-  private constructor(broker: EmbeddedBroker, database: TestDatabase) {
-    this.#broker = broker;
-    this.kafka = new KafkaUnderTest(broker.bootstrapServers, broker);
-    this.database = database;
-  }
-
-  static async start(): Promise<WorkerBench> {
-    const database = await pipelineDatabase();
-    const session = await openSession(database, { role: "main" });
-    await claimDatabase(session.sql, GROUP);
-    await session.close();
-    return new WorkerBench(await EmbeddedBroker.start({ brokers: 1, topics: [] }), database);
-  }
-
-  /** Starts a worker. @returns it, and the promise of its end */
-  async worker(topics: readonly string[], faults: Faults = {}) {
-    const notifier = new Notifier();
-    const member = await KafkaConsumer.open({
-      settings: this.kafka.consumerSettings(faults.group ?? GROUP),
-      topics,
-      onWake: () => notifier.notify(),
-    });
-    const postgres = makePostgresPort({
-      database: this.database.config,
-      consumerGroup: GROUP,
-      store: STORE_OPTIONS,
-    });
-    const worker = new PartitionWorker(
-      {
-        kafka: replacing<KafkaPort>(member, faults.kafka?.(member)),
-        database: {
-          connect: async (onLost) => {
-            const session = await postgres.connect(onLost);
-            return replacing(session, faults.session?.(session));
-          },
-        },
-        notifier,
-      },
-      { topics, consumerGroup: GROUP, batchSize: faults.batchSize ?? 500, maxFutureSkewMs: 86_400_000 },
-      new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" })),
-      () => undefined,
-    );
-    const ended = worker.run();
-    ended.catch(() => undefined);
-    this.#ended.push(async () => {
-      worker.drain();
-      await ended.catch(() => undefined);
-    });
-    return { worker, ended };
-  }
-
-  /** Rows by partition of a topic: the stored next offset and what was skipped. */
-  async offsets(topic: string): Promise<Map<number, { next: number; skipped: number }>> {
-    const rows = await this.database.sql<{ partition: number; next_offset: string; skipped: string }[]>`
-      select partition, next_offset::text, skipped::text from pipeline_offsets where topic = ${topic}`;
-    return new Map(
-      rows.map(({ partition, next_offset, skipped }) => [
-        partition,
-        { next: Number(next_offset), skipped: Number(skipped) },
-      ]),
-    );
-  }
-
-  async isStored(topic: string, partitions: readonly number[], next: number): Promise<boolean> {
-    const offsets = await this.offsets(topic);
-    return partitions.every((partition) => offsets.get(partition)?.next === next);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const end of this.#ended) await end();
-    await this.#broker.stop();
-    await this.database[Symbol.asyncDispose]();
-  }
-}
-
-/** `real` with some of its members replaced. */
-function replacing<T extends object>(real: T, members: Partial<T> | undefined): T {
-  if (members === undefined) return real;
-  return new Proxy(real, {
-    get(target, name) {
-      const found: unknown = Reflect.get(name in members ? members : target, name);
-      return typeof found === "function" ? found.bind(target) : found;
-    },
-  });
-}
-
-async function publish(kafka: KafkaUnderTest, topic: string, partition: number, count: number, bytes = 8) {
-  const settings = kafka.producerSettings({ "batch.num.messages": "100" });
-  await using producer = await RawProducer.open(settings, topic);
-  const values = Array.from({ length: count }, (_, i) =>
-    // Random bytes, which do not compress.
-    bytes <= 8 ? Buffer.from(`{"n":${i}}`) : Buffer.from(crypto.getRandomValues(new Uint8Array(bytes))),
-  );
-  await producer.send(values.map((value) => ({ value, partition })));
-}
 
 describe("a partition in trouble", () => {
   test(
@@ -338,30 +212,27 @@ describe("a worker", () => {
     async () => {
       await using bench = await WorkerBench.start();
       const topic = await bench.kafka.createTopic(1);
-      const workers = [await bench.worker([topic]), await bench.worker([topic])];
-      const status = () => workers.map(({ worker }) => worker.status());
-      const isIdle = () => status().some(({ partitions }) => partitions.length === 0);
-      await eventually(
-        "one has the partition, both are members",
-        () =>
-          isIdle() &&
-          status().every(
-            ({ hasJoined, hasDatabase, partitions }, _, all) =>
-              hasJoined &&
-              hasDatabase &&
-              partitions.length + all.flatMap((each) => each.partitions).length >= 1,
-          ),
-      );
+      const workers = [(await bench.worker([topic])).worker, (await bench.worker([topic])).worker];
+      const idle = () =>
+        workers.map((worker) => worker.status()).find(({ partitions }) => partitions.length === 0);
+      const isWell = () => {
+        const status = workers.map((worker) => worker.status());
+        const owned = status.flatMap(({ partitions }) => partitions);
+        return (
+          owned.length === 1 &&
+          status.every(
+            ({ hasJoined, hasDatabase, pausedBecause }) =>
+              hasJoined && hasDatabase && pausedBecause === undefined,
+          )
+        );
+      };
+      await eventually("one worker has the partition, and both are well", isWell);
       await endSessions(bench.database);
-      await eventually("both have noticed", () =>
-        status().some(({ pausedBecause, hasDatabase }) => pausedBecause !== undefined || !hasDatabase),
-      );
       await eventually(
-        "both are well again",
-        () =>
-          isIdle() &&
-          status().every(({ pausedBecause, hasDatabase }) => pausedBecause === undefined && hasDatabase),
+        "the idle one notices",
+        () => idle()?.pausedBecause !== undefined || !idle()?.hasDatabase,
       );
+      await eventually("both are well again", isWell);
     },
     TIMEOUT_MS,
   );
@@ -415,13 +286,3 @@ describe("a worker", () => {
     TIMEOUT_MS,
   );
 });
-
-function stateOf(worker: PartitionWorker, partition: number): string | undefined {
-  return worker.status().partitions.find((each: TopicPartition) => each.partition === partition)?.state;
-}
-
-async function endSessions({ sql }: TestDatabase): Promise<void> {
-  await sql`
-    select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and application_name like 'event-pipeline worker %'`;
-}
