@@ -222,5 +222,3 @@ function unreachable(
 function attemptMs(leftMs: number): number {
   return Math.max(1, Math.min(ATTEMPT_MS, Math.round(leftMs)));
 }
-
-export type { TopicDescription } from "./topic-description.ts";

@@ -20,7 +20,7 @@ import type { Library } from "./ffi/library.ts";
 import type { PartitionTable } from "./partition-table.ts";
 
 /** The offset at which to start each partition, by slot. */
-export type StartOffsets = ReadonlyMap<number, number>;
+type StartOffsets = ReadonlyMap<number, number>;
 
 interface Rebalance {
   readonly kind: "assign" | "revoke";

@@ -139,7 +139,6 @@ export const SYMBOLS = {
 /** Event types (rd_kafka_event_type_t), and the bits that ask for them. */
 export const EventType = {
   delivery: 0x1,
-  fetch: 0x2,
   log: 0x4,
   error: 0x8,
   rebalance: 0x10,
