@@ -24,7 +24,8 @@ export function kafkaLag(kafka: Connection, say: (line: string) => void): LagRea
       await prepareNativeLibrary(say);
       return await readLags(kafka, partitions);
     } catch (error) {
-      const problem = (error instanceof KafkaError ? error.meaning : undefined) ?? errorMessage(error);
+      const isAway = error instanceof KafkaError && error.kind === "retryable";
+      const problem = (isAway ? error.meaning : undefined) ?? errorMessage(error);
       return partitions.map(() => problem);
     }
   };
