@@ -256,12 +256,12 @@ describe("Kafka", () => {
     ]);
     await allow("--operation", "Read", "--group", "data-pipeline-consumer");
     const mayNotRead = await failing(CONSUMER, login("app-secret"));
-    expect(wrongLogin).toEqual(sentence(/refuses our credentials: .*[Aa]uthentication failed/));
+    expect(wrongLogin).toEqual(sentence(/refuses the credentials: .*[Aa]uthentication failed/));
     expect(mayNotWrite).toEqual(
       sentence(/topic events cannot be written: .*(?:not authorized|authorization failed)/),
     );
     expect(mayNotJoin).toEqual(sentence(/does not let this user read events .*Group authorization failed/));
     expect(mayNotRead).toEqual(sentence(/does not let this user read events .*Topic authorization failed/));
-    expect(mayNotCreate).toEqual(sentence(/topic others.*this user is not allowed to/));
+    expect(mayNotCreate).toEqual(sentence(/topic others.*this user is not authorized/));
   });
 });
