@@ -86,7 +86,9 @@ export const WorkersSchema = Type.Array(
       Type.Object({
         topic: Type.String(),
         partition: count,
-        state: Type.String({ description: "awaiting_offset, fetching, out_of_range or beyond_end" }),
+        state: Type.String({
+          description: "awaiting_offset, fetching, unreadable, out_of_range or beyond_end",
+        }),
         storedOffset: nullable(count),
         endOffset: nullable(count),
         lag: nullable(count),

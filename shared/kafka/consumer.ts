@@ -21,6 +21,8 @@ export type ConsumerEvent =
   | { kind: "revoke"; partitions: TopicPartition[]; lost: boolean }
   /** The log does not hold the offset. Comes once; the partition delivers nothing until `fetch` moves it. */
   | { kind: "out_of_range"; topic: string; partition: number; offset: number }
+  /** librdkafka cannot read the batch at this offset. It keeps trying, and this comes with each attempt. */
+  | { kind: "unreadable"; topic: string; partition: number; offset: number; reason: string }
   | ({ kind: "error" } & ErrorReport)
   /** The result of a `commit`. */
   | { kind: "committed"; error: string | undefined }
@@ -316,6 +318,13 @@ export class KafkaConsumer {
       const at = this.#library.eventPartition(event);
       if (at) return { kind: "out_of_range", topic: at.topic, partition: at.partition, offset: at.offset };
     }
+    if (error.code === ErrorCode.notImplemented || error.code === ErrorCode.badCompression) {
+      const at = this.#library.eventPartition(event);
+      if (at) {
+        const reason = unreadableReason(error);
+        return { kind: "unreadable", topic: at.topic, partition: at.partition, offset: at.offset, reason };
+      }
+    }
     return { kind: "error", ...error };
   }
 
@@ -346,4 +355,15 @@ export class KafkaConsumer {
     }
     return starts;
   }
+}
+
+const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+/** @param error of a batch; its message holds the codec's number ("Decompression (codec 0x1) of message at ...") */
+function unreadableReason({ code, message }: ErrorReport): string {
+  const codec = CODECS[Number(/\(codec (0x\d+)\)/.exec(message)?.[1])];
+  if (codec === undefined) return message;
+  return code === ErrorCode.notImplemented
+    ? `its records are compressed with ${codec}, which this librdkafka lacks`
+    : `a batch of records compressed with ${codec} is damaged`;
 }

@@ -14,6 +14,8 @@ export const ErrorCode = {
   queueFull: -184,
   fatal: -150,
   autoOffsetReset: -140,
+  badCompression: -198,
+  notImplemented: -170,
   authentication: -169,
   ssl: -181,
   invalidArgument: -186,

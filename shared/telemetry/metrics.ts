@@ -125,6 +125,11 @@ const CONSUMER_METRICS = {
   ),
   rebalances_total: counter("Assignments and revocations of partitions.", ["kind"]),
   consumer_assigned_partitions: gauge("Partitions assigned to this process.", [], "sum"),
+  consumer_unreadable_partitions: gauge(
+    "Assigned partitions whose next records the Kafka client cannot read, for lack of a codec or for damage.",
+    [],
+    "sum",
+  ),
   consumer_paused_partitions: gauge("Assigned partitions that are not being fetched.", [], "sum"),
 } as const;
 

@@ -157,6 +157,18 @@ export class WorkerTelemetry {
     );
   }
 
+  unreadable(topic: string, partition: number, offset: number, reason: string): void {
+    this.#log.error(
+      { topic, partition, offset },
+      `a partition cannot be read: ${reason}. It is tried again until it can be read; the other partitions are not ` +
+        "affected. See PartitionUnreadable in monitoring/RUNBOOK.md",
+    );
+  }
+
+  unreadablePartitions(partitions: number): void {
+    this.#recorder.set("consumer_unreadable_partitions", partitions);
+  }
+
   lag(topic: string, partition: number, records: number | undefined): void {
     if (records === undefined) this.#recorder.remove("kafka_consumer_lag", topic, String(partition));
     else this.#recorder.set("kafka_consumer_lag", records, topic, String(partition));

@@ -27,6 +27,7 @@ function partition(number: number, changes: Partial<PartitionStatus> = {}): Part
     storedOffset: 100,
     endOffset: 100,
     lag: 0,
+    unreadableBecause: undefined,
     ...changes,
   };
 }
@@ -123,6 +124,20 @@ describe("the consumer's health", () => {
     expect(new Trial().at(0, [worker({ partitions }), other])).toEqual([
       "partition_not_read (warning): not read: t[2] (beyond_end), t[1] (awaiting_offset)",
     ]);
+  });
+
+  test("is critical about partitions that cannot be read, by their reasons, and about nothing else of them", () => {
+    const trial = new Trial();
+    const gzip = { unreadableBecause: "compressed with gzip", lag: 5 };
+    const partitions = [partition(0), partition(1, gzip), partition(3, { unreadableBecause: "damaged" })];
+    const workers = [worker({ partitions }), worker({ partitions: [partition(2, gzip)] }, 1)];
+    const problems = [
+      "partition_unreadable (critical): not readable: t[1], t[2]: compressed with gzip",
+      "partition_unreadable (critical): not readable: t[3]: damaged",
+    ];
+    expect(trial.at(0, workers)).toEqual(problems);
+    expect(trial.at(600, workers)).toEqual(problems);
+    expect(trial.at(601, [worker({ partitions: [partition(0)] })])).toEqual([]);
   });
 
   test("is critical about a partition of which nothing is stored for a minute while records wait", () => {

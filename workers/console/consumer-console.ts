@@ -98,10 +98,10 @@ function toWorker({ worker, status }: WorkerSnapshot): Workers[number] {
     pausedBecause: status?.pausedBecause ?? null,
     hasDatabase: status?.hasDatabase ?? false,
     partitions: (status?.partitions ?? [])
-      .map(({ topic, partition, state, storedOffset, endOffset, lag }) => ({
+      .map(({ topic, partition, state, storedOffset, endOffset, lag, unreadableBecause }) => ({
         topic,
         partition,
-        state,
+        state: unreadableBecause === undefined ? state : "unreadable",
         storedOffset: storedOffset ?? null,
         endOffset: endOffset ?? null,
         lag: lag ?? null,

@@ -4,7 +4,9 @@
 //                    database is asked first; where it has no row, the beginning of the log is needed as well.
 //                    Out: the offset was read (fetching).
 //   fetching         librdkafka fetches it, from `next` on. `stored` is what the last answered COMMIT left, `next`
-//                    the end of the last batch that was handed to a transaction. Out: out_of_range, resync.
+//                    the end of the last batch that was handed to a transaction. `unreadable` is the batch that
+//                    librdkafka cannot read: it retries until it reads that batch or later records. Out:
+//                    out_of_range, resync.
 //   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: the
 //                    bounds of the log are known and all that was read before is committed: fetching (below the
 //                    start, the gap is skipped), or beyond_end.
@@ -26,11 +28,24 @@ export type StoredRow =
 
 export type PartitionState =
   | { readonly kind: "awaiting_offset"; topicId: string | undefined; row: StoredRow }
-  | { readonly kind: "fetching"; readonly topicId: string; stored: number; next: number }
+  | {
+      readonly kind: "fetching";
+      readonly topicId: string;
+      stored: number;
+      next: number;
+      unreadable: UnreadableBatch | undefined;
+    }
   | { readonly kind: "out_of_range"; readonly topicId: string; stored: number; bounds: LogBounds | undefined }
   | { readonly kind: "beyond_end"; readonly topicId: string; readonly stored: number };
 
 export type PartitionStateName = PartitionState["kind"];
+
+/** A batch of records that librdkafka cannot read, such as one that is compressed with a codec that it lacks. */
+export interface UnreadableBatch {
+  readonly offset: number;
+  /** For a person. */
+  readonly reason: string;
+}
 
 /** The offsets between which a log has records: the first, and the one after the last that can be read. */
 export interface LogBounds {
@@ -95,7 +110,7 @@ export class Assignment {
 
   /** The stored offset is known: fetch from there. */
   startFetchingAt(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
-    owned.state = { kind: "fetching", topicId, stored, next: stored };
+    owned.state = { kind: "fetching", topicId, stored, next: stored, unreadable: undefined };
     owned.lastStored = stored;
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
@@ -111,6 +126,24 @@ export class Assignment {
   markBeyondEnd(owned: PartitionIn<"out_of_range">): void {
     const { topicId, stored } = owned.state;
     (owned as OwnedPartition).state = { kind: "beyond_end", topicId, stored };
+  }
+
+  /** @returns true unless this batch is already marked */
+  markUnreadable({ state }: OwnedPartition, batch: UnreadableBatch): boolean {
+    if (state.kind !== "fetching" || state.unreadable?.offset === batch.offset) return false;
+    state.unreadable = batch;
+    return true;
+  }
+
+  /** Records up to `offset` were read. */
+  markRead(slot: number, offset: number): void {
+    const state = this.#bySlot.get(slot)?.state;
+    if (state?.kind !== "fetching" || state.unreadable === undefined) return;
+    if (offset >= state.unreadable.offset) state.unreadable = undefined;
+  }
+
+  unreadable(): OwnedPartition[] {
+    return this.in("fetching").filter(({ state }) => state.unreadable !== undefined);
   }
 
   /** A batch with records up to `to` went into a transaction. */

@@ -12,6 +12,7 @@ export type ConsumerProblemKind =
   | "not_joined"
   | "kafka_unreachable"
   | "partition_not_read"
+  | "partition_unreadable"
   | "no_progress";
 
 export type ConsumerProblem = Problem<ConsumerProblemKind>;
@@ -133,6 +134,11 @@ function flowFindings(
   for (const partition of partitions) {
     const { topic, partition: number, state, storedOffset } = partition;
     const name = `${topic}[${number}]`;
+    if (partition.unreadableBecause !== undefined) {
+      const detail = partition.unreadableBecause;
+      findings.push({ kind: "partition_unreadable", subject: name, detail, isCritical: true });
+      continue;
+    }
     if (!isWaiting(partition)) continue;
     const subject = state === "fetching" ? name : `${name} (${state})`;
     // By partition and not by worker: one that is handed round without being read is stuck all the same.
@@ -183,6 +189,8 @@ function describe(
       return `Kafka does not answer ${who}: ${detail}`;
     case "partition_not_read":
       return `not read: ${names}`;
+    case "partition_unreadable":
+      return `not readable: ${names}: ${detail}`;
     case "no_progress":
       return `no record of ${names} was stored for a minute${detail === "" ? "" : `: ${detail}`}`;
   }

@@ -104,12 +104,13 @@ export class Intake {
     return added;
   }
 
-  #countFetched({ slot, count }: RecordBlock, first: number): void {
+  #countFetched({ slot, offset, count }: RecordBlock, first: number): void {
     // Records come in runs of one partition.
     for (let record = first; record < count; ) {
       const start = record;
       while (record < count && slot[record] === slot[start]) record++;
       this.#options.onFetched(this.#kafka.topicPartition(slot[start]!).topic, record - start);
+      this.#assignment.markRead(slot[start]!, offset[record - 1]!);
     }
   }
 

@@ -128,6 +128,7 @@ export class PartitionWorker {
         storedOffset: owned.lastStored,
         endOffset: owned.end,
         lag: this.#placement.lagOf(owned),
+        unreadableBecause: owned.state.kind === "fetching" ? owned.state.unreadable?.reason : undefined,
       })),
     };
   }
@@ -293,6 +294,13 @@ export class PartitionWorker {
         return;
       case "out_of_range":
         return this.#placement.onOutOfRange(event);
+      case "unreadable": {
+        const owned = this.#assignment.get(this.#ports.kafka.slot(event));
+        if (owned !== undefined && this.#assignment.markUnreadable(owned, event)) {
+          this.#telemetry.unreadable(event.topic, event.partition, event.offset, event.reason);
+        }
+        return;
+      }
       case "error":
         return this.#onKafkaError(event);
       case "committed":

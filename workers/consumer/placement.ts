@@ -130,6 +130,7 @@ export class Placement {
       this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
     }
     this.#telemetry.pausedPartitions(this.#assignment.size - this.#assignment.in("fetching").length);
+    this.#telemetry.unreadablePartitions(this.#assignment.unreadable().length);
   }
 
   #readable(now: number): Awaiting[] {

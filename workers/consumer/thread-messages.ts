@@ -18,6 +18,8 @@ export interface PartitionStatus {
   readonly storedOffset: number | undefined;
   readonly endOffset: number | undefined;
   readonly lag: number | undefined;
+  /** Why the records at `storedOffset` cannot be read, if they cannot. */
+  readonly unreadableBecause: string | undefined;
 }
 
 /** The state of a worker, sent when it changes. */

@@ -64,6 +64,7 @@ export function WorkersSection({ workers }: { workers: Workers }) {
 
 const STATES: Readonly<Record<string, string>> = {
   fetching: "reading",
+  unreadable: "cannot be read",
   awaiting_offset: "waiting for its offset",
   out_of_range: "out of range",
   beyond_end: "beyond the end of the log",

@@ -1,0 +1,54 @@
+// Tests when a partition counts as unreadable.
+import { describe, expect, test } from "bun:test";
+import { Assignment } from "../../workers/consumer/assignment.ts";
+
+const PLACE = { topic: "t", partition: 0 };
+const BATCH = { offset: 10, reason: "no codec" };
+
+/** One partition that is fetched from offset 5. */
+function assigned() {
+  const assignment = new Assignment();
+  assignment.assign(1, PLACE);
+  const owned = assignment.get(1)!;
+  const fetch = () => assignment.startFetchingAt(owned, "id", 5);
+  fetch();
+  return { assignment, owned, fetch };
+}
+
+describe("a partition with a batch that cannot be read", () => {
+  test("is news once for each batch", () => {
+    const { assignment, owned } = assigned();
+    expect(assignment.markUnreadable(owned, BATCH)).toBe(true);
+    expect(assignment.markUnreadable(owned, BATCH)).toBe(false);
+    expect(assignment.unreadable()).toEqual([owned]);
+    expect(assignment.markUnreadable(owned, { offset: 20, reason: "damaged" })).toBe(true);
+  });
+
+  test("stays so while records before the batch are read again, until those of the batch are", () => {
+    const { assignment, owned } = assigned();
+    assignment.markUnreadable(owned, BATCH);
+    assignment.markRead(1, 9);
+    expect(assignment.unreadable()).toEqual([owned]);
+    assignment.markRead(1, 10);
+    expect(assignment.unreadable()).toEqual([]);
+  });
+
+  test.each<[string, (trial: ReturnType<typeof assigned>) => void]>([
+    ["is revoked", ({ assignment }) => assignment.revoke(1)],
+    ["is read again from its stored offset", ({ assignment }) => assignment.resync()],
+    ["has left the log", ({ assignment, owned }) => assignment.markOutOfRange(owned)],
+    ["is fetched from another offset", ({ fetch }) => fetch()],
+  ])("is no longer so when it %s", (_, change) => {
+    const trial = assigned();
+    trial.assignment.markUnreadable(trial.owned, BATCH);
+    change(trial);
+    expect(trial.assignment.unreadable()).toEqual([]);
+  });
+
+  test("is not so before it is fetched", () => {
+    const { assignment, owned } = assigned();
+    assignment.resync();
+    expect(assignment.markUnreadable(owned, BATCH)).toBe(false);
+    expect(assignment.unreadable()).toEqual([]);
+  });
+});
