@@ -1,7 +1,7 @@
 // Keeps directories that are expensive to make (jars, templates, built libraries) between runs, once for each user.
 import { Database, SQLiteError } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -31,7 +31,13 @@ export async function cachedDirectory(
     const unfinished = `${path}.unfinished`;
     await rm(unfinished, { recursive: true, force: true });
     await mkdir(unfinished);
-    await fill(unfinished);
+    try {
+      await fill(unfinished);
+    } catch (error) {
+      // Unless it holds something for a person to read, such as the log of a build.
+      await rmdir(unfinished).catch(() => {});
+      throw error;
+    }
     await rename(unfinished, path);
     return path;
   });
