@@ -30,6 +30,17 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
+/** Takes half of the time of a TRUNCATE, which creates new files for every table and index. */
+const EMPTY_TABLES = [
+  "raw_events",
+  "hourly_aggregations",
+  "hourly_users",
+  "pipeline_offsets",
+  "dead_letter_events",
+]
+  .map((table) => `delete from ${table};`)
+  .join(" ");
+
 /** What happened in all runs: a fault that never happened proves nothing. */
 type Tally = Map<string, number>;
 
@@ -44,7 +55,7 @@ async function play(
   options: SimulatedWorkerOptions,
   tally: Tally,
 ): Promise<void> {
-  await database.sql`truncate raw_events, hourly_aggregations, hourly_users, pipeline_offsets, dead_letter_events`;
+  await database.sql.unsafe(EMPTY_TABLES);
   const workers = await Promise.all(
     [0, 1].map((n) => SimulatedWorker.start(database, scenario, options, sessions[n])),
   );
@@ -137,8 +148,7 @@ async function expectLateEvents(): Promise<void> {
 
 async function expectFold(scenario: TopicScenario): Promise<void> {
   expect(await readTables(database)).toEqual(fold(scenario));
-  await expectProven(database);
-  await expectLateEvents();
+  await Promise.all([expectProven(database), expectLateEvents()]);
 }
 
 function property(
@@ -189,8 +199,7 @@ describe("the tables", () => {
           for (const row of tables.raw) expect(candidates).toContainEqual(row);
           const expected = fold(scenario);
           expect(tables).toEqual({ ...expected, raw: tables.raw, hours: hoursOf(tables.raw) });
-          await expectProven(database);
-          await expectLateEvents();
+          await Promise.all([expectProven(database), expectLateEvents()]);
         }),
         parameters(RUNS),
       );

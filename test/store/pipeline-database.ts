@@ -191,10 +191,8 @@ const BROKEN = {
 
 /** Asserts that the tables are consistent. */
 export async function expectProven({ sql }: TestDatabase): Promise<void> {
-  const broken: Record<string, unknown> = {};
-  for (const [what, query] of Object.entries(BROKEN)) {
-    const rows = await sql.unsafe(query);
-    if (rows.length > 0) broken[what] = [...rows];
-  }
-  expect(broken).toEqual({});
+  const found = await Promise.all(
+    Object.entries(BROKEN).map(async ([what, query]) => [what, [...(await sql.unsafe(query))]] as const),
+  );
+  expect(Object.fromEntries(found.filter(([, rows]) => rows.length > 0))).toEqual({});
 }
