@@ -221,7 +221,7 @@ browserTest(
     await visit.until("the status is trouble", async () => (await visit.headline()) === "Something is wrong");
     await visit.until("the tables are marked as old", async () =>
       (await visit.page.locator(".note.bad").allInnerTexts()).some((text) =>
-        text.startsWith("PostgreSQL has been unavailable since"),
+        text.startsWith("PostgreSQL is unavailable: "),
       ),
     );
     expect(await visit.figure("Stored")).toBe(before);

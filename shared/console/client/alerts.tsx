@@ -5,8 +5,9 @@ import { Section } from "./layout.tsx";
 
 export function AlertsSection({ alerts: { own, prometheus } }: { alerts: Alerts }) {
   const active = own.filter(({ endedAtMs }) => endedAtMs === null).length;
-  const firing = prometheus.alerts.filter(({ state }) => state === "firing").length;
-  const aside = active + firing === 0 ? "none now" : `${active + firing} now`;
+  const rules = grouped(prometheus.alerts);
+  const firing = rules.filter(([{ state }]) => state === "firing").length;
+  const aside = active + firing === 0 ? "none active" : `${active + firing} active`;
   return (
     <Section id="alerts" title="Alerts" aside={aside}>
       <div class="columns">
@@ -30,7 +31,7 @@ export function AlertsSection({ alerts: { own, prometheus } }: { alerts: Alerts 
           <h3>Prometheus</h3>
           <PrometheusState prometheus={prometheus} />
           <ul class="alerts">
-            {grouped(prometheus.alerts).map((alerts) => (
+            {rules.map((alerts) => (
               <PrometheusAlert key={`${alerts[0].name} ${alerts[0].state}`} alerts={alerts} />
             ))}
           </ul>

@@ -9,6 +9,8 @@ export interface Line {
   readonly color: string;
   readonly values: readonly (number | null)[];
   readonly isFilled?: boolean;
+  /** True for errors: a red line along the bottom would look like an alarm. */
+  readonly hidesZero?: boolean;
 }
 
 export interface TimeChartProps {
@@ -78,7 +80,10 @@ export function TimeChart({ title, unit, timesMs, lines, show, tick, range }: Ti
   }, []);
 
   const seconds = timesMs.map((atMs) => atMs / 1000);
-  useEffect(() => chart.current?.setData([seconds, ...lines.map(({ values }) => [...values])]));
+  const drawnValues = lines.map(({ values, hidesZero }) =>
+    values.map((value) => (hidesZero && value === 0 ? null : value)),
+  );
+  useEffect(() => chart.current?.setData([seconds, ...drawnValues]));
 
   const at = hovered ?? timesMs.length - 1;
   const shown = (line: Line): string => {

@@ -63,7 +63,7 @@ function Figures({
         {duration(now.processing?.p95)} p95, {duration(now.processing?.p99)} p99
       </Figure>
       <Figure name="Stored" value={isRead ? count(ledger.totals.stored) : UNKNOWN}>
-        {isRead ? plural(ledger.totals.duplicates, "duplicate") : UNKNOWN} skipped
+        {isRead ? plural(ledger.totals.duplicates, "duplicate") : UNKNOWN} discarded
       </Figure>
       <Figure name="Dead letters" value={isRead ? count(ledger.totals.deadLettered) : UNKNOWN}>
         in the table, {rate(now.deadLettersPerSecond)}/s now
@@ -104,8 +104,8 @@ function Charts({ history }: { history: readonly FlowPoint[] }) {
           {
             label: "dead letters",
             color: "--bad",
-            // A red line along the bottom would look like an alarm.
-            values: history.map(({ deadLettersPerSecond }) => deadLettersPerSecond || null),
+            hidesZero: true,
+            values: history.map(({ deadLettersPerSecond }) => deadLettersPerSecond),
           },
         ]}
       />

@@ -154,7 +154,7 @@ export function SourceNote({ source, name }: { source: Source; name: string }) {
   if (source.state === "waiting") return <p class="note">Waiting for {name}.</p>;
   return (
     <p class="note bad">
-      {name} has been unavailable since {time(source.sinceMs)} UTC: {source.reason}.{" "}
+      {name} is unavailable: {source.reason}.{" "}
       {source.readAtMs === null
         ? "There is no data to show."
         : `The data below was read at ${time(source.readAtMs)} UTC.`}

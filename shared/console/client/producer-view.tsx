@@ -62,7 +62,8 @@ export function ProducerView({ sections, connection }: ProducerViewProps) {
               {
                 label: "failed",
                 color: "--bad",
-                values: history.map(({ failedPerSecond }) => failedPerSecond || null),
+                hidesZero: true,
+                values: history.map(({ failedPerSecond }) => failedPerSecond),
               },
             ]}
           />
