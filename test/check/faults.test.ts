@@ -5,7 +5,7 @@ import { broken, check, healthyDatabase, partlyUnsavedDatabase } from "./checked
 import { HOUR_FAULTS, RAW_FAULTS, UNSAVED_FAULTS } from "./event-faults.ts";
 
 for (const { what, sql, breaks } of [...RAW_FAULTS, ...HOUR_FAULTS, ...OFFSET_FAULTS, ...LETTER_FAULTS]) {
-  test(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
+  test.concurrent(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
     await using database = await healthyDatabase();
     await inject(database.sql.unsafe(sql));
     await expectBroken(database, breaks);
@@ -13,7 +13,7 @@ for (const { what, sql, breaks } of [...RAW_FAULTS, ...HOUR_FAULTS, ...OFFSET_FA
 }
 
 for (const { what, sql, breaks } of UNSAVED_FAULTS) {
-  test(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
+  test.concurrent(`a check finds "${what}" by ${breaks.join(", ")}`, async () => {
     await using database = await partlyUnsavedDatabase();
     await inject(database.sql.unsafe(sql));
     await expectBroken(database, breaks);
