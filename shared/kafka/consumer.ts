@@ -13,6 +13,7 @@ import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
 import { QueueEvents } from "./queue-events.ts";
 import { describeTopics } from "./topic-description.ts";
+import { unreadableReason } from "./unreadable-reason.ts";
 
 export type ConsumerEvent =
   /** The group gives us partitions. Must be answered with `acknowledgeAssign`. */
@@ -314,28 +315,19 @@ export class KafkaConsumer {
   #readError(event: Pointer): ConsumerEvent | undefined {
     const error = this.#client.readError(event);
     if (error.code === ErrorCode.partitionEof) return undefined;
-    if (error.code === ErrorCode.autoOffsetReset) {
-      const at = this.#library.eventPartition(event);
-      if (at) return { kind: "out_of_range", topic: at.topic, partition: at.partition, offset: at.offset };
-    }
-    if (error.code === ErrorCode.notImplemented || error.code === ErrorCode.badCompression) {
-      const at = this.#library.eventPartition(event);
-      if (at) {
-        const reason = unreadableReason(error);
-        return { kind: "unreadable", topic: at.topic, partition: at.partition, offset: at.offset, reason };
-      }
-    }
-    return { kind: "error", ...error };
+    const reason = unreadableReason(error);
+    const isOfPartition = reason !== undefined || error.code === ErrorCode.autoOffsetReset;
+    const at = isOfPartition && this.#library.eventPartition(event);
+    if (!at) return { kind: "error", ...error };
+    const { errorCode: _, ...place } = at;
+    if (reason === undefined) return { kind: "out_of_range", ...place };
+    return { kind: "unreadable", ...place, reason };
   }
 
   #commitError(event: Pointer): string | undefined {
     const code = this.#library.c.rd_kafka_event_error(event);
-    const failed =
-      code === ErrorCode.none
-        ? this.#library.eventPartitions(event).find(({ errorCode }) => errorCode !== ErrorCode.none)
-            ?.errorCode
-        : code;
-    return failed === undefined ? undefined : this.#library.errorName(failed);
+    const failed = code || this.#library.eventPartitions(event).find(({ errorCode }) => errorCode)?.errorCode;
+    return failed ? this.#library.errorName(failed) : undefined;
   }
 
   #throwWhenClosed(): void {
@@ -355,15 +347,4 @@ export class KafkaConsumer {
     }
     return starts;
   }
-}
-
-const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
-
-/** @param error of a batch; its message holds the codec's number ("Decompression (codec 0x1) of message at ...") */
-function unreadableReason({ code, message }: ErrorReport): string {
-  const codec = CODECS[Number(/\(codec (0x\d+)\)/.exec(message)?.[1])];
-  if (codec === undefined) return message;
-  return code === ErrorCode.notImplemented
-    ? `its records are compressed with ${codec}, which this librdkafka lacks`
-    : `a batch of records compressed with ${codec} is damaged`;
 }
