@@ -6,18 +6,7 @@ import { plainLine } from "../../workers/demo/plain-line.ts";
 import type { Snapshot } from "../../workers/demo/run.ts";
 import { deadLetter, EARLIER_HOUR, eventType, NEWEST_HOUR, snapshotWith } from "./snapshot.ts";
 
-const SIZES = [
-  [200, 60],
-  [120, 40],
-  [92, 30],
-  [91, 30],
-  [80, 24],
-  [60, 20],
-  [40, 10],
-  [20, 5],
-  [3, 2],
-  [1, 1],
-] as const;
+const SIZES = ["200x60", "120x40", "92x30", "91x30", "80x24", "60x20", "40x10", "20x5", "3x2", "1x1"];
 
 const NOTHING_YET: Partial<Snapshot> = {
   hours: [],
@@ -99,33 +88,14 @@ describe("a frame", () => {
 `);
   });
 
-  test("has no addresses at the end, when the servers are gone", () => {
-    expect(`\n${frame(100, Number.POSITIVE_INFINITY, { phase: "done" }).join("\n")}\n`).toBe(`
- event-pipeline demo  target: 1,000 records/s                                          1:23 of 2:00
- done: every published record is consumed
-
- produced     1,000/s  █████████████████████████████████████████████████      82,310  in Kafka
- consumed       999/s  █████████████████████████████████████████████████      82,299  in PostgreSQL
- latency        18 ms p50  44 ms p99, from an event's creation to its commit
-
- hour from 09:00 UTC     events      users    average    lag  375 records not committed yet
- page_view               37,035      1,000    150.2 s    p0                                    0
- click                   20,575      1,000          –    p1  █████▎                           25
- search                  12,345        999      5.0 s    p2  ██████████▍                      50
- purchase                 4,120        987          –    p3  ███████████████▋                 75
- login                    4,112        981          –    p4  ████████████████████▊           100
- logout                   4,112        979          –    p5  ██████████████████████████      125
-
- records   82,135 stored, 82 duplicates, 82 dead letters
-           not_json 14, missing_field 14
-           injected on purpose: 1 invalid and 1 repeated record in 1,000
-
- newest dead letters
- p3 @ 13,702     missing_field       user_id: missing
-`);
+  test("says at the end that it is done, without the addresses of servers that are gone", () => {
+    const lines = frame(100, Number.POSITIVE_INFINITY, { phase: "done" }).join("\n");
+    expect(lines).toContain("done: every published record is consumed");
+    expect(lines).not.toContain("psql");
   });
 
-  test.each(SIZES)("fits %d columns and %d rows", (columns, rows) => {
+  test.each(SIZES)("fits a terminal of %s", (size) => {
+    const [columns = 0, rows = 0] = size.split("x").map(Number);
     for (const changes of [{}, NOTHING_YET]) {
       const lines = frame(columns, rows, changes);
       expect(lines.length).toBeLessThanOrEqual(rows);

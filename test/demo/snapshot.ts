@@ -5,7 +5,7 @@ import type { Snapshot } from "../../workers/demo/run.ts";
 type EventType = Hours["hours"][number]["types"][number];
 
 const HOUR_MS = 3_600_000;
-export const NEWEST_HOUR_MS = Date.UTC(2026, 2, 14, 9);
+const NEWEST_HOUR_MS = Date.UTC(2026, 2, 14, 9);
 
 export function eventType(name: string, events: number, changes: Partial<EventType> = {}): EventType {
   return { eventType: name, events, uniqueUsers: 1000, averageSeconds: null, lateEvents: 0, ...changes };
