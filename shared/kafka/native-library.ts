@@ -13,7 +13,7 @@ import { BUILD_RECIPE, buildLibrary } from "./native-library-build.ts";
 import { downloadRelease, releaseUrl } from "./native-library-release.ts";
 import { offersTls, opensslCommand } from "./native-toolchain.ts";
 
-/** What `prepare` needs from outside; a test gives its own. */
+/** What `prepareLibrary` needs from outside; a test gives its own. */
 export interface NativeSetup {
   readonly version: string;
   /** What the library can do, in librdkafka's words, when it is complete. */
@@ -75,7 +75,7 @@ export async function prepareNativeLibrary(say: (line: string) => void): Promise
   const version = kafkaPackage.librdkafka;
   const fileName = process.platform === "darwin" ? "librdkafka.1.dylib" : "librdkafka.so.1";
   const recipe = Bun.hash(`${BUILD_RECIPE} ${zlibPackage.version} ${zstdPackage.version}`);
-  const path = await prepare({
+  const path = await prepareLibrary({
     version,
     features: Object.keys(PURPOSES),
     fileName,
@@ -112,7 +112,7 @@ export function nativeSources() {
 }
 
 /** `prepareNativeLibrary`, with everything given. @returns the path */
-export async function prepare(setup: NativeSetup): Promise<string> {
+export async function prepareLibrary(setup: NativeSetup): Promise<string> {
   for (const path of setup.installed) {
     if (existsSync(path) && (await faultOf(path, setup)) === "") return path;
   }

@@ -3,7 +3,7 @@ import { describe, expect } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Alerts, Workers } from "../../shared/api-schema.ts";
-import { nativeSources, prepare } from "../../shared/kafka/native-library.ts";
+import { nativeSources, prepareLibrary } from "../../shared/kafka/native-library.ts";
 import { buildLibrary } from "../../shared/kafka/native-library-build.ts";
 import { cacheDirectory } from "../../shared/runtime/cache.ts";
 import { libraryPath } from "../kafka/kafka-variants.ts";
@@ -91,7 +91,7 @@ async function cacheWithoutCodecs(): Promise<string> {
     const { version } = new Library(libraryPath);
     const fileName = basename(libraryPath);
     const flags = ["--disable-zlib", "--disable-zstd", "--disable-ssl"];
-    await prepare({
+    await prepareLibrary({
       version,
       features: [],
       fileName,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Library } from "../../shared/kafka/ffi/library.ts";
 import { pointer } from "../../shared/kafka/ffi/memory.ts";
-import { type NativeSetup, prepare } from "../../shared/kafka/native-library.ts";
+import { type NativeSetup, prepareLibrary } from "../../shared/kafka/native-library.ts";
 import { downloadRelease, releaseUrl } from "../../shared/kafka/native-library-release.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { libraryPath } from "./kafka-variants.ts";
@@ -74,8 +74,8 @@ async function replace(path: string, change: (file: string) => Promise<unknown>)
 describe("a library from the cache", () => {
   test("is built once, and then found", async () => {
     const { setup, builds } = setUp();
-    expect(await prepare(setup)).toBe(cached("tls"));
-    expect(await prepare(setup)).toBe(cached("tls"));
+    expect(await prepareLibrary(setup)).toBe(cached("tls"));
+    expect(await prepareLibrary(setup)).toBe(cached("tls"));
     expect(builds).toEqual(["with TLS"]);
   });
 
@@ -83,8 +83,8 @@ describe("a library from the cache", () => {
     const script = `
       import { appendFile, copyFile } from "node:fs/promises";
       import { dirname, join } from "node:path";
-      import { prepare } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
-      const path = await prepare({
+      import { prepareLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
+      const path = await prepareLibrary({
         version: ${JSON.stringify(VERSION)}, features: [], fileName: "${FILE}", installed: [], cacheName: "librdkafka-test",
         isAllowed: true,
         offersTls: () => Promise.resolve(false),
@@ -113,9 +113,9 @@ describe("a library from the cache", () => {
         throw new FatalError("no compiler");
       },
     });
-    await expect(prepare(failing.setup)).rejects.toThrow("no compiler");
+    await expect(prepareLibrary(failing.setup)).rejects.toThrow("no compiler");
     const { setup, builds } = setUp();
-    await prepare(setup);
+    await prepareLibrary(setup);
     expect(builds).toHaveLength(1);
   });
 
@@ -126,30 +126,30 @@ describe("a library from the cache", () => {
     ["without a checksum", (path: string) => rm(join(path, "..", "sha256")), /no checksum/],
   ])("is built again when it is %s", async (_, damage, reason) => {
     const { setup, said, builds } = setUp();
-    const path = await prepare(setup);
+    const path = await prepareLibrary(setup);
     await damage(path);
-    expect(await prepare(setup)).toBe(path);
+    expect(await prepareLibrary(setup)).toBe(path);
     expect(builds).toHaveLength(2);
     expect(said.find((line) => line.startsWith("this cached librdkafka is not used"))).toMatch(reason);
     expect((await Bun.file(path).arrayBuffer()).byteLength).toBe(Bun.file(libraryPath).size);
   });
 
   test("is not used when it is of another version", async () => {
-    await expect(prepare(setUp({ version: "9.9.9" }).setup)).rejects.toThrow(
+    await expect(prepareLibrary(setUp({ version: "9.9.9" }).setup)).rejects.toThrow(
       `is version ${VERSION}, not 9.9.9`,
     );
   });
 
   test("is replaced by one with TLS at the first start after OpenSSL was installed", async () => {
     const { setup: before } = setUp({ offersTls: () => Promise.resolve(false) });
-    expect(await prepare(before)).toBe(cached("plain"));
-    expect(await prepare(before)).toBe(cached("plain"));
+    expect(await prepareLibrary(before)).toBe(cached("plain"));
+    expect(await prepareLibrary(before)).toBe(cached("plain"));
     const { setup: after, builds } = setUp();
-    expect(await prepare(after)).toBe(cached("tls"));
+    expect(await prepareLibrary(after)).toBe(cached("tls"));
     expect(builds).toEqual(["with TLS"]);
     expect(await cachedDirectories()).toEqual(["librdkafka-test-tls"]);
     // Without its headers OpenSSL still works.
-    expect(await prepare(before)).toBe(cached("tls"));
+    expect(await prepareLibrary(before)).toBe(cached("tls"));
   });
 
   test("is removed with a new build when no start has used it for a month", async () => {
@@ -160,22 +160,22 @@ describe("a library from the cache", () => {
       await mkdir(directory, { recursive: true });
       if (!name.includes("recent")) await utimes(directory, monthsAgo, monthsAgo);
     }
-    await prepare(setUp().setup);
+    await prepareLibrary(setUp().setup);
     expect((await cachedDirectories()).toSorted()).toEqual(["librdkafka-recent-tls", "librdkafka-test-tls"]);
   });
 
   test("counts as used with each start", async () => {
     const { setup } = setUp();
-    const directory = dirname(await prepare(setup));
+    const directory = dirname(await prepareLibrary(setup));
     const monthsAgo = new Date(Date.now() - 90 * 24 * 3600_000);
     await utimes(directory, monthsAgo, monthsAgo);
-    await prepare(setup);
+    await prepareLibrary(setup);
     expect((await stat(directory)).mtimeMs).toBeGreaterThan(monthsAgo.getTime() + 1000);
   });
 
   test("can be loaded again after its removal by the threads of a program that uses it", async () => {
     const { setup } = setUp();
-    const path = await prepare(setup);
+    const path = await prepareLibrary(setup);
     await rm(dirname(path), { recursive: true });
     expect(new Library(path).version).toBe(VERSION);
   });
@@ -184,9 +184,9 @@ describe("a library from the cache", () => {
 describe("a start that may not set up", () => {
   test("uses a cached library, with TLS or without", async () => {
     const { setup: before } = setUp({ offersTls: () => Promise.resolve(false) });
-    await prepare(before);
+    await prepareLibrary(before);
     const { setup, builds } = setUp({ isAllowed: false });
-    expect(await prepare(setup)).toBe(cached("plain"));
+    expect(await prepareLibrary(setup)).toBe(cached("plain"));
     expect(builds).toEqual([]);
   });
 
@@ -195,7 +195,7 @@ describe("a start that may not set up", () => {
       isAllowed: false,
       download: () => Promise.reject(new Error("not to be called")),
     });
-    await expect(prepare(setup)).rejects.toThrow(
+    await expect(prepareLibrary(setup)).rejects.toThrow(
       /AUTO_SETUP=false forbids .* Start once with AUTO_SETUP=true/,
     );
     expect(builds).toEqual([]);
@@ -209,9 +209,9 @@ describe("the package's own binary", () => {
     const broken = join(temporary, "broken.node");
     await Bun.write(broken, "not a library");
     const { setup, builds } = setUp({ installed: [join(temporary, "missing.node"), broken, works] });
-    expect(await prepare(setup)).toBe(works);
+    expect(await prepareLibrary(setup)).toBe(works);
     expect(builds).toEqual([]);
-    expect(await prepare(setUp({ installed: [broken] }).setup)).toBe(cached("tls"));
+    expect(await prepareLibrary(setUp({ installed: [broken] }).setup)).toBe(cached("tls"));
   });
 
   test.each<[string, Partial<NativeSetup>]>([
@@ -221,7 +221,9 @@ describe("the package's own binary", () => {
     const installed = join(temporary, "installed.node");
     await copyFile(libraryPath, installed);
     const build = () => Promise.reject(new Error("built"));
-    await expect(prepare(setUp({ ...wanted, installed: [installed], build }).setup)).rejects.toThrow("built");
+    await expect(prepareLibrary(setUp({ ...wanted, installed: [installed], build }).setup)).rejects.toThrow(
+      "built",
+    );
   });
 });
 
@@ -254,17 +256,17 @@ describe("the package's release", () => {
       archive("Release/confluent-kafka-javascript.node", Bun.file(libraryPath)),
     );
     const { setup, builds } = setUp({ download: release.download });
-    expect(await prepare(setup)).toBe(cached("release"));
-    expect(await prepare(setUp().setup)).toBe(cached("release"));
+    expect(await prepareLibrary(setup)).toBe(cached("release"));
+    expect(await prepareLibrary(setUp().setup)).toBe(cached("release"));
     expect(builds).toEqual([]);
   });
 
   test("replaces a library without TLS", async () => {
-    await prepare(setUp({ offersTls: () => Promise.resolve(false) }).setup);
+    await prepareLibrary(setUp({ offersTls: () => Promise.resolve(false) }).setup);
     await using release = serve(() =>
       archive("Release/confluent-kafka-javascript.node", Bun.file(libraryPath)),
     );
-    expect(await prepare(setUp({ download: release.download }).setup)).toBe(cached("release"));
+    expect(await prepareLibrary(setUp({ download: release.download }).setup)).toBe(cached("release"));
     expect(await cachedDirectories()).toEqual(["librdkafka-test-release"]);
   });
 
@@ -276,7 +278,7 @@ describe("the package's release", () => {
   ])("gives way to a build when it %s", async (_, answer, reason) => {
     await using release = serve(answer);
     const { setup, said, builds } = setUp({ download: release.download });
-    expect(await prepare(setup)).toBe(cached("tls"));
+    expect(await prepareLibrary(setup)).toBe(cached("tls"));
     expect(builds).toHaveLength(1);
     expect(said.find((line) => line.startsWith("the package's release of librdkafka is not used"))).toMatch(
       reason,
@@ -319,10 +321,10 @@ describe("the package's release", () => {
 describe("the set-up", () => {
   test("says what the library lacks, and the command that adds it", async () => {
     const complete = setUp();
-    await prepare(complete.setup);
+    await prepareLibrary(complete.setup);
     expect(complete.said.filter((line) => line.startsWith("this librdkafka"))).toEqual([]);
     const { setup, said } = setUp({ features: ["gzip", "time travel"] });
-    await prepare(setup);
+    await prepareLibrary(setup);
     expect(said.at(-1)).toMatch(
       /^this librdkafka has no time travel; to get it, run ".*(libssl-dev|openssl).*" and start again$/,
     );
