@@ -24,6 +24,8 @@ test("every named error code is the one that librdkafka gives this name", () => 
     invalidArgument: "_INVALID_ARG",
     allBrokersDown: "_ALL_BROKERS_DOWN",
     criticalSystemResource: "_CRIT_SYS_RESOURCE",
+    badCompression: "_BAD_COMPRESSION",
+    notImplemented: "_NOT_IMPLEMENTED",
   });
 });
 
