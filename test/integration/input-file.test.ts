@@ -3,20 +3,11 @@ import { describe, expect } from "bun:test";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { METRICS, metricsOf } from "../../shared/telemetry/metrics.ts";
 import type { Scrape } from "../support/metrics-text.ts";
 import { recordAt, TestPipeline } from "../support/pipeline.ts";
 import { startProducer } from "../support/process.ts";
 import { kafkaTest } from "../support/requirements.ts";
-
-/** The metrics of a producer. */
-const METRICS = [
-  ["events_produced_total", "counter"],
-  ["bytes_total", "counter"],
-  ["event_size_bytes", "histogram"],
-  ["kafka_produce_errors_total", "counter"],
-  ["alerts_fired_total", "counter"],
-  ["pipeline_build_info", "gauge"],
-] as const;
 
 describe("file of JSON lines", () => {
   kafkaTest(
@@ -49,7 +40,9 @@ describe("file of JSON lines", () => {
           return found.value("events_produced_total") === lines.length;
         });
         const bytes = lines.reduce((sum, line) => sum + line.length, 0);
-        expect(METRICS.filter(([name, type]) => sent.types.get(name) !== type)).toEqual([]);
+        expect(metricsOf("producer").filter((name) => sent.types.get(name) !== METRICS[name].type)).toEqual(
+          [],
+        );
         expect(
           sent
             .find("events_produced_total")

@@ -1,56 +1,11 @@
 // Sends known records through the real programs and checks every figure of /metrics, /healthz and /readyz.
 import { describe, expect } from "bun:test";
-import { OTHER_EVENT_TYPES } from "../../shared/telemetry/metrics.ts";
+import { METRICS, metricsOf, OTHER_EVENT_TYPES } from "../../shared/telemetry/metrics.ts";
 import type { Scrape } from "../support/metrics-text.ts";
 import { recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { BAD_RECORDS } from "./bad-records.ts";
-
-/** The metrics of a consumer by type: dashboards and alerts rest on them. */
-const CONSUMER_METRICS = {
-  counter: [
-    "bytes_total",
-    "events_consumed_total",
-    "events_processed_total",
-    "events_failed_total",
-    "db_inserts_total",
-    "db_insert_errors_total",
-    "kafka_consume_errors_total",
-    "aggregations_created_total",
-    "aggregations_flushed_total",
-    "dead_letter_events_total",
-    "alerts_fired_total",
-    "duplicate_events_total",
-    "late_events_total",
-    "records_fetched_total",
-    "retries_total",
-    "rebalances_total",
-    "resyncs_total",
-    "paused_seconds_total",
-  ],
-  gauge: [
-    "db_connections_active",
-    "kafka_consumer_lag",
-    "last_event_processed_unixtime",
-    "pipeline_build_info",
-    "alert_threshold",
-  ],
-  histogram: [
-    "event_processing_duration_seconds",
-    "event_transformation_duration_seconds",
-    "aggregation_duration_seconds",
-    "db_insert_duration_seconds",
-    "db_batch_size",
-    "event_age_at_commit_seconds",
-  ],
-};
-
-function missing(scrape: Scrape, expected: Readonly<Record<string, readonly string[]>>): string[] {
-  return Object.entries(expected).flatMap(([type, names]) =>
-    names.filter((name) => scrape.types.get(name) !== type),
-  );
-}
 
 async function ready(consumer: TestConsumer): Promise<{ status: number; reasons: string }> {
   const answer = await fetch(`http://127.0.0.1:${await consumer.port()}/readyz`);
@@ -159,7 +114,9 @@ describe("metrics", () => {
           found.value("aggregations_flushed_total") === hours?.["hours"],
         60_000,
       );
-      expect(missing(scrape, CONSUMER_METRICS)).toEqual([]);
+      expect(metricsOf("consumer").filter((name) => scrape.types.get(name) !== METRICS[name].type)).toEqual(
+        [],
+      );
 
       expect(by(scrape, "events_processed_total", "event_type")).toMatchObject(processed);
       expect(by(scrape, "events_failed_total", "error_type")).toEqual(failed);
