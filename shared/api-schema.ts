@@ -1,4 +1,4 @@
-// Describes what /api and the page show of a program: the one source of the types and of their checks.
+// Describes the data that /api and the page show: the single source of the types and of their run-time checks.
 import { type Static, type TSchema, Type } from "typebox";
 
 // Times are milliseconds since 1970 (…AtMs, …SinceMs), durations are seconds, rates are per second.

@@ -9,10 +9,10 @@ import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatProofs } from "../shared/store/check/format.ts";
 import { Session } from "../shared/store/session.ts";
 import { ConsumerProcess } from "./demo/consumer-process.ts";
-import { consumerEnvironment, WORKERS } from "./demo/consumer-settings.ts";
+import { consumerEnvironment, WORKERS } from "./demo/consumer-environment.ts";
 import { plural } from "../shared/text/format.ts";
 import { paletteFor } from "./demo/colors.ts";
-import { proveLedger } from "./demo/end-to-end-proofs.ts";
+import { proveEndToEnd } from "./demo/end-to-end-proofs.ts";
 import { Observer } from "./demo/observer.ts";
 import { type LiveView, startLiveView } from "./demo/live-view.ts";
 import { Publisher } from "./demo/publisher.ts";
@@ -23,7 +23,7 @@ import { type DemoOptions, OPTIONS, readOptions, USAGE } from "./demo/options.ts
 
 const DEFAULT_PORT = 8002;
 /** Another program may take the port between the check and the consumer's start. */
-const MOST_PORTS = 3;
+const MAX_PORTS = 3;
 const RELEASE_DEADLINE_MS = 5000;
 
 await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, values) => {
@@ -59,7 +59,7 @@ async function demo(options: DemoOptions, stop: StopSignal, resources: Resources
 
   out.write("\nchecking the database ...\n");
   const report = await checkDatabase(started.session.sql);
-  const invariants = [...proveLedger(run.figures(report.partitions)), ...report.invariants];
+  const invariants = [...proveEndToEnd(run.figures(report.partitions)), ...report.invariants];
   const ok = invariants.every((invariant) => invariant.ok);
   out.write(`\n${formatProofs({ ok, invariants })}`);
   return ok ? 0 : 1;
@@ -122,7 +122,7 @@ async function startConsumer(
       await consumer.untilReady();
       return consumer;
     } catch (error) {
-      if (attempt === MOST_PORTS || !consumer.tail().includes("is taken by another program")) throw error;
+      if (attempt === MAX_PORTS || !consumer.tail().includes("is taken by another program")) throw error;
     }
   }
   return undefined;

@@ -87,7 +87,7 @@ export class Alerts {
     this.#start(condition, "pipeline_failure", `the program ends: ${errorMessage(error)}`);
   }
 
-  /** The program stops as requested: ends all active alerts, or their receivers would show them for ever. */
+  /** The program stops as requested: ends all active alerts, or their receivers would show them forever. */
   stopped(): void {
     this.#hasEnded = true;
     for (const condition of this.#conditions.values())

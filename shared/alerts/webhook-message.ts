@@ -33,7 +33,7 @@ export interface WebhookMessage {
 }
 
 /**
- * @param source the origin of the alert, labelled as Prometheus would
+ * @param source the origin of the alert, labeled as Prometheus would
  */
 export function webhookMessage(
   { type, severity, summary, startedAtMs, endedAtMs }: Alert,

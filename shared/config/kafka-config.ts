@@ -1,4 +1,4 @@
-// Describes and reads the configuration of Kafka's side.
+// Describes and reads the configuration of the Kafka clients, the topics and the consumer group.
 import { Type } from "typebox";
 import { kafkaProperties } from "./kafka-properties.ts";
 import { readSection, type SectionSource, type SectionValues } from "./section.ts";

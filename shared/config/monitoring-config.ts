@@ -27,7 +27,7 @@ export const MONITORING_SECTION = Type.Object({
 });
 
 export interface MonitoringConfig extends SectionValues<typeof MONITORING_SECTION.properties> {
-  /** Who may see the console and /api; other machines only where HTTP_HOST says so. */
+  /** Who may see the console and /api; other machines only if HTTP_HOST opens it to them. */
   readonly consoleAccess: "this_machine" | "anyone";
 }
 

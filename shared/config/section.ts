@@ -66,6 +66,7 @@ export function describeSection(
 
 export const REDACTED = "(redacted)";
 
+/** Replaces the user name and password within URLs. */
 export function withoutCredentials(text: string): string {
   return text.replace(/\/\/[^/@\s]*@/g, `//${REDACTED}@`);
 }

@@ -1,4 +1,4 @@
-// Warns about environment variables that look like ours and are not.
+// Warns about environment variables that look like a misspelled setting of this program.
 import type { Environment } from "./environment.ts";
 
 /** Prefixes that only variables of this program have. */

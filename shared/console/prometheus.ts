@@ -8,8 +8,8 @@ type PrometheusAlerts = Alerts["prometheus"];
 
 const DEADLINE_MS = 2000;
 const EVERY_MS = 5000;
-const MOST_ALERTS = 100;
-const MOST_BYTES = 2_000_000;
+const MAX_ALERTS = 100;
+const MAX_BYTES = 2_000_000;
 
 /** The used part of the answer; see Prometheus's HTTP API. */
 const AnswerSchema = Type.Object({
@@ -72,7 +72,7 @@ export class PrometheusWatch {
       this.#alerts = await this.#fetch();
       this.#setSource("current", null);
     } catch (error) {
-      // Old alerts may have ended: none are better than wrong ones.
+      // Old alerts may have ended: it is better to show none than wrong ones.
       this.#alerts = [];
       this.#setSource("away", reasonOf(error));
     }
@@ -99,14 +99,14 @@ export class PrometheusWatch {
             },
     });
     if (!response.ok) throw new Error(`it answered with status ${response.status}`);
-    if (Number(response.headers.get("content-length") ?? 0) > MOST_BYTES)
+    if (Number(response.headers.get("content-length") ?? 0) > MAX_BYTES)
       throw new Error("its answer is longer than 2 MB");
     const value: unknown = await response.json().catch(() => undefined);
     if (!answer.Check(value))
       throw new Error("the answer is not that of a Prometheus: another program may use this port");
     return value.data.alerts
       .filter(({ state }) => state !== "inactive")
-      .slice(0, MOST_ALERTS)
+      .slice(0, MAX_ALERTS)
       .map(toAlert);
   }
 }

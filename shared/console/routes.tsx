@@ -14,7 +14,7 @@ import { Page } from "./page.tsx";
 import { type DeadLetter, type DeadLetterKey, DeadLetterSchema } from "../api-schema.ts";
 
 /** The most browsers that may watch at once; each costs a connection and a few kilobytes. */
-export const MOST_WATCHERS = 32;
+export const MAX_WATCHERS = 32;
 
 export interface ConsoleOptions<Schemas extends Readonly<Record<string, TSchema>>> {
   readonly program: "consumer" | "producer";
@@ -59,9 +59,9 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
     return context.body((await assets()).style, 200, { "Content-Type": "text/css; charset=utf-8" });
   });
   app.get("/events", async (context) => {
-    if (hub.watchers >= MOST_WATCHERS) {
+    if (hub.watchers >= MAX_WATCHERS) {
       return context.text(
-        `${MOST_WATCHERS} browsers are watching, which is the limit: close one of them\n`,
+        `${MAX_WATCHERS} browsers are watching, which is the limit: close one of them\n`,
         503,
       );
     }

@@ -16,7 +16,7 @@ export interface EmbeddedBrokerOptions {
 }
 
 /**
- * What a consumer of the embedded broker sets besides: this broker answers an empty fetch only after the full wait, and
+ * Further settings of a consumer of the embedded broker: this broker answers an empty fetch only after the full wait, and
  * completes a rebalance only when a session could have ended.
  */
 export const EMBEDDED_CONSUMER_SETTINGS: Settings = {
@@ -27,6 +27,7 @@ export const EMBEDDED_CONSUMER_SETTINGS: Settings = {
 
 const MAX_REPLICAS = 3;
 
+/** A running mock cluster of one or more brokers, with the given topics. */
 export class EmbeddedBroker {
   /** `host:port` of each broker, separated by commas; reachable from this machine only. */
   readonly bootstrapServers: string;

@@ -57,6 +57,7 @@ const ROWS: Readonly<Record<number, Row>> = {
   [ErrorCode.allBrokersDown]: NO_ANSWER,
 };
 
+/** @returns what to do about an error of this code (rd_kafka_resp_err_t) */
 export function errorKind(code: number): ErrorKind {
   return ROWS[code]?.kind ?? "retryable";
 }

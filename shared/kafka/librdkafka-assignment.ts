@@ -27,6 +27,7 @@ interface Rebalance {
   readonly slots: readonly number[];
 }
 
+/** The owned and the fetched partitions of one consumer, by slot. */
 export class LibrdkafkaAssignment {
   readonly #client: Client;
   readonly #library: Library;
@@ -101,8 +102,8 @@ export class LibrdkafkaAssignment {
 
   /**
    * Prepares for leaving the group, after every rebalance event was answered. A closing librdkafka may drop a request
-   * without an answer, for ever (rd_kafka_cgrp_op_serve when terminated). From here on nothing is requested but in
-   * answer to a rebalance, for which librdkafka waits.
+   * without ever answering it (rd_kafka_cgrp_op_serve when terminated). From here on the only requests are answers to
+   * rebalances, because librdkafka waits for those.
    */
   leave(): void {
     this.#leaving = true;

@@ -21,9 +21,9 @@ export interface NativeSetup {
   readonly fileName: string;
   /** Libraries that the package's own installation may have left. */
   readonly installed: readonly string[];
-  /** The start of the names of cached libraries; different for everything but TLS that makes a library different. */
+  /** The prefix of the names of cached libraries. It differs for libraries that differ in anything but TLS. */
   readonly cacheName: string;
-  /** Whether a library may be downloaded or built; else one has to be in the cache. */
+  /** Whether a library may be downloaded or built; otherwise the cache must hold one. */
   readonly isAllowed: boolean;
   /** Whether a library that is built now would have TLS. */
   readonly offersTls: () => Promise<boolean>;

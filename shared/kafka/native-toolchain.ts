@@ -1,4 +1,4 @@
-// Finds out what this machine offers to a build of librdkafka, and names the commands that install the rest.
+// Finds the compiler and OpenSSL for a build of librdkafka, and names the commands that install what is missing.
 import { existsSync } from "node:fs";
 import { FatalError } from "../runtime/errors.ts";
 

@@ -20,7 +20,7 @@ export class PartitionTable {
   #lastHandle = 0;
   #lastTopic: Topic = { name: "", slots: [] };
 
-  /** @param handle the topic's address, which must stay valid (and thus unique) as long as this table */
+  /** @param handle the topic's address, which must stay valid, and so unique, for as long as this table */
   addTopic(handle: number, name: string): void {
     const topic = { name, slots: [] };
     this.#byHandle.set(handle, topic);

@@ -32,6 +32,7 @@ const PURGE_DEADLINE_MS = 2000;
 const INITIAL_SCRATCH_BYTES = 64 * 1024;
 const MAX_UTF8_BYTES_PER_UNIT = 3;
 
+/** An idempotent producer for one topic. Its owner polls it when `onWake` is called, then calls `flush` and `close`. */
 export class KafkaProducer {
   readonly #client: Client;
   readonly #library: Library;
@@ -41,7 +42,7 @@ export class KafkaProducer {
   readonly #messages: MessageReader;
   readonly #queueEvents: QueueEvents;
   readonly #options: ProducerOptions;
-  /** Kept apart from `library.c`: an object of so many functions is slow to look them up in. */
+  /** Kept apart from `library.c`, which has so many functions that a lookup in it is slow. */
   readonly #produce: Library["c"]["rd_kafka_produce"];
   #scratch: Buffer;
   #scratchAt: Pointer;
@@ -227,7 +228,7 @@ export class KafkaProducer {
   }
 }
 
-/** It travels as a pointer; an invalid pointer ends the process. */
+/** The opaque travels as a pointer, and an invalid pointer ends the process. */
 function checkOpaque(opaque: number): void {
   if (!Number.isSafeInteger(opaque) || opaque < 0) {
     throw new RangeError(`the opaque must be a non-negative integer, not ${opaque}`);

@@ -3,16 +3,16 @@
 /** After this long without a failure, the next failure counts as the first. */
 const FORGET_AFTER_MS = 30_000;
 
-/** Waits that double from `firstMs` to `mostMs`, each shortened at random by up to half. */
+/** Waits that double from `firstMs` to `maxMs`, each shortened at random by up to half. */
 export class Backoff {
   readonly #firstMs: number;
-  readonly #mostMs: number;
+  readonly #maxMs: number;
   #attempts = 0;
   #lastMs = 0;
 
-  constructor(firstMs: number, mostMs: number) {
+  constructor(firstMs: number, maxMs: number) {
     this.#firstMs = firstMs;
-    this.#mostMs = mostMs;
+    this.#maxMs = maxMs;
   }
 
   get attempts(): number {
@@ -26,7 +26,7 @@ export class Backoff {
     this.#lastMs = nowMs;
     const attempt = this.#attempts++;
     if (attempt === 0) return 0;
-    const full = Math.min(this.#firstMs * 2 ** (attempt - 1), this.#mostMs);
+    const full = Math.min(this.#firstMs * 2 ** (attempt - 1), this.#maxMs);
     return full * (0.5 + Math.random() / 2);
   }
 

@@ -1,4 +1,4 @@
-// Brings a database to the tables of the numbered files in sql/, or refuses it.
+// Applies the numbered files of sql/ that a database lacks, or refuses a database that does not match them.
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -57,7 +57,7 @@ const FENCE = `
   from rows`;
 
 /**
- * Locks the offsets of a batch and compares them with the batch's beginnings; the first statement of a transaction.
+ * Locks the offsets of a batch and compares them with the batch's beginnings; must be the first statement of a transaction.
  *
  * @param previous the offsets that this worker's last transaction advanced. They must still be stored, because the
  *   worker's memory of the database depends on that transaction, and a crash of the server may have lost it
@@ -141,8 +141,8 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
 }
 
 /**
- * Where a partition goes on: its stored offset, or that it has none. `locked`: a transaction in flight holds its row, an
- * old one of this worker or one of the partition's previous owner; to be asked again.
+ * The stored offset of a partition. `missing`: it has none. `locked`: a transaction in flight (an old one of this worker,
+ * or one of the partition's previous owner) holds the row, so the caller must read it again later.
  */
 export type StoredPosition = number | "missing" | "locked";
 
@@ -159,8 +159,8 @@ const POSITIONS = `
     left join free using (topic, topic_id, partition)`;
 
 /**
- * Reads the stored offsets of partitions, in the order of `keys`. An offset is only given once no transaction in flight
- * can still move it. Nothing is waited for, so that one locked row holds up nothing else.
+ * Reads the stored offsets of partitions, in the order of `keys`. An offset is returned only when no transaction in
+ * flight can still move it. It waits for no lock, so a locked row does not delay the other partitions.
  */
 export async function readPositions(sql: Database, keys: readonly PartitionKey[]): Promise<StoredPosition[]> {
   const rows = await sql.unsafe<

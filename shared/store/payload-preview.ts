@@ -2,7 +2,7 @@
 import type { PayloadPreview } from "../api-schema.ts";
 import { printable } from "../text/format.ts";
 
-const MOST_HEX_BYTES = 2048;
+const MAX_HEX_BYTES = 2048;
 
 /**
  * @param beginning the first bytes; null for an absent payload
@@ -13,7 +13,7 @@ export function previewOf(beginning: Uint8Array | null, bytes: number | null): P
   const isCut = beginning.length < bytes;
   const text = asText(beginning, isCut);
   if (text !== undefined) return { form: "text", shown: text, bytes, isCut };
-  const shown = beginning.subarray(0, MOST_HEX_BYTES);
+  const shown = beginning.subarray(0, MAX_HEX_BYTES);
   return { form: "hex", shown: hexOf(shown), bytes, isCut: shown.length < bytes };
 }
 

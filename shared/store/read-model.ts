@@ -14,7 +14,7 @@ export interface Tables {
   readonly newestDeadLetters: DeadLetters["newest"];
 }
 
-const MOST_PARTITIONS = 1000;
+const MAX_PARTITIONS = 1000;
 const NEWEST_HOURS = 24;
 /** Event types that an hour lists one by one: the set is open, and a hostile one may be large. */
 const TYPES_OF_AN_HOUR = 10;
@@ -30,6 +30,7 @@ export async function readTables(tx: Transaction): Promise<Tables> {
   return { ledger, hours, newestDeadLetters };
 }
 
+/** The counts of each partition and their totals, from pipeline_offsets. */
 export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
   const rows = await tx<Omit<Partition, "balances">[]>`
     select topic, topic_id as "topicId", partition, first_offset as "firstOffset", next_offset as "nextOffset",
@@ -37,7 +38,7 @@ export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
       extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
     from pipeline_offsets
     order by topic, topic_id, partition
-    limit ${MOST_PARTITIONS}`;
+    limit ${MAX_PARTITIONS}`;
   const partitions = rows.map((row) => ({ ...row, balances: balances(row) }));
   const sum = (name: keyof Ledger["totals"]): number => rows.reduce((total, row) => total + row[name], 0);
   return {

@@ -1,4 +1,4 @@
-// Initialises every counter series whose labels are known up front to 0.
+// Initializes every counter series whose labels are known up front to 0.
 
 import type { RejectionReason } from "../event.ts";
 import { DATABASE_CAUSES, type ResyncCause } from "./worker-telemetry.ts";

@@ -137,7 +137,7 @@ const COMMON_METRICS = {
   bytes_total: counter("Bytes of record values transferred.", ["direction", "source", "topic"]),
   alerts_fired_total: counter("Alerts that started.", ["alert_type", "severity"]),
   alert_threshold: gauge("The thresholds of ALERT_*, for alert rules.", ["alert"], "last"),
-  pipeline_build_info: gauge("1, labelled with the versions in use.", ["version", "librdkafka"], "last"),
+  pipeline_build_info: gauge("1, labeled with the versions in use.", ["version", "librdkafka"], "last"),
 } as const;
 
 /** Every metric, by name. */

@@ -32,6 +32,7 @@ export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
   "access",
 ]);
 
+/** The metrics and log lines of one worker; repeated warnings are rate-limited. */
 export class WorkerTelemetry {
   readonly #recorder: Recorder;
   readonly #log: Logger;

@@ -180,7 +180,7 @@ describe("high_error_rate", () => {
   test("concerns the last minute, and not the time since the start", () => {
     const trial = new Trial();
     trial.pass(3600, { consumed: 1000 });
-    // 10 % of the last records, and next to nothing of the 3.6 million.
+    // 10 % of the last records, and almost none of the 3.6 million.
     trial.pass(70, { consumed: 10, failed: 1 });
     expect(trial.timeline).toHaveLength(1);
     expect(trial.alerts.recent()[0]?.summary).toMatch(
@@ -244,7 +244,7 @@ describe("high_processing_latency", () => {
       trial.pass(1, { consumed: 90, tookSeconds: 0.02 });
     }
     expect(trial.timeline).toHaveLength(1);
-    // In the bucket from 5 to 10 s, half of whose records are slower.
+    // In the bucket from 5 to 10 s, where half of the records are slower.
     expect(trial.alerts.recent()[0]?.summary).toMatch(
       /^5 % of the records of the last minute took [5-9]\.\d\d s or more from receipt to COMMIT, the threshold is 5 s$/,
     );

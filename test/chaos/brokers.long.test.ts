@@ -137,7 +137,7 @@ describe("broker outage", () => {
         "events_produced_total",
       )!;
       source.signal("SIGTERM");
-      // A consumer that is asked to stop meanwhile cannot leave the group, and ends all the same.
+      // A consumer that is asked to stop meanwhile cannot leave the group, and still ends.
       stopped.program.signal("SIGTERM");
       expect(await stopped.program.exit(END_DEADLINE_MS)).toBe(0);
       expect(await source.exit(END_DEADLINE_MS)).toBe(1);

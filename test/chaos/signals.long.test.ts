@@ -216,7 +216,7 @@ describe("worker thread", () => {
       });
       await pipeline.publish(1000);
       await pipeline.drained();
-      // No retry mends this: the thread that loses its connection finds that another group has taken the database over.
+      // No retry fixes this: the thread that loses its connection finds that another group has taken the database over.
       await sql`update pipeline_state set consumer_group = 'thief'`;
       await gate.close();
       await pipeline.publish(5000);

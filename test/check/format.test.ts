@@ -68,7 +68,7 @@ test("the lag is a column where it was requested, with the reason where it is un
   expect(unknown).toMatch(/ lag\n.* Kafka does not answer\n/);
 });
 
-test("a long list of partitions is cut, and its title says so", () => {
+test("a long list of partitions is cut, and its title names the cut", () => {
   const partitions = Array.from({ length: 1_200 }, (_, partition) => ({ ...PARTITION, partition }));
   const text = formatReport({ ...REPORT, partitions });
   expect(text).toContain("offsets (the first 50 of 1,200)");

@@ -1,4 +1,4 @@
-// Checks that the stack is consistent, and that each fault somebody could make in it is found.
+// Checks that the stack is consistent, and that each fault that an edit could introduce is found.
 import { describe, expect, test } from "bun:test";
 import { stackFaults } from "./faults.ts";
 import { readStack, type Service, type Stack, type Stage } from "./stack.ts";

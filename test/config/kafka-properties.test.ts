@@ -52,7 +52,7 @@ describe("a KAFKA_CONFIG_* variable", () => {
 });
 
 describe("the variable of a property", () => {
-  test("is the one that sets it", () => {
+  test("sets that property", () => {
     expect(variableOf("ssl.ca.location")).toBe("KAFKA_CONFIG_SSL_CA_LOCATION");
     expect(passThrough({ [variableOf("linger.ms")]: "1" })).toEqual({ "linger.ms": "1" });
   });

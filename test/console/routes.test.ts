@@ -4,7 +4,7 @@ import { Hono } from "hono";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
 import { thisMachineOnly } from "../../shared/console/access.ts";
-import { MOST_WATCHERS } from "../../shared/console/routes.tsx";
+import { MAX_WATCHERS } from "../../shared/console/routes.tsx";
 import { PRODUCER_SECTIONS } from "../../shared/api-schema.ts";
 import { eventually } from "../support/eventually.ts";
 import { requiring } from "../support/requirements.ts";
@@ -226,12 +226,12 @@ describe("a stream of events", () => {
 
   test("is one of a limited number, and ends when the console closes", async () => {
     const server = await consoleServer();
-    const watchers = await Promise.all(Array.from({ length: MOST_WATCHERS }, () => server.get("/events")));
+    const watchers = await Promise.all(Array.from({ length: MAX_WATCHERS }, () => server.get("/events")));
     const streams = watchers.map((answer) => new Watcher(answer));
     await Promise.all(streams.map((stream) => stream.until((names) => names.includes("status"))));
     const refused = await server.get("/events");
     expect(refused.status).toBe(503);
-    expect(await refused.text()).toContain(String(MOST_WATCHERS));
+    expect(await refused.text()).toContain(String(MAX_WATCHERS));
     server.webConsole.close();
     await Promise.all(streams.map((stream) => stream.ended));
     await server[Symbol.asyncDispose]();
@@ -246,7 +246,7 @@ test("browsers that leave at once, and HEAD requests, do not use up the streams"
       await answer.body?.cancel();
       return answer.status === 200;
     });
-  for (let n = 0; n < 2 * MOST_WATCHERS; n++) {
+  for (let n = 0; n < 2 * MAX_WATCHERS; n++) {
     const leaving = new AbortController();
     const answer = server.get("/events", { signal: leaving.signal }).catch(() => undefined);
     if (n % 2 === 0) await Bun.sleep(1);
@@ -254,7 +254,7 @@ test("browsers that leave at once, and HEAD requests, do not use up the streams"
     await answer;
   }
   await hasRoom();
-  for (let n = 0; n < 2 * MOST_WATCHERS; n++) await server.get("/events", { method: "HEAD" });
+  for (let n = 0; n < 2 * MAX_WATCHERS; n++) await server.get("/events", { method: "HEAD" });
   await hasRoom();
 });
 

@@ -16,7 +16,7 @@ function assigned() {
 }
 
 describe("a partition with a batch that cannot be read", () => {
-  test("is news once for each batch", () => {
+  test("is reported once for each batch", () => {
     const { assignment, owned } = assigned();
     expect(assignment.markUnreadable(owned, BATCH)).toBe(true);
     expect(assignment.markUnreadable(owned, BATCH)).toBe(false);
@@ -24,7 +24,7 @@ describe("a partition with a batch that cannot be read", () => {
     expect(assignment.markUnreadable(owned, { offset: 20, reason: "damaged" })).toBe(true);
   });
 
-  test("stays so while records before the batch are read again, until those of the batch are", () => {
+  test("stays unreadable until a record of the batch is read", () => {
     const { assignment, owned } = assigned();
     assignment.markUnreadable(owned, BATCH);
     assignment.markRead(1, 9);
@@ -38,14 +38,14 @@ describe("a partition with a batch that cannot be read", () => {
     ["is read again from its stored offset", ({ assignment }) => assignment.resync()],
     ["has left the log", ({ assignment, owned }) => assignment.markOutOfRange(owned)],
     ["is fetched from another offset", ({ fetch }) => fetch()],
-  ])("is no longer so when it %s", (_, change) => {
+  ])("stops being unreadable when it %s", (_, change) => {
     const trial = assigned();
     trial.assignment.markUnreadable(trial.owned, BATCH);
     change(trial);
     expect(trial.assignment.unreadable()).toEqual([]);
   });
 
-  test("is not so before it is fetched", () => {
+  test("is not marked as unreadable before it is fetched", () => {
     const { assignment, owned } = assigned();
     assignment.resync();
     expect(assignment.markUnreadable(owned, BATCH)).toBe(false);

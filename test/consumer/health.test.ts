@@ -36,7 +36,7 @@ function worker(status: Partial<WorkerStatus> = {}, number = 0): WorkerSnapshot 
   return { worker: number, status: { ...HEALTHY, ...status } };
 }
 
-/** A health whose snapshot the test changes. */
+/** A consumer's health, with a snapshot that the test changes. */
 class Trial {
   snapshot: ConsumerSnapshot = { workers: [], databaseFault: undefined, isStopping: false };
   readonly health = new ConsumerHealth(() => this.snapshot);

@@ -256,7 +256,7 @@ describe("a demo on a terminal", () => {
       expect(more).toEqual([]);
       expect(Bun.stripANSI(before!)).toContain("first event committed in PostgreSQL");
       expect(view).toContain("\x1b[?2026h\x1b[H");
-      expect(view).toContain("\x1b[36m"); // a colour
+      expect(view).toContain("\x1b[36m"); // a color
       expect(Bun.stripANSI(after!)).toContain("done: every published record is consumed");
       expect(after).toMatch(/ok: all \d+ proofs hold/);
       await expectNothingLeft();

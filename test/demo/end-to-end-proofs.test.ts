@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { type LedgerFigures, proveLedger } from "../../workers/demo/end-to-end-proofs.ts";
+import { type EndToEndFigures, proveEndToEnd } from "../../workers/demo/end-to-end-proofs.ts";
 
-const GOOD: LedgerFigures = {
+const GOOD: EndToEndFigures = {
   acknowledged: 3000,
   undelivered: 0,
   inLog: 3000,
@@ -13,12 +13,12 @@ const GOOD: LedgerFigures = {
 };
 
 /** The names of the proofs that are false. */
-function wrong(changes: Partial<LedgerFigures>): string[] {
-  return proveLedger({ ...GOOD, ...changes }).flatMap(({ name, ok }) => (ok ? [] : [name]));
+function wrong(changes: Partial<EndToEndFigures>): string[] {
+  return proveEndToEnd({ ...GOOD, ...changes }).flatMap(({ name, ok }) => (ok ? [] : [name]));
 }
 
 test("a good run is proven with its figures", () => {
-  expect(proveLedger(GOOD)).toEqual([
+  expect(proveEndToEnd(GOOD)).toEqual([
     {
       name: "acknowledged_is_consumed",
       ok: true,
@@ -39,7 +39,7 @@ describe("the end-to-end proofs", () => {
     ["a record that the broker lost", { inLog: 2999 }],
     ["a record that was acknowledged and is in the log twice", { inLog: 3001, consumed: 3001 }],
     ["a record that was not acknowledged", { undelivered: 1 }],
-  ] satisfies [string, Partial<LedgerFigures>][])("find %s", (_, changes) => {
+  ] satisfies [string, Partial<EndToEndFigures>][])("find %s", (_, changes) => {
     expect(wrong(changes)).toEqual(["acknowledged_is_consumed"]);
   });
 
@@ -48,7 +48,7 @@ describe("the end-to-end proofs", () => {
     ["a valid record among the dead letters", { deadLettered: 3 }],
     ["a duplicate that was counted as an event", { duplicates: 2 }],
     ["an event that was counted as a duplicate", { duplicates: 4 }],
-  ] satisfies [string, Partial<LedgerFigures>][])("find %s", (_, changes) => {
+  ] satisfies [string, Partial<EndToEndFigures>][])("find %s", (_, changes) => {
     expect(wrong(changes)).toEqual(["injected_faults_found"]);
   });
 });

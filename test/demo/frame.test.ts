@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { stripVTControlCharacters } from "node:util";
-import { COLOURS, NO_COLOURS, paletteFor } from "../../workers/demo/colors.ts";
+import { COLORS, NO_COLORS, paletteFor } from "../../workers/demo/colors.ts";
 import { renderFrame } from "../../workers/demo/frame.ts";
 import { plainLine } from "../../workers/demo/plain-line.ts";
 import type { Snapshot } from "../../workers/demo/run.ts";
@@ -17,7 +17,7 @@ const NOTHING_YET: Partial<Snapshot> = {
 };
 
 function frame(columns: number, rows: number, changes: Partial<Snapshot> = {}): string[] {
-  return renderFrame(snapshotWith(changes), { columns, rows }, NO_COLOURS);
+  return renderFrame(snapshotWith(changes), { columns, rows }, NO_COLORS);
 }
 
 describe("a frame", () => {
@@ -124,11 +124,11 @@ describe("a frame", () => {
     for (const line of lines) expect(line).not.toMatch(/\p{Cc}/u);
   });
 
-  test("is the same text with colours and without", () => {
+  test("is the same text with colors and without", () => {
     const size = { columns: 100, rows: 40 };
-    const coloured = renderFrame(snapshotWith(), size, COLOURS).join("\n");
-    expect(stripVTControlCharacters(coloured)).toBe(frame(100, 40).join("\n"));
-    expect(coloured).not.toBe(stripVTControlCharacters(coloured));
+    const colored = renderFrame(snapshotWith(), size, COLORS).join("\n");
+    expect(stripVTControlCharacters(colored)).toBe(frame(100, 40).join("\n"));
+    expect(colored).not.toBe(stripVTControlCharacters(colored));
   });
 });
 
@@ -138,8 +138,8 @@ test.each([
   ["a terminal with NO_COLOR", true, { NO_COLOR: "1" }, false],
   ["a dumb terminal", true, { TERM: "dumb" }, false],
   ["a pipe", false, {}, false],
-] as const)("the palette of %s has colours: %p, %p -> %p", (_, isTTY, environment, hasColours) => {
-  expect(paletteFor({ isTTY }, environment)).toBe(hasColours ? COLOURS : NO_COLOURS);
+] as const)("the palette of %s has colors: %p, %p -> %p", (_, isTTY, environment, hasColors) => {
+  expect(paletteFor({ isTTY }, environment)).toBe(hasColors ? COLORS : NO_COLORS);
 });
 
 describe("a plain line", () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
-import { NO_COLOURS } from "../../workers/demo/colors.ts";
+import { NO_COLORS } from "../../workers/demo/colors.ts";
 import { StartupLog } from "../../workers/demo/startup-log.ts";
 
 beforeEach(() => void jest.useFakeTimers());
@@ -8,7 +8,7 @@ afterEach(() => void jest.useRealTimers());
 function startupLog(columns?: number) {
   const written: string[] = [];
   const startup = new StartupLog({
-    palette: NO_COLOURS,
+    palette: NO_COLORS,
     columns,
     write: (text) => written.push(text),
     nowMs: () => 1234,

@@ -74,7 +74,7 @@ describe("alert", () => {
       await pipeline.publish(500);
       await pipeline.send(Array.from({ length: 100 }, () => ({ value: Buffer.from("{") })));
       await consumer.program.printed(/"alert":"high_error_rate"/);
-      // More of them while the alert stands are the same alert.
+      // Further faults while the alert is active belong to the same alert.
       await pipeline.send(Array.from({ length: 100 }, () => ({ value: Buffer.from("{") })));
       await pipeline.publish(500);
       await consumer.program.printed(/the alert webhook \(ALERT_WEBHOOK_URL\) does not answer/);
@@ -102,7 +102,7 @@ describe("alert", () => {
       await pipeline.drained();
       await pipeline.settled();
       const { sql } = pipeline.database;
-      // No retry mends this: the thread that loses its connection finds that another group has taken the database over.
+      // No retry fixes this: the thread that loses its connection finds that another group has taken the database over.
       await sql`update pipeline_state set consumer_group = 'thief'`;
       await sql`
         select pg_terminate_backend(pid) from pg_stat_activity

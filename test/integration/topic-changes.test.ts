@@ -31,7 +31,7 @@ async function recreate(kafka: KafkaCluster, topic: string, partitions: number):
   await new KafkaUnderTest(kafka.bootstrapServers).recreateTopic(topic, partitions);
 }
 
-/** The sums of records of the test's stream, judged by their ids alone. */
+/** The sums of records of the test's stream, counted by their ids alone. */
 function fold(indices: Iterable<number>): Published {
   const ids = new Set<unknown>();
   const sums: Published = { records: 0, events: 0, repeats: 0, broken: 0 };

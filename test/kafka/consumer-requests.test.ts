@@ -1,4 +1,4 @@
-// Tests what a consumer asks the brokers for beside records: commits, offsets and topic ids.
+// Tests what a consumer asks the brokers for besides records: commits, offsets and topic ids.
 import { expect } from "bun:test";
 import type { TopicPartition } from "../../shared/event.ts";
 import { RawProducer } from "../support/raw-producer.ts";

@@ -31,7 +31,7 @@ afterEach(async () => {
   await rm(temporary, { recursive: true, force: true });
 });
 
-/** A set-up without a network whose build is a copy, and what it says. */
+/** A set-up without a network, whose build is a copy of a library, and the lines that it prints. */
 function setUp(more: Partial<NativeSetup> = {}) {
   const said: string[] = [];
   const builds: ("with TLS" | "without TLS")[] = [];

@@ -196,7 +196,7 @@ describe("test of the rule", () => {
 });
 
 describe("alerts", () => {
-  test("of the programs themselves are in the runbook", () => {
+  test("that the programs raise are in the runbook", () => {
     expect(OWN_ALERTS).toEqual(Object.keys(ALERT_SEVERITIES));
   });
 

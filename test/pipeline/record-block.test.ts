@@ -18,7 +18,7 @@ test("a record block returns keys and values unchanged, also after its buffer ha
       fc.integer({ min: 1, max: 64 }),
       (records, initialBytes) => {
         const block = new RecordBlock(30, initialBytes);
-        // The block was used before, and nothing of that may show.
+        // The block was used before, and no trace of that may remain.
         addRecord(block, {
           offset: 1,
           key: "old key",

@@ -23,7 +23,7 @@ export type Fault =
   | { readonly kind: "none" }
   /** The worker dies after it has built the batch and before it commits. */
   | { readonly kind: "crash" }
-  /** The backend is terminated so many ms after the commit began; the outcome is unknown. */
+  /** The backend is terminated this many ms after the commit began; the outcome is unknown. */
   | { readonly kind: "kill"; readonly afterMs: number }
   /** The COMMIT happens, and its answer is lost. */
   | { readonly kind: "lost answer" };

@@ -132,7 +132,7 @@ describe("a clone without packages", () => {
     });
   }
 
-  test("gets them at the first start of a program, for its threads too, with signals and exit code handed on", async () => {
+  test("gets its packages at the first start of a program, for its threads too, with signals and exit code passed on", async () => {
     const run = start(["workers/main.ts", "both"]);
     const printed = await run.stdout.getReader().read();
     expect(new TextDecoder().decode(printed.value)).toBe("found by both\n");
@@ -152,13 +152,13 @@ describe("a clone without packages", () => {
     );
   });
 
-  test("gets none from a command that is not one of its programs", async () => {
+  test("gets no packages from a command that is not one of its programs", async () => {
     const run = start(["other.ts"]);
     expect(await run.stdout.text()).toBe("ran\n");
     expect(existsSync(join(root, "node_modules"))).toBe(false);
   });
 
-  test("gets none at a start with AUTO_SETUP=false, which fails and names the package", async () => {
+  test("gets no packages at a start with AUTO_SETUP=false, which fails and names the package", async () => {
     const run = start(["workers/main.ts"], { AUTO_SETUP: "false" });
     expect(await run.stderr.text()).toContain("pino");
     expect(await run.exited).toBe(1);

@@ -24,7 +24,7 @@ describe("the owner of a database", () => {
     openSession(database, { role, consumerGroup });
   const claim = (session: Session, group: string) => claimDatabase(session.sql, group);
 
-  test("is the first group to claim it", async () => {
+  test("is the first group to claim the database", async () => {
     await using database = await pipelineDatabase();
     const session = await open(database, "first");
     expect(await claim(session, "first")).toEqual({ previousGroup: undefined });
@@ -63,7 +63,7 @@ describe("the owner of a database", () => {
     },
   );
 
-  test("loses it when only a check, other groups or other databases are connected", async () => {
+  test("loses the database when only a check, other groups or other databases are connected", async () => {
     await using database = await pipelineDatabase();
     await using elsewhere = await pipelineDatabase();
     const first = await open(database, "first");
@@ -90,7 +90,7 @@ describe("the owner of a database", () => {
       await claim(first, group);
       const second = await open(database, "second");
       await expect(claim(second, "second")).rejects.toThrow(FatalError);
-      // Consumers of the group itself do not count, nor those of a group whose long name begins alike.
+      // Consumers of the group itself do not count, and neither do those of a group whose long name begins the same.
       const twin = await open(database, `${group}-twin`, "worker");
       expect(await claim(first, group)).toEqual({ previousGroup: undefined });
       await first.close();
@@ -100,7 +100,7 @@ describe("the owner of a database", () => {
     },
   );
 
-  test("is one of two new groups that claim it at once", async () => {
+  test("is one of two new groups that claim the database at the same time", async () => {
     await using database = await pipelineDatabase();
     const sessions = await Promise.all(["left", "right"].map((group) => open(database, group)));
     const results = await Promise.allSettled(

@@ -30,7 +30,7 @@ export class RawEventWriter implements AsyncDisposable {
     return new RawEventWriter(database, worker);
   }
 
-  /** Commits these values as one batch. Each of them must become a raw event, without a failed COPY. */
+  /** Commits these values as one batch. Each must become a raw event, without a failed COPY. */
   async store(...values: string[]): Promise<void> {
     const batch = batchFrom(this.nextOffset, values);
     expect(batch.deadLetters().map(({ rejection }) => rejection)).toEqual([]);

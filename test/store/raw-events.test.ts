@@ -254,7 +254,7 @@ describe("the new ids of insertByUnnest", () => {
     await database.sql`truncate raw_events`;
   });
 
-  test("are listed when some are new, and empty when none is", async () => {
+  test("are listed when some are new, and are an empty list when no event is new", async () => {
     const ids = AWKWARD_TEXTS.map((text) => `${text}${freshId()}`);
     const values = ids.map((event_id) => eventText({ event_id }));
     await insert(values.slice(0, 10));

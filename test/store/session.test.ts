@@ -49,7 +49,7 @@ describe("the settings of a session", () => {
     ["worker", { ...common, ...limits, synchronous_commit: "off" }],
     ["main", { ...common, ...limits, synchronous_commit: "on" }],
     ["check", { ...common, ...unlimited, synchronous_commit: "on" }],
-  ])("are those of the role %s", async (role, expected) => {
+  ])("match the role %s", async (role, expected) => {
     expect(await settings(role)).toEqual({
       ...expected,
       application_name: `event-pipeline ${role} ${GROUP}`,

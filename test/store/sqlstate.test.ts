@@ -55,7 +55,7 @@ describe("classify", () => {
     ["EAI_AGAIN", "connection"],
     ["ERR_INVALID_ARG_TYPE", "bug"],
     ["UNDEFINED_VALUE", "bug"],
-  ])("makes of %s: %s", (code, kind) => {
+  ])("classifies %s as %s", (code, kind) => {
     expect(classify(withCode(code))).toBe(kind);
   });
 
@@ -77,7 +77,7 @@ describe("classify", () => {
     }
   });
 
-  test("knows real errors of the server", async () => {
+  test("recognizes real errors of the server", async () => {
     await using database = await (await sharedPostgres()).database();
     const session = await openSession(database);
     await session.sql`create table t (n smallint primary key)`;

@@ -60,7 +60,7 @@ export class CommitGate implements AsyncDisposable {
     return pid;
   }
 
-  /** Lets the held transactions go on. A server that crashed has opened the gate already. */
+  /** Lets the held transactions continue. A server that crashed has opened the gate already. */
   async open(): Promise<void> {
     const holder = this.#holder;
     this.#holder = undefined;

@@ -15,7 +15,7 @@ describe("eventually", () => {
     );
   });
 
-  test("treats a check that throws as not yet", async () => {
+  test("treats a check that throws as a condition that is not met yet", async () => {
     let checks = 0;
     const value = await eventually("no error", () => {
       if (++checks < 3) throw new Error("too early");

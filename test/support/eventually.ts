@@ -1,4 +1,4 @@
-// Waits for a condition: returns its first true value, or throws what it last was when the deadline passes.
+// Waits for a condition: returns its first true value, or throws with its last value when the deadline passes.
 import { errorMessage } from "../../shared/runtime/errors.ts";
 
 export interface EventuallyOptions {

@@ -1,4 +1,4 @@
-// Reads who imports whom from source files, and finds imports against the allowed direction, and cycles.
+// Reads the imports of source files, and finds cycles and imports against the allowed direction.
 import { dirname, join, relative } from "node:path";
 
 /** Repository paths by importing file; a package keeps its name. */

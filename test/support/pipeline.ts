@@ -58,7 +58,7 @@ function isBroken(index: number): boolean {
   return index % BROKEN_EVERY === BROKEN_EVERY - 1;
 }
 
-/** The record that stands at `index` of a test's stream: known, and different from all others but its repeats. */
+/** The record at `index` of a test's stream: always the same, and different from all others but its repeats. */
 export function recordAt(index: number): {
   readonly key: string;
   readonly value: string;

@@ -9,7 +9,7 @@ import { type Scrape, scrape } from "./metrics-text.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 
-/** What a program gets of this process's environment; the rest comes from its test. */
+/** The variables of this process's environment that a program inherits; the test adds the rest. */
 const INHERITED = ["PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME"];
 
 export interface ProgramOptions {

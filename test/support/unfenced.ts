@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dir, "../..");
 
-/** The places that lock and compare offsets, and what stands there without the fence. */
+/** The places that lock and compare offsets, and their replacements without the fence. */
 const WITHOUT_FENCE = [
   ["if (nextOffset !== span.from) {", "if (nextOffset === undefined) {"],
   ["and o.next_offset = b.from_offset`", "`"],

@@ -21,7 +21,7 @@ import { alertsShown, statusOf } from "./status.ts";
 
 const SAMPLE_MS = 1000;
 const HISTORY_MS = 300_000;
-const MOST_TYPES = 20;
+const MAX_TYPES = 20;
 
 export interface ProducerConsoleOptions {
   readonly config: Config;
@@ -61,7 +61,7 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
       .map(({ labels: [eventType = ""], value }) => ({ eventType, events: value }))
       .filter(({ events }) => events > 0)
       .toSorted((a, b) => b.events - a.events || a.eventType.localeCompare(b.eventType))
-      .slice(0, MOST_TYPES),
+      .slice(0, MAX_TYPES),
     lastFailure: ledger.lastFailure?.message ?? null,
   });
   const status = (): Status => ({

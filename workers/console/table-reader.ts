@@ -15,9 +15,10 @@ import type { Transaction } from "../../shared/store/session.ts";
 import { describeFault } from "../../shared/store/sqlstate.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 
-/** The page updates every second, and must not take more than a tenth of a slow database's time. */
+/** The page updates every second. */
 const FRESH_MS = 900;
-const MOST_OF_THE_TIME = 10;
+/** The interval between reads is this many times as long as a read: a slow database must not spend its time on them. */
+const MIN_INTERVAL_PER_READ = 10;
 const DEADLINE_MS = 3000;
 /** How often a read is retried while PostgreSQL is away. */
 const RETRY_MS = 2000;
@@ -40,7 +41,7 @@ export interface TableReaderOptions {
   readonly metrics: MetricsRegistry;
 }
 
-/** Has one read-only connection, the second of the main thread's two, opened at the first read. */
+/** Uses one read-only connection, the second of the main thread's two, which the first read opens. */
 export class TableReader {
   readonly #options: TableReaderOptions;
   readonly #session: LazySession;
@@ -110,7 +111,7 @@ export class TableReader {
       this.#readAtMs = Date.now();
       this.#setSource("current", null);
       const tookMs = performance.now() - startMs;
-      this.#dueAtMs = startMs + Math.max(FRESH_MS, tookMs * MOST_OF_THE_TIME);
+      this.#dueAtMs = startMs + Math.max(FRESH_MS, tookMs * MIN_INTERVAL_PER_READ);
     } catch (error) {
       this.#setSource("away", describeFault(error));
       this.#dueAtMs = performance.now() + RETRY_MS;

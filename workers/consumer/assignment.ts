@@ -14,16 +14,16 @@
 //                    or for the log to grow past it. Out: fetching, resync.
 //
 // A revocation takes a partition out of any state. What is not `fetching` is not in librdkafka's assignment:
-// pausing, seeking and resyncing are all the same two calls, stop and fetch.
+// pausing, seeking and resyncing all use the same two calls, stop and fetch.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
 
 /** What is known of the row of a partition in pipeline_offsets. */
 export type StoredRow =
   | { readonly kind: "unknown" }
-  /** Another transaction holds it: the partition's last owner, or an old one of ours, is not at its end yet. */
+  /** Another transaction holds it: it belongs to the partition's last owner, or is an old one of ours. */
   | { readonly kind: "locked"; readonly sinceMs: number }
-  /** There is none: the partition was never read. `beginning` of its log, once Kafka has told it. */
+  /** There is none: the partition was never read. `beginning` is that of its log, once Kafka has reported it. */
   | { readonly kind: "missing"; readonly beginning: number | undefined };
 
 export type PartitionState =
@@ -88,7 +88,7 @@ export class Assignment {
     return this.#bySlot.get(slot);
   }
 
-  /** False once the partition was revoked, also where it has come back since. */
+  /** False once the partition was revoked, even if it has been assigned again since. */
   holds(owned: OwnedPartition): boolean {
     return this.#bySlot.get(owned.slot) === owned;
   }
@@ -115,7 +115,7 @@ export class Assignment {
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
 
-  /** The broker says that the offset is not in the log. @returns false where the partition was not fetched */
+  /** The broker reports that the offset is not in the log. @returns false where the partition was not fetched */
   markOutOfRange(owned: OwnedPartition): boolean {
     if (owned.state.kind !== "fetching") return false;
     const { topicId, stored } = owned.state;
@@ -128,7 +128,7 @@ export class Assignment {
     (owned as OwnedPartition).state = { kind: "beyond_end", topicId, stored };
   }
 
-  /** @returns true unless this batch is already marked */
+  /** @returns false where this batch is marked already, or the partition is not fetched */
   markUnreadable({ state }: OwnedPartition, batch: UnreadableBatch): boolean {
     if (state.kind !== "fetching" || state.unreadable?.offset === batch.offset) return false;
     state.unreadable = batch;

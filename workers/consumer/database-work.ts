@@ -1,4 +1,4 @@
-// Runs a worker's work with the database, one thing at a time, and keeps how it ended for the loop.
+// Runs a worker's work with the database, one task at a time, and keeps its outcome for the loop.
 
 import type { Batch } from "../../shared/pipeline/batch.ts";
 
@@ -31,7 +31,7 @@ export class DatabaseWork {
     return kind === "idle" || (kind === "backing_off" && this.#current.untilMs <= nowMs);
   }
 
-  /** Since when the database has owed an answer to a statement; undefined: it owes none. */
+  /** Since when a statement has been waiting for the database's answer; undefined: none is waiting. */
   get unansweredSinceMs(): number | undefined {
     const work = this.#current;
     return "sinceMs" in work && work.kind !== "connecting" ? work.sinceMs : undefined;
@@ -43,7 +43,7 @@ export class DatabaseWork {
 
   /**
    * Begins work, when nothing else is being done.
-   * @param run does the work. It changes nothing; it returns what the loop does with the result
+   * @param run does the work without changing the worker; it returns a function by which the loop applies the result
    */
   begin(work: Exclude<Work, { kind: "idle" | "backing_off" }>, run: () => Promise<() => void>): void {
     this.#current = work;
@@ -59,7 +59,7 @@ export class DatabaseWork {
     );
   }
 
-  /** Does what the ended work has left to do, if any has ended. @throws what the work threw */
+  /** Runs the outcome of the work that has ended, if any. @throws what the work threw */
   takeOutcome(): void {
     const outcome = this.#outcome;
     if (outcome === undefined) return;

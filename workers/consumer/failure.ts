@@ -1,4 +1,4 @@
-// Classifies anything a worker can throw: resync (and why), or give up.
+// Classifies anything a worker can throw: the worker either resyncs, for one of several causes, or gives up.
 
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { OffsetRegression } from "../../shared/pipeline/batch.ts";

@@ -1,4 +1,4 @@
-// Answers what the group says: partitions that come, go, or are lost.
+// Handles the events of the consumer group: partitions that are assigned, revoked or lost.
 
 import type { TopicPartition } from "../../shared/event.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
@@ -69,7 +69,7 @@ export class GroupMembership {
     this.#revocation = undefined;
     for (const slot of slots) this.#assignment.revoke(slot);
     for (const { topic, partition } of partitions) this.#telemetry.lag(topic, partition, undefined);
-    // What was read of them and is in no transaction is for their next owner to read.
+    // Their records that are in no transaction are left to the next owner.
     this.#intake.drop(slots);
     this.#kafka.acknowledgeRevoke();
   }

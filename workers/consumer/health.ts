@@ -49,8 +49,8 @@ interface Finding {
 }
 
 /**
- * The health of the consumer. It needs to know few causes: a partition that does not move for a minute is reported,
- * for any reason. Any number of callers may ask at any time.
+ * The health of the consumer. It does not depend on knowing the cause: a partition that does not advance for a minute
+ * is always reported. Any number of callers may ask at any time.
  */
 export class ConsumerHealth {
   readonly #takeSnapshot: () => ConsumerSnapshot;
@@ -141,7 +141,7 @@ function flowFindings(
     }
     if (!isWaiting(partition)) continue;
     const subject = state === "fetching" ? name : `${name} (${state})`;
-    // By partition and not by worker: one that is handed round without being read is stuck all the same.
+    // By partition and not by worker: one that moves between workers without being read is stuck, too.
     if (isStuck(`partition ${name}`, `${storedOffset}`)) {
       findings.push({ kind: "no_progress", subject, detail: pausedBecause ?? "", isCritical: true });
     } else if (state !== "fetching") {

@@ -1,4 +1,4 @@
-// Takes what librdkafka has into the batch that is being built, and hands full or due batches over.
+// Moves records from librdkafka into the batch under construction, and hands over full or due batches.
 
 import type { TopicPartition } from "../../shared/event.ts";
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
@@ -14,7 +14,7 @@ const STALLED_AFTER_MS = 2000;
 
 export interface IntakeOptions {
   readonly batchSize: number;
-  /** What a batch that opens now is judged by. */
+  /** The clock and limit by which a batch that opens now validates its records. */
   readonly batchClock: () => BatchClock;
   readonly onFetched: (topic: string, records: number) => void;
 }
@@ -22,8 +22,8 @@ export interface IntakeOptions {
 /**
  * The two batches of a worker: one is built while the other is in a transaction.
  *
- * `reading`: records go into the batch. `stalled`: the batch has been full for long; nothing is fetched, what comes
- * all the same is passed over and fetched again. `stopped`: the worker drains; nothing is read any more.
+ * `reading`: records go into the batch. `stalled`: the batch has been full for long; nothing is fetched, and records
+ * that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing is read any more.
  */
 export class Intake {
   readonly #kafka: KafkaPort;
@@ -134,8 +134,8 @@ export class Intake {
   }
 
   /**
-   * The batch, whose partitions go on behind it; the other one is built from now on.
-   * @returns undefined where it held nothing but records of partitions that are not read any more
+   * Returns the batch for its transaction, and builds the other one from now on.
+   * @returns undefined when it held only records of partitions that are no longer read
    */
   handOver(): Batch | undefined {
     const batch = this.#building;
@@ -166,7 +166,7 @@ export class Intake {
     );
   }
 
-  /** Drops what was read of partitions that others read now. */
+  /** Drops the records of partitions that other workers read now. */
   drop(slots: readonly number[]): void {
     this.#building.drop(slots);
   }

@@ -1,4 +1,4 @@
-// Asks Kafka, again and again, what a worker has to know of its topics and logs.
+// Asks Kafka at intervals for the topic ids and the bounds of the logs that a worker needs.
 
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import type { Assignment, OwnedPartition } from "./assignment.ts";
@@ -8,7 +8,7 @@ const INTERVAL_MS = 2000;
 /** While a partition waits for an answer. */
 const URGENT_INTERVAL_MS = 250;
 
-/** What Kafka answered; a partition or topic that it said nothing of is missing. */
+/** Kafka's answers; a partition or topic without an answer is missing. */
 export interface LogSurvey {
   /** The ids of topics. They were read after the offsets, so an id that is still the same covers them. */
   readonly topicIds: ReadonlyMap<string, string>;
@@ -20,7 +20,7 @@ export interface LogSurvey {
   readonly fault: string | undefined;
 }
 
-/** True where the partition cannot be fetched until Kafka has said where its log begins. */
+/** True where the partition cannot be fetched until Kafka has reported where its log begins. */
 export function needsBeginning({ state }: OwnedPartition): boolean {
   if (state.kind === "awaiting_offset") {
     return state.row.kind === "missing" && state.row.beginning === undefined;

@@ -1,4 +1,4 @@
-// Joins a partition worker to its real surroundings: librdkafka and PostgreSQL.
+// Connects a partition worker to librdkafka and PostgreSQL.
 
 import type { Config } from "../../shared/config/config.ts";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";

@@ -3,7 +3,7 @@
 // One loop (`run`) owns the worker. Each turn takes what has arrived (the outcome of the database's work, records, the
 // group's events, Kafka's answers) and starts what is due. Callbacks and asynchronous work change nothing: they only
 // notify the loop. The database does one thing at a time; committing takes turns with placing and settling partitions,
-// so that no partition in trouble holds up the others. Kafka is served in every turn, whatever the database does.
+// so that no partition in trouble holds up the others. Kafka is served in every turn, even while the database is busy.
 //
 // Every failure has one answer, the resync: drop what was built, stop fetching, forget what was learned of the
 // database, wait a little, read the stored offsets, fetch from there.
@@ -87,7 +87,7 @@ export class PartitionWorker {
 
   /**
    * Works until it is drained.
-   * @throws FatalError for what no retry mends
+   * @throws FatalError for a failure that no retry fixes
    */
   async run(): Promise<void> {
     try {
@@ -133,7 +133,7 @@ export class PartitionWorker {
     };
   }
 
-  /** @throws FatalError for what no retry mends */
+  /** @throws FatalError for a failure that no retry fixes */
   #takeTurn(): void {
     this.#recovery.attempt(() => this.#work.takeOutcome());
     this.#recovery.attempt(() => this.#takeFromKafka());

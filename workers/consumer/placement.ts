@@ -1,4 +1,4 @@
-// Decides where each owned partition is read from, by the database's word and the bounds of its log.
+// Decides at which offset to read each owned partition, by its stored offset and the bounds of its log.
 
 import type { TopicPartition } from "../../shared/event.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
@@ -13,7 +13,7 @@ const RETRY_MS = 250;
 /** A transaction that has held a row this long may be that of a stopped process, which is ended then. */
 const STUCK_AFTER_MS = 5000;
 
-/** One step of work with the database. `run` changes nothing; what it returns is called by the worker's loop. */
+/** One step of work with the database. `run` does not change the worker; the loop calls the function that it returns. */
 export interface PlacementWork {
   readonly kind: "placing" | "settling" | "ending_peers";
   readonly run: (session: DatabaseSession) => Promise<() => void>;
@@ -21,7 +21,7 @@ export interface PlacementWork {
 
 type Awaiting = PartitionIn<"awaiting_offset">;
 
-/** Gets partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
+/** Moves partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
 export class Placement {
   readonly #kafka: KafkaPort;
   readonly #assignment: Assignment;
@@ -53,12 +53,12 @@ export class Placement {
       .some(({ state }) => state.topicId !== undefined && state.row.kind === "unknown");
   }
 
-  /** A lock was not given in time: a stopped process may hold it. */
+  /** A lock was not granted in time: a stopped process may hold it. */
   suspectStuckPeers(): void {
     this.#suspectsPeers = true;
   }
 
-  /** Kafka says that the offset is not in the log. It says so once; the partition stands still until it is settled. */
+  /** Kafka reports, once, that the offset is not in the log. The partition delivers nothing until it is settled. */
   onOutOfRange(partition: TopicPartition): void {
     const owned = this.#assignment.get(this.#kafka.slot(partition));
     if (owned === undefined || !this.#assignment.markOutOfRange(owned)) return;
@@ -66,7 +66,7 @@ export class Placement {
     this.#surveys.hurry();
   }
 
-  /** Records that are not stored yet. Control records end up below the position, and are no lag. */
+  /** Records that are not stored yet. Control records below the position do not count as lag. */
   lagOf(owned: OwnedPartition): number | undefined {
     if (owned.end === undefined || owned.lastStored === undefined) return undefined;
     const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
@@ -107,7 +107,7 @@ export class Placement {
       owned.end = end ?? owned.end;
       const { state } = owned;
       if (state.kind === "awaiting_offset") {
-        // A row that was read under another id says nothing of this one.
+        // A row that was read under another topic id does not apply to this one.
         if (topicId !== state.topicId) state.row = { kind: "unknown" };
         else if (state.row.kind === "missing") state.row = { kind: "missing", beginning };
         state.topicId = topicId;
@@ -141,7 +141,7 @@ export class Placement {
     });
   }
 
-  /** True where a row has been locked for long, and nothing was done about it lately. */
+  /** True where a row has been locked for long, and no peer was ended recently. */
   #hasStuckRow(now: number): boolean {
     if (now - this.#peersEndedAtMs < STUCK_AFTER_MS) return false;
     return this.#assignment
@@ -175,7 +175,7 @@ export class Placement {
       const placed = awaiting.flatMap((owned, index) => {
         const { topicId } = keys[index]!;
         const position = positions[index]!;
-        // It may have been revoked, or come to another topic of the same name, while the row was read.
+        // While the row was read, the partition may have been revoked, or its topic created again under the same name.
         if (!this.#isStill(owned, topicId)) return [];
         const { state } = owned;
         if (typeof position === "number") return [this.#assignment.startFetchingAt(owned, topicId, position)];
@@ -197,14 +197,14 @@ export class Placement {
     );
   }
 
-  /** Where all that was read before the log was left is committed, so that the stored offset is exact. */
+  /** Partitions whose records are all committed, so that the stored offset is exact. */
   #settleable(): PartitionIn<"out_of_range">[] {
     return this.#assignment
       .in("out_of_range")
       .filter(({ slot, state }) => state.bounds !== undefined && !this.#intake.holds(slot));
   }
 
-  /** Passes over what Kafka deleted before it was read, and accounts for it; what lies past the end waits. */
+  /** Skips and counts records that Kafka deleted before they were read. A partition past the end of its log waits. */
   async #settle(
     session: DatabaseSession,
     outOfRange: readonly PartitionIn<"out_of_range">[],

@@ -6,7 +6,7 @@ import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { Notifier } from "../../shared/runtime/notifier.ts";
 import type { StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
 
-/** All that a worker talks to. */
+/** Everything outside of a worker that it uses. */
 export interface WorkerPorts {
   readonly kafka: KafkaPort;
   readonly database: DatabasePort;
@@ -42,7 +42,7 @@ export interface DatabasePort {
 }
 
 /**
- * One session and what the worker remembers through it. Every method is one step of at most one transaction, and the
+ * One session, and what the worker remembers of the database through it. Every method is one step of at most one transaction, and the
  * worker runs them one after the other. All of them throw what the driver throws, see `classify`.
  */
 export interface DatabaseSession {
@@ -52,11 +52,11 @@ export interface DatabaseSession {
   now(): number;
   /** Stores a batch in one transaction. @throws FenceFailed where a stored offset is not what the batch begins at */
   commit(batch: Batch): Promise<CommitReport>;
-  /** Where partitions go on, see `readPositions`. @throws FatalError where another group has taken the database over */
+  /** The stored offsets, see `readPositions` of offsets.ts. @throws FatalError where another group has taken the database over */
   readPositions(keys: readonly PartitionKey[]): Promise<readonly StoredPosition[]>;
   /** Enters partitions that were never read, at the start of their logs. */
   enterPartitions(starts: readonly StoredOffset[]): Promise<void>;
-  /** Passes over records that Kafka deleted. @returns false where the stored offset has moved */
+  /** Skips records that Kafka deleted. @returns false where the stored offset has moved */
   skipGap(from: StoredOffset, to: number): Promise<boolean>;
   /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */
   endStuckPeers(): Promise<number[]>;

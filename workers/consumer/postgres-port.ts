@@ -1,4 +1,4 @@
-// Connects a worker to PostgreSQL: one session, and one store that remembers what went through it.
+// Connects a worker to PostgreSQL: one session, and one store that remembers what that session committed.
 
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { assertStillOurs, endStuckPeers } from "../../shared/store/database-owner.ts";

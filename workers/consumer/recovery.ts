@@ -1,4 +1,4 @@
-// Keeps what went wrong until the worker has resynced, and the pause from there until everything is read again.
+// Keeps a worker's failure until the worker resyncs, and its pause until it reads all partitions again.
 
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
@@ -7,7 +7,7 @@ import { classifyFailure, type Resync } from "./failure.ts";
 
 const FIRST_WAIT_MS = 100;
 const MAX_WAIT_MS = 5000;
-/** A fault that repeats this often may live in the session, so every so many faults the session is replaced. */
+/** The session itself may cause a fault that repeats, so it is replaced after this many faults in a row. */
 const FAULTS_PER_SESSION = 5;
 
 interface Pause {
@@ -39,8 +39,8 @@ export class Recovery {
   }
 
   /**
-   * Does a part of the worker's turn, and keeps what it throws. The first failure wins.
-   * @throws FatalError for what no retry solves
+   * Runs a part of the worker's turn, and keeps the error that it throws. The first failure wins.
+   * @throws FatalError for a failure that no retry fixes
    */
   attempt(part: () => void): void {
     try {
@@ -95,7 +95,7 @@ export class Recovery {
   }
 }
 
-/** What the worker does about an error. @throws FatalError for what no retry solves */
+/** What the worker does about an error. @throws FatalError for a failure that no retry fixes */
 export function resyncOrThrow(error: unknown): Resync {
   const failure = classifyFailure(error);
   if (failure.kind === "resync") return failure;

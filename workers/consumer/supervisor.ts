@@ -17,6 +17,7 @@ interface Thread {
   hasEnded: boolean;
 }
 
+/** The worker threads of one consumer process. */
 export class Supervisor {
   /** Resolves with the reason when a worker ends without a request to drain. */
   readonly failed: Promise<string>;

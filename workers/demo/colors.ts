@@ -1,9 +1,9 @@
-// Colours text by its meaning, on terminals that want colours.
+// Colors text by its meaning, on terminals that want colors.
 import { styleText } from "node:util";
 
 type Style = (text: string) => string;
 
-/** Styles by meaning, not by colour. */
+/** Styles by meaning, not by color. */
 export interface Palette {
   readonly title: Style;
   readonly label: Style;
@@ -25,7 +25,7 @@ function style(format: Format): Style {
 
 const plain: Style = (text) => text;
 
-export const COLOURS: Palette = {
+export const COLORS: Palette = {
   title: style(["bold", "cyan"]),
   label: style("bold"),
   produced: style("cyan"),
@@ -38,7 +38,7 @@ export const COLOURS: Palette = {
   link: style("underline"),
 };
 
-export const NO_COLOURS: Palette = {
+export const NO_COLORS: Palette = {
   title: plain,
   label: plain,
   produced: plain,
@@ -51,12 +51,12 @@ export const NO_COLOURS: Palette = {
   link: plain,
 };
 
-/** Colours on a terminal, unless NO_COLOR (https://no-color.org) is set. */
+/** Colors on a terminal, unless NO_COLOR (https://no-color.org) is set. */
 export function paletteFor(
   stream: { isTTY?: boolean },
   environment: Record<string, string | undefined>,
 ): Palette {
   const isPlain =
     stream.isTTY !== true || (environment["NO_COLOR"] ?? "") !== "" || environment["TERM"] === "dumb";
-  return isPlain ? NO_COLOURS : COLOURS;
+  return isPlain ? NO_COLORS : COLORS;
 }

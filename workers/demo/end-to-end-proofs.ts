@@ -3,7 +3,7 @@ import type { Invariant } from "../../shared/store/check/report.ts";
 import { count } from "../../shared/text/format.ts";
 
 /** Counted at the end by independent parties: the producer, the broker and the database. */
-export interface LedgerFigures {
+export interface EndToEndFigures {
   /** Records that the broker acknowledged to the producer. */
   readonly acknowledged: number;
   /** Records that failed, or were neither acknowledged nor failed. */
@@ -20,8 +20,8 @@ export interface LedgerFigures {
   readonly repeated: number;
 }
 
-/** The proofs between producer and database; `check` proves what is within the database. */
-export function proveLedger(figures: LedgerFigures): Invariant[] {
+/** The proofs between the producer and the database. `check` proves the contents of the database. */
+export function proveEndToEnd(figures: EndToEndFigures): Invariant[] {
   const { acknowledged, undelivered, inLog, consumed, duplicates, deadLettered, invalid, repeated } = figures;
   const lost = undelivered === 0 ? "" : `; ${count(undelivered)} were not acknowledged`;
   return [

@@ -28,7 +28,7 @@ const LABEL_COLUMNS = 10;
 const RATE_COLUMNS = 11;
 const TOTAL_COLUMNS = 12;
 /** A bar is full at this lag, unless another partition has more. */
-const LEAST_FULL_LAG = 100;
+const MIN_FULL_LAG = 100;
 const LAG_WARNING = 1000;
 const LAG_ALARM = 5000;
 const LAG_COLUMNS = 40;
@@ -142,7 +142,7 @@ function renderLag(
   palette: Palette,
 ): string[] {
   const total = partitions.reduce((sum, { lag }) => sum + lag, 0);
-  const most = partitions.reduce((a, { lag }) => Math.max(a, lag), LEAST_FULL_LAG);
+  const most = partitions.reduce((a, { lag }) => Math.max(a, lag), MIN_FULL_LAG);
   const columns = Math.min(LAG_COLUMNS, Math.floor(width / perLine) - 2);
   const cells = partitions.map(({ partition, lag }) => {
     const paint = lag >= LAG_ALARM ? palette.bad : lag >= LAG_WARNING ? palette.warning : palette.consumed;

@@ -35,7 +35,7 @@ const REQUEST_DEADLINE_MS = 5000;
 const PATIENCE_MS = 15_000;
 const SETTLE_DEADLINE_MS = 10_000;
 /** /api/hours lists no more: older events are missing from it. */
-const MOST_HOURS = 24;
+const MAX_HOURS = 24;
 
 const PARTITIONS = Array.from({ length: TOPIC.partitions }, (_, partition) => ({
   topic: TOPIC.name,
@@ -95,7 +95,7 @@ export class Observer {
 
   #isSettled(): boolean {
     if (this.flow?.totals.consumed !== this.consumedRecords) return false;
-    return this.hours.length >= MOST_HOURS || countEvents(this.hours) === this.flow.totals.stored;
+    return this.hours.length >= MAX_HOURS || countEvents(this.hours) === this.flow.totals.stored;
   }
 
   /** Reads how far the log and the tables are. @throws what the servers answer */

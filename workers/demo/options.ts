@@ -12,7 +12,7 @@ record, and the ledger proves that no record was lost or counted twice.
   --rate N      records per second, or "unlimited" (default: 1000)
   --help        this text
 
-The consumer listens on METRICS_PORT_CONSUMER (8002) if it is free, else on another port. NO_COLOR turns colours off.
+The consumer listens on METRICS_PORT_CONSUMER (8002) if it is free, else on another port. NO_COLOR turns colors off.
 The demo reads no other configuration and leaves no files or processes behind. A second Ctrl-C ends it at once.
 
 Exit code: 0 the ledger holds, 1 it does not hold or something failed, 2 wrong usage.
@@ -29,8 +29,8 @@ export interface DemoOptions {
 }
 
 const DEFAULT_RATE = 1000;
-const MOST_SECONDS = 7 * 86_400;
-const MOST_RATE = 1_000_000;
+const MAX_SECONDS = 7 * 86_400;
+const MAX_RATE = 1_000_000;
 
 /** @throws ConfigurationError with every problem */
 export function readOptions({ seconds, rate }: OptionValues): DemoOptions {
@@ -42,9 +42,9 @@ export function readOptions({ seconds, rate }: OptionValues): DemoOptions {
     return Number.NaN;
   };
   const options: DemoOptions = {
-    seconds: seconds === undefined ? undefined : within("--seconds", seconds, MOST_SECONDS),
+    seconds: seconds === undefined ? undefined : within("--seconds", seconds, MAX_SECONDS),
     rate:
-      rate === undefined ? DEFAULT_RATE : rate === "unlimited" ? Infinity : within("--rate", rate, MOST_RATE),
+      rate === undefined ? DEFAULT_RATE : rate === "unlimited" ? Infinity : within("--rate", rate, MAX_RATE),
   };
   if (problems.length > 0) throw new ConfigurationError(problems);
   return options;

@@ -20,7 +20,7 @@ export interface PublisherOptions {
 }
 
 /** The embedded broker keeps 5 MiB of each partition: a consumer further behind would lose records. */
-const MOST_BEHIND_RECORDS = 10_000;
+const MAX_BEHIND_RECORDS = 10_000;
 const USERS = 1000;
 
 export class Publisher {
@@ -43,7 +43,7 @@ export class Publisher {
       stop: this.#stop,
       log: fileLogger(servers.producerLog),
       gate: () => {
-        this.#isHeldBack = this.deliveries.sent - consumedRecords() >= MOST_BEHIND_RECORDS;
+        this.#isHeldBack = this.deliveries.sent - consumedRecords() >= MAX_BEHIND_RECORDS;
         return this.#isOpen && !this.#isHeldBack;
       },
     });

@@ -5,7 +5,7 @@ import { SlidingWindow } from "../../shared/telemetry/sliding-window.ts";
 const WINDOW_MS = 2000;
 const SECOND_MS = 1000;
 /** No terminal is wider. */
-const MOST_SECONDS = 400;
+const MAX_SECONDS = 400;
 
 export class RateHistory {
   total = 0;
@@ -24,7 +24,7 @@ export class RateHistory {
     this.#secondEndsMs ??= atMs + SECOND_MS;
     if (atMs < this.#secondEndsMs) return;
     this.seconds.push(this.#rateOver(SECOND_MS));
-    if (this.seconds.length > MOST_SECONDS) this.seconds.shift();
+    if (this.seconds.length > MAX_SECONDS) this.seconds.shift();
     this.#secondEndsMs = Math.max(this.#secondEndsMs + SECOND_MS, atMs);
   }
 

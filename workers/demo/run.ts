@@ -4,7 +4,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import type { PartitionReport } from "../../shared/store/check/report.ts";
 import type { ConsumerProcess } from "./consumer-process.ts";
-import type { LedgerFigures } from "./end-to-end-proofs.ts";
+import type { EndToEndFigures } from "./end-to-end-proofs.ts";
 import type { Observer, PartitionLag } from "./observer.ts";
 import { INVALID, REPEATED } from "./injected-faults.ts";
 import type { Publisher } from "./publisher.ts";
@@ -121,7 +121,7 @@ export class Run {
    * For the ledger, after `drain`.
    * @param partitions what `check` found
    */
-  figures(partitions: readonly PartitionReport[]): LedgerFigures {
+  figures(partitions: readonly PartitionReport[]): EndToEndFigures {
     const { observer, publisher } = this.#options;
     const { deliveries } = publisher;
     const { acknowledged: byType } = deliveries.take();

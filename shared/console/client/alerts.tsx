@@ -45,7 +45,7 @@ type RuleAlert = Alerts["prometheus"]["alerts"][number];
 type Group = readonly [RuleAlert, ...RuleAlert[]];
 
 /** Of more alerts of one rule only the number is shown. */
-const MOST_DESCRIPTIONS = 3;
+const MAX_DESCRIPTIONS = 3;
 
 /** One rule may fire for several topics, reasons or programs. */
 function grouped(alerts: readonly RuleAlert[]): Group[] {
@@ -61,12 +61,12 @@ function grouped(alerts: readonly RuleAlert[]): Group[] {
 function PrometheusAlert({ alerts }: { alerts: Group }) {
   const [{ name, state, severity, summary, runbook, runbookUrl }] = alerts;
   const starts = alerts.flatMap(({ sinceMs }) => sinceMs ?? []);
-  const more = alerts.length - MOST_DESCRIPTIONS;
+  const more = alerts.length - MAX_DESCRIPTIONS;
   return (
     <li class={state === "firing" ? severity : "pending"}>
       <b>{name}</b> <span class="tag">{state === "firing" ? severity : "pending"}</span>
       <p>{summary}</p>
-      {alerts.slice(0, MOST_DESCRIPTIONS).map(({ description }, index) => (
+      {alerts.slice(0, MAX_DESCRIPTIONS).map(({ description }, index) => (
         <p key={index} class="quiet">
           {description}
         </p>

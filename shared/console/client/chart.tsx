@@ -27,7 +27,7 @@ export interface TimeChartProps {
 }
 
 const HEIGHT = 150;
-const MOST_DECADES = 5;
+const MAX_DECADES = 5;
 /** The value of uPlot.Scale.Distr.Logarithmic. */
 const LOGARITHMIC: number = 3;
 const AXIS_FONT = "11px system-ui, sans-serif";
@@ -135,7 +135,7 @@ function decades({ scales }: uPlot): number[] {
   const { min = 1, max = 1 } = scales["y"] ?? {};
   const first = Math.round(Math.log10(min ?? 1));
   const last = Math.round(Math.log10(max ?? 1));
-  const every = Math.ceil((last - first + 1) / MOST_DECADES);
+  const every = Math.ceil((last - first + 1) / MAX_DECADES);
   const powers = Array.from(
     { length: Math.floor((last - first) / every) + 1 },
     (_, index) => first + index * every,

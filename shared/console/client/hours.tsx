@@ -10,7 +10,7 @@ type Hour = Hours["hours"][number];
 
 const HEIGHT = 260;
 /** The bars of fewer hours are as narrow as those of so many. */
-const LEAST_SLOTS = 8;
+const MIN_SLOTS = 8;
 const OTHERS = "other types";
 const PALETTE = 10;
 const LABEL_WIDTH = 52;
@@ -142,7 +142,7 @@ function HourChart({
       scales: {
         x: {
           time: false,
-          range: () => [Math.min(-0.5, labels().length - LEAST_SLOTS - 0.5), labels().length - 0.5],
+          range: () => [Math.min(-0.5, labels().length - MIN_SLOTS - 0.5), labels().length - 0.5],
         },
         y: { range: (_, _min, max) => [0, Math.max(1, max * 1.08)] },
       },
@@ -151,7 +151,7 @@ function HourChart({
           ...axis(),
           grid: { show: false },
           size: 40,
-          splits: (plot) => labelled(labels().length, plot.width),
+          splits: (plot) => labeled(labels().length, plot.width),
           values: (_, splits) => splits.map((index) => axisHour(labels(), index)),
         },
         { ...axis(), size: 52, space: 40, values: (_, splits) => splits.map(compact) },
@@ -193,8 +193,8 @@ function HourChart({
 }
 
 /**
- * The event types with their own colour, as many as there are colours. The most frequent types get one first, and
- * each keeps its place and its colour.
+ * The event types with their own color, as many as there are colors. The most frequent types get one first, and
+ * each keeps its place and its color.
  */
 function withTypes(known: readonly string[], hours: readonly Hour[]): readonly string[] {
   const totals = new Map<string, number>();
@@ -228,8 +228,8 @@ function stacked(hours: readonly Hour[], types: readonly string[]): uPlot.Aligne
 }
 
 /** The newest hour, and as many earlier ones as there is room for. */
-function labelled(hours: number, width: number): number[] {
-  const every = Math.max(1, Math.ceil((LABEL_WIDTH * Math.max(hours, LEAST_SLOTS)) / width));
+function labeled(hours: number, width: number): number[] {
+  const every = Math.max(1, Math.ceil((LABEL_WIDTH * Math.max(hours, MIN_SLOTS)) / width));
   return Array.from(
     { length: Math.ceil(hours / every) },
     (_, index) => hours - 1 - index * every,

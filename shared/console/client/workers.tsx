@@ -4,7 +4,7 @@ import { count, plural, UNKNOWN } from "../../text/format.ts";
 import { NumberHeads, Section } from "./layout.tsx";
 
 /** A bar is full at this lag, unless another partition has more. */
-const LEAST_FULL_LAG = 100;
+const MIN_FULL_LAG = 100;
 
 export function WorkersSection({ workers }: { workers: Workers }) {
   const owned = workers
@@ -15,7 +15,7 @@ export function WorkersSection({ workers }: { workers: Workers }) {
     ({ partitions, pausedBecause }) => partitions.length === 0 || pausedBecause !== null,
   );
   const topics = new Set(owned.map(({ topic }) => topic));
-  const most = owned.reduce((max, { lag }) => Math.max(max, lag ?? 0), LEAST_FULL_LAG);
+  const most = owned.reduce((max, { lag }) => Math.max(max, lag ?? 0), MIN_FULL_LAG);
   return (
     <Section id="workers" title="Workers and partitions" aside={plural(workers.length, "worker")}>
       <div class="card scroll" tabindex={0} role="region" aria-label="Partitions">

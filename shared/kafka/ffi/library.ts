@@ -57,6 +57,7 @@ export function loadLibrary(): Library {
   return loaded;
 }
 
+/** librdkafka in this thread: its C functions, and helpers for its errors, arrays and events. */
 export class Library {
   /** The C functions. Pointers given to them must come from C or from memory.ts. */
   readonly c: Functions;

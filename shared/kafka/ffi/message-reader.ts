@@ -31,8 +31,8 @@ const MAX_GAP_BYTES = 8;
 
 /** Reads the messages of one client. */
 export class MessageReader {
-  // Kept apart from `library.c`: an object of so many functions is slow to look them up in, and these are called for
-  // every record.
+  // Kept apart from `library.c`, which has so many functions that a lookup in it is slow; these are called for every
+  // record.
   readonly #poll: Functions["rd_kafka_queue_poll"];
   readonly #messageNext: Functions["rd_kafka_event_message_next"];
   readonly #messageHeaders: Functions["rd_kafka_message_headers"];
@@ -78,7 +78,7 @@ export class MessageReader {
       const found = messageNext(event);
       // Only a record has a message on this queue.
       if (!found) return event;
-      // A record that is not freed makes rd_kafka_destroy wait for ever.
+      // A record that is not freed makes rd_kafka_destroy wait forever.
       try {
         const messageAt = address(Number(found));
         // One copy of the struct and reads from an array cost half of reading its fields one by one.

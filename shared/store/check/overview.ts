@@ -54,6 +54,7 @@ type HourRow = Omit<HourReport, "aggregation_hour" | "closed_at"> & {
   closed_at: Date | null;
 };
 
+/** The newest rows of hourly_aggregations, newest first. */
 export async function newestHours(tx: Transaction): Promise<HourReport[]> {
   const rows = await tx<HourRow[]>`
     select aggregation_hour, event_type, total_events, unique_users,
@@ -71,6 +72,7 @@ export async function newestHours(tx: Transaction): Promise<HourReport[]> {
 
 type EventRow = Omit<EventReport, "timestamp" | "processed_at"> & { timestamp: Date; processed_at: Date };
 
+/** The newest rows of raw_events by the events' own timestamps, newest first. */
 export async function newestEvents(tx: Transaction): Promise<EventReport[]> {
   const rows = await tx<EventRow[]>`
     select event_id, user_id, event_type, "timestamp", processed_at

@@ -4,7 +4,7 @@ import { EMBEDDED_CONSUMER_SETTINGS } from "../../shared/kafka/embedded.ts";
 import { CONSUMER_GROUP, type Servers, TOPIC } from "./servers.ts";
 
 /**
- * One is enough here. The embedded broker takes a second to hear of a second worker, and for that second half of the
+ * One is enough here. The embedded broker notices a second worker only after a second, and until then half of the
  * partitions would have no owner.
  */
 export const WORKERS = 1;
