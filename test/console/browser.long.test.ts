@@ -88,12 +88,12 @@ browserTest(
     expect(await visit.figure("Dead letters")).toBe(sums["dead"]!);
     await visit.until("the lag is 0", async () => (await visit.figure("Lag")) === "0");
 
-    const accounts = await pipeline.database.sql`
+    const partitions = await pipeline.database.sql`
     select partition::text, next_offset::text, consumed::text, stored::text, duplicates::text, dead_lettered::text,
       skipped::text, '✓' as balance from pipeline_offsets order by partition`;
     const { consumed = "", stored = "", duplicates = "", dead = "", skipped = "" } = sums;
     expect(await visit.table("ledger")).toEqual([
-      ...accounts.map((row): string[] => Object.values(row)),
+      ...partitions.map((row): string[] => Object.values(row)),
       ["all", "", consumed, stored, duplicates, dead, skipped, ""],
     ]);
     expect(Number(duplicates)).toBeGreaterThan(0);

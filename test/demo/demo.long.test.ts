@@ -46,7 +46,7 @@ async function expectNothingLeft(...pids: number[]): Promise<void> {
 
 describe("a demo without a terminal", () => {
   test(
-    "runs for its time, proves its ledger and exits with 0",
+    "runs for its time, prints that all proofs hold and exits with 0",
     async () => {
       await using demo = start(["--seconds", "3", "--rate", "500"]);
       const { pid } = await consumerOf(demo);
@@ -240,7 +240,7 @@ describe("a demo on a terminal", () => {
   }
 
   test(
-    "draws its view in place, and at Ctrl-C restores the terminal and prints the ledger",
+    "draws its view in place, and at Ctrl-C restores the terminal and prints the proofs",
     async () => {
       const demo = onTerminal(["--rate", "500"]);
       await eventually(

@@ -24,7 +24,7 @@ describe("a frame", () => {
   test("fills a terminal of 80 columns and 24 rows", () => {
     expect(`\n${frame(80, 24).join("\n")}\n`).toBe(`
  event-pipeline demo  target: 1,000 records/s                      1:23 of 2:00
- Ctrl-C stops the demo and shows the ledger
+ Ctrl-C stops the demo and shows the proofs
 
  produced     1,000/s  █████████████████████████████      82,310  in Kafka
  consumed       999/s  █████████████████████████████      82,299  in PostgreSQL

@@ -1,4 +1,4 @@
-// Deletes, recreates and truncates topics under a consumer, and reads several topics and transactions; the account holds.
+// Deletes, recreates and truncates topics under a consumer, and reads several topics and transactions; the ledger balances.
 import { afterAll, describe, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
 import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";

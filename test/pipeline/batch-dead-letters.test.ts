@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { accounts, places, spanStart } from "./batch-view.ts";
+import { places, spanCounts, spanStart } from "./batch-view.ts";
 import { addRecord, batchOf, eventWithId, type TestRecord } from "./record.ts";
 
 describe("the dead letters of a batch", () => {
@@ -52,7 +52,7 @@ describe("the dead letters of a batch", () => {
 
   test("count as consumed, and are listed with their reasons", () => {
     const batch = batchOf(records, [spanStart(1, 40)]);
-    expect(accounts(batch)).toEqual([
+    expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 40, to: 45, consumed: 5, duplicates: 0, deadLettered: 4 },
     ]);
     expect(batch.rejections()).toEqual(
@@ -77,7 +77,7 @@ describe("the dead letters of a batch", () => {
 
   test("make a batch with a span and without events when there is nothing else", () => {
     const batch = batchOf([{ offset: 0, value: undefined }], [spanStart(0)]);
-    expect([batch.isEmpty, batch.distinct(), accounts(batch)]).toEqual([
+    expect([batch.isEmpty, batch.distinct(), spanCounts(batch)]).toEqual([
       false,
       [],
       [{ partition: 0, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 1 }],
@@ -93,7 +93,7 @@ describe("an event that PostgreSQL refuses", () => {
     );
     batch.refuse([batch.events[1]!], ({ event }) => `${event.eventId} is too much`);
     expect(places(batch.distinct())).toEqual(["e0 user-events[0]@0"]);
-    expect(accounts(batch)).toMatchObject([{ consumed: 2, duplicates: 0, deadLettered: 1 }]);
+    expect(spanCounts(batch)).toMatchObject([{ consumed: 2, duplicates: 0, deadLettered: 1 }]);
     expect(batch.deadLetters()).toMatchObject([
       {
         offset: 1,
@@ -115,6 +115,6 @@ describe("an event that PostgreSQL refuses", () => {
     const [first] = batch.distinct();
     batch.refuse([first!], () => "no");
     expect(places(batch.distinct())).toEqual(["a user-events[0]@1"]);
-    expect(accounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1, deadLettered: 1 }]);
+    expect(spanCounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1, deadLettered: 1 }]);
   });
 });

@@ -17,7 +17,7 @@ export function places(events: readonly BatchEvent[]): string[] {
 }
 
 /** The counts of each span. */
-export function accounts(batch: Batch) {
+export function spanCounts(batch: Batch) {
   return [...batch.spans.values()].map(({ partition, from, to, consumed, duplicates, deadLettered }) => ({
     partition,
     from,

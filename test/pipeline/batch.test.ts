@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Batch, type BatchEvent, OffsetRegression, storedBy } from "../../shared/pipeline/batch.ts";
-import { accounts, places, spanStart } from "./batch-view.ts";
+import { places, spanCounts, spanStart } from "./batch-view.ts";
 import { addRecord, batchOf, CLOCK, eventWithId, type TestRecord } from "./record.ts";
 
 describe("the spans of a batch", () => {
@@ -43,7 +43,7 @@ describe("the spans of a batch", () => {
       ],
       [spanStart(0, 10)],
     );
-    expect(accounts(batch)).toEqual([
+    expect(spanCounts(batch)).toEqual([
       { partition: 0, from: 10, to: 21, consumed: 3, duplicates: 0, deadLettered: 0 },
     ]);
   });
@@ -63,7 +63,7 @@ describe("the spans of a batch", () => {
       read();
       read();
     }
-    expect(accounts(batch)).toMatchObject([{ from: 100, to: 103, consumed: 3 }]);
+    expect(spanCounts(batch)).toMatchObject([{ from: 100, to: 103, consumed: 3 }]);
     expect([batch.records, batch.isEmpty, asked]).toEqual([3, false, [0]]);
   });
 
@@ -76,7 +76,7 @@ describe("the spans of a batch", () => {
       ],
       [spanStart(0)],
     );
-    expect(accounts(batch)).toEqual([
+    expect(spanCounts(batch)).toEqual([
       { partition: 0, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 0 },
     ]);
     expect(places(batch.events)).toEqual(["a user-events[0]@0"]);
@@ -85,7 +85,7 @@ describe("the spans of a batch", () => {
 
   test("are exact up to 2^53", () => {
     const offset = Number.MAX_SAFE_INTEGER - 1;
-    expect(accounts(batchOf([{ offset, value: eventWithId("a") }], [spanStart(0, offset)]))).toMatchObject([
+    expect(spanCounts(batchOf([{ offset, value: eventWithId("a") }], [spanStart(0, offset)]))).toMatchObject([
       { from: offset, to: offset + 1 },
     ]);
   });
@@ -119,7 +119,7 @@ describe("the distinct events of a batch", () => {
       [spanStart(0)],
     );
     expect(places(batch.distinct())).toEqual(["a user-events[0]@0", "b user-events[0]@1"]);
-    expect(accounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1 }]);
+    expect(spanCounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1 }]);
   });
 
   test("come from the lower of two partitions, in any order of delivery", () => {
@@ -132,7 +132,7 @@ describe("the distinct events of a batch", () => {
         [spanStart(2, 0), spanStart(7, 0)],
       );
       expect(places(batch.distinct())).toEqual(["a user-events[2]@900"]);
-      expect(accounts(batch).toSorted((a, b) => a.partition - b.partition)).toMatchObject([
+      expect(spanCounts(batch).toSorted((a, b) => a.partition - b.partition)).toMatchObject([
         { partition: 2, duplicates: 0 },
         { partition: 7, duplicates: 1 },
       ]);
@@ -163,7 +163,7 @@ describe("the distinct events of a batch", () => {
     );
     batch.distinct();
     batch.distinct();
-    expect(accounts(batch)).toMatchObject([{ consumed: 3, duplicates: 2 }]);
+    expect(spanCounts(batch)).toMatchObject([{ consumed: 3, duplicates: 2 }]);
   });
 
   test("are the lowest place of each id in any records, and the counts add up", () => {
@@ -220,7 +220,7 @@ describe("partitions dropped from a batch", () => {
     const batch = batchOf(records, [spanStart(0), spanStart(1)]);
     batch.drop([0, 5]);
     expect(places(batch.distinct())).toEqual(["a user-events[1]@0", "b user-events[1]@2"]);
-    expect(accounts(batch)).toEqual([
+    expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 0, to: 3, consumed: 3, duplicates: 0, deadLettered: 1 },
     ]);
     expect(batch.deadLetters()).toMatchObject([{ partition: 1, offset: 1 }]);
@@ -239,7 +239,7 @@ describe("partitions dropped from a batch", () => {
       "b user-events[1]@2",
       "c user-events[0]@2",
     ]);
-    expect(accounts(batch)).toEqual([
+    expect(spanCounts(batch)).toEqual([
       { partition: 0, from: 0, to: 3, consumed: 3, duplicates: 0, deadLettered: 1 },
       { partition: 1, from: 0, to: 3, consumed: 3, duplicates: 1, deadLettered: 1 },
     ]);
@@ -284,7 +284,7 @@ test("a cleared batch equals a new one", () => {
   ]);
   addRecord(batch.block, { offset: 0, value: "{}" });
   batch.read(() => spanStart(4));
-  expect(accounts(batch)).toEqual([
+  expect(spanCounts(batch)).toEqual([
     { partition: 4, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 1 },
   ]);
   expect(batch.deadLetters()[0]?.headers).toBeUndefined();

@@ -8,7 +8,7 @@ import type { TestDatabase } from "../support/postgres.ts";
 import { rejection } from "../support/rejection.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   enter,
   everything,
@@ -32,7 +32,7 @@ describe("a COPY that fails on its last row", () => {
     expect((await worker.store.commit(batchFrom(0, many("a", 500)))).copyFailed).toBe(false);
     const report = await worker.store.commit(batchFrom(500, [...many("b", 499), event("a7")]));
     expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
-    expect(await account(database)).toMatchObject({ next_offset: 1000, stored: 999, duplicates: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 1000, stored: 999, duplicates: 1 });
     await expectProven(database);
   });
 
@@ -41,7 +41,7 @@ describe("a COPY that fails on its last row", () => {
     const { database } = worker;
     const report = await worker.store.commit(batchFrom(0, [...many("a", 499), refused("b")]));
     expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
-    expect(await account(database)).toMatchObject({ next_offset: 500, stored: 499, dead_lettered: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 500, stored: 499, dead_lettered: 1 });
     await expectProven(database);
   });
 
@@ -56,7 +56,7 @@ describe("a COPY that fails on its last row", () => {
     // The same session stores the batch after the change is undone.
     await database.sql`alter table raw_events drop constraint raw_events_event_id_check`;
     await worker.store.commit(batchFrom(0, [...many("a", 499), event("z")]));
-    expect(await account(database)).toMatchObject({ stored: 500 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 500 });
     await expectProven(database);
   });
 });
@@ -77,7 +77,7 @@ test("batches go by unnest after a failed COPY until twenty in a row hold no sto
   expect(await commit("again")).toBe(false);
   for (let n = 0; n < 20; n++) await commit(`b${n}`);
   expect(await commit("again")).toBe(true);
-  expect(await account(database)).toMatchObject({ stored: 40, duplicates: 3 });
+  expect(await ledgerOf(database)).toMatchObject({ stored: 40, duplicates: 3 });
   await expectProven(database);
 });
 

@@ -8,7 +8,7 @@ import type { TestDatabase } from "../support/postgres.ts";
 import { eventText } from "../pipeline/record.ts";
 import { rejection } from "../support/rejection.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   expectProven,
   freshStore,
@@ -164,7 +164,7 @@ describe("endStuckPeers", () => {
     expect(await left).toBeInstanceOf(Error);
     await eventually("its client is notified", () => lost);
     await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batch());
-    expect(await account(database)).toMatchObject({ next_offset: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 1 });
     await expectProven(database);
     stuck.destroy();
   });

@@ -3,7 +3,7 @@ import { advance, fence, FenceFailed } from "../../shared/store/offsets.ts";
 import { Store } from "../../shared/store/store.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   everything,
   expectClock,
@@ -36,7 +36,7 @@ describe("the fence", () => {
     expect(await everything(database)).toEqual(before);
     // The session stays usable.
     await new Store(other.session, OPTIONS).commit(batchFrom(2, values));
-    expect(await account(database)).toMatchObject({ next_offset: 5, stored: 4, dead_lettered: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 5, stored: 4, dead_lettered: 1 });
     await expectProven(database);
   });
 
@@ -139,7 +139,7 @@ describe("the fence", () => {
         await new Store(left.session, OPTIONS).commit(batchFrom(next_offset, ["{"]));
     }
     await expectProven(database);
-    expect(await account(database)).toMatchObject({
+    expect(await ledgerOf(database)).toMatchObject({
       next_offset: rounds * 3,
       stored: leftWon + 2 * (rounds - leftWon),
       dead_lettered: leftWon * 2 + (rounds - leftWon),

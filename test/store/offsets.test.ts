@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { advance, enterPartitions, fence, readPositions, skipGap } from "../../shared/store/offsets.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   everything,
   expectProven,
@@ -25,7 +25,7 @@ describe("the counts of a partition", () => {
       value: offset === 20 ? "{" : events(`e${offset % 2}`)[0],
     }));
     await worker.store.commit(batchOf(records, [{ ...partitionKey(0), from: 10 }]));
-    expect(await account(database)).toEqual({
+    expect(await ledgerOf(database)).toEqual({
       first_offset: 10,
       next_offset: 22,
       consumed: 4,
@@ -135,7 +135,7 @@ describe("skipGap", () => {
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const from = { ...partitionKey(0), nextOffset: 2 };
     expect(await worker.session.run((sql) => skipGap(sql, from, 40))).toBe(true);
-    expect(await account(database)).toMatchObject({ next_offset: 40, consumed: 2, skipped: 38 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 40, consumed: 2, skipped: 38 });
     await worker.store.commit(batchFrom(40, events("c")));
     await expectProven(database);
   });

@@ -140,7 +140,7 @@ export async function rowCounts(database: TestDatabase): Promise<Record<string, 
 }
 
 /** The counts of a partition. */
-export async function account({ sql }: TestDatabase, partition = 0): Promise<Record<string, number>> {
+export async function ledgerOf({ sql }: TestDatabase, partition = 0): Promise<Record<string, number>> {
   const [row] = await sql`
     select first_offset::float8, next_offset::float8, consumed::float8, skipped::float8, stored::float8,
       duplicates::float8, dead_lettered::float8

@@ -5,7 +5,7 @@ import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import { rejection } from "../support/rejection.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   enter,
   everything,
@@ -75,7 +75,7 @@ describe("the poison search", () => {
       })),
     );
     expect(await rawIds(database)).toHaveLength(size - at.length);
-    expect(await account(database)).toMatchObject({
+    expect(await ledgerOf(database)).toMatchObject({
       next_offset: size,
       stored: size - at.length,
       dead_lettered: at.length,
@@ -117,7 +117,7 @@ describe("the poison search", () => {
     await using worker = await freshStore();
     const { database } = worker;
     await worker.store.commit(batchFrom(0, [refused("a"), good("a"), good("b"), good("a")]));
-    expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
     await expectProven(database);
   });
 
@@ -126,7 +126,7 @@ describe("the poison search", () => {
     const { database } = worker;
     await worker.store.commit(batchFrom(0, [good("a"), good("b")]));
     await worker.store.commit(batchFrom(2, [refused("a"), good("b"), good("c")]));
-    expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1, dead_lettered: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 3, duplicates: 1, dead_lettered: 1 });
     await expectProven(database);
   });
 
@@ -134,7 +134,7 @@ describe("the poison search", () => {
     await using worker = await freshStore(1, { saveRawEvents: false });
     const { database } = worker;
     await worker.store.commit(batchFrom(0, [refused("a"), good("b")]));
-    expect(await account(database)).toMatchObject({ stored: 2, dead_lettered: 0 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 2, dead_lettered: 0 });
   });
 });
 
@@ -207,7 +207,7 @@ describe("a fault of the schema", () => {
     await database.sql.unsafe(undo);
     expect(await everything(database)).toEqual(before);
     await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(1, values));
-    expect(await account(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 3, stored: 3, dead_lettered: 0 });
     await expectProven(database);
   });
 
@@ -216,7 +216,7 @@ describe("a fault of the schema", () => {
     const { database } = worker;
     await database.sql`alter table hourly_users alter user_id type varchar(3)`;
     await expect(worker.store.commit(batchFrom(0, [good("a")]))).rejects.toMatchObject({ code: "22001" });
-    expect(await account(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 0, dead_lettered: 0 });
     await database.sql`alter table hourly_users alter user_id type text collate "C"`;
     await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(0, [good("a")]));
     await expectProven(database);

@@ -6,7 +6,7 @@ import { eventText } from "../pipeline/record.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { rejection } from "../support/rejection.ts";
 import {
-  account,
+  ledgerOf,
   batchFrom,
   everything,
   expectProven,
@@ -55,7 +55,7 @@ describe("a committed batch", () => {
       pipeline_offsets: 1,
       dead_letter_events: 1,
     });
-    expect(await account(database)).toMatchObject({
+    expect(await ledgerOf(database)).toMatchObject({
       next_offset: 5,
       consumed: 5,
       stored: 3,
@@ -72,7 +72,7 @@ describe("a committed batch", () => {
     const hours = (await everything(database))["hourly_aggregations"];
     expect((await worker.store.commit(batchFrom(1, ["{", undefined]))).stored).toEqual([]);
     expect((await worker.store.commit(batchFrom(3, [event("a"), event("a")]))).stored).toEqual([]);
-    expect(await account(database)).toMatchObject({
+    expect(await ledgerOf(database)).toMatchObject({
       next_offset: 5,
       stored: 1,
       duplicates: 2,
@@ -90,7 +90,7 @@ describe("a committed batch", () => {
     expect(await worker.session.run((sql) => readPositions(sql, [partitionKey(0)]))).toEqual([4]);
     const stored = 4;
     await new Store(worker.session, STORE_OPTIONS).commit(batchFrom(stored, values.slice(stored)));
-    expect(await account(database)).toMatchObject({
+    expect(await ledgerOf(database)).toMatchObject({
       next_offset: 6,
       stored: 4,
       duplicates: 1,
@@ -166,7 +166,7 @@ describe("a store without raw rows", () => {
       dead_letter_events: 1,
     });
     expect(await unsaved(database)).toEqual({ total: 2, unsaved: 2, users: 2 });
-    expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 2, duplicates: 1, dead_lettered: 1 });
     const before = await everything(database);
     await expect(worker.store.commit(batchFrom(0, [event("a")]))).rejects.toThrow("the stored offset is 4");
     expect(await everything(database)).toEqual(before);
@@ -177,11 +177,11 @@ describe("a store without raw rows", () => {
     const { database } = worker;
     await worker.store.commit(batchFrom(0, [event("a")]));
     await worker.store.commit(batchFrom(1, [event("b"), event("a")]));
-    expect(await account(database)).toMatchObject({ stored: 2, duplicates: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 2, duplicates: 1 });
     // After a resync the window is empty, and the id counts again, as the README says.
     const next = new Store(worker.session, { ...STORE_OPTIONS, saveRawEvents: false, hourGraceMs: 0 });
     await next.commit(batchFrom(3, [event("a")]));
-    expect(await account(database)).toMatchObject({ stored: 3, duplicates: 1 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 3, duplicates: 1 });
     expect(await unsaved(database)).toEqual({ total: 3, unsaved: 3, users: 1 });
   });
 
@@ -190,7 +190,7 @@ describe("a store without raw rows", () => {
     const { database } = worker;
     await expect(worker.store.commit(batchFrom(7, [event("a")]))).rejects.toThrow("the stored offset is 0");
     await worker.store.commit(batchFrom(0, [event("a")]));
-    expect(await account(database)).toMatchObject({ stored: 1, duplicates: 0 });
+    expect(await ledgerOf(database)).toMatchObject({ stored: 1, duplicates: 0 });
   });
 
   test("keeps the hours right that hold raw rows from before", async () => {

@@ -78,7 +78,7 @@ function renderPhase({ phase, isHeldBack }: Snapshot, palette: Palette): string 
     case "producing":
       return isHeldBack
         ? palette.warning("the producer waits: the consumer is 10,000 records behind")
-        : palette.quiet("Ctrl-C stops the demo and shows the ledger");
+        : palette.quiet("Ctrl-C stops the demo and shows the proofs");
     case "finishing":
       return palette.warning("finishing: consuming the remaining records (Ctrl-C again stops at once)");
     case "draining":

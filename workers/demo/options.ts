@@ -6,7 +6,7 @@ export const USAGE = `Usage: bun run demo [--seconds N] [--rate N]
 
 Runs the whole pipeline on this machine with nothing installed: its own Kafka broker and PostgreSQL server, the
 producer, the consumer, and a live view of all of them. At the end, or at Ctrl-C, the demo consumes every published
-record, and the ledger proves that no record was lost or counted twice.
+record, and proves that no record was lost or counted twice.
 
   --seconds N   produce for N seconds (default: until Ctrl-C)
   --rate N      records per second, or "unlimited" (default: 1000)
@@ -15,7 +15,7 @@ record, and the ledger proves that no record was lost or counted twice.
 The consumer listens on METRICS_PORT_CONSUMER (8002) if it is free, else on another port. NO_COLOR turns colors off.
 The demo reads no other configuration and leaves no files or processes behind. A second Ctrl-C ends it at once.
 
-Exit code: 0 the ledger holds, 1 it does not hold or something failed, 2 wrong usage.
+Exit code: 0 all proofs hold, 1 a proof does not hold or something failed, 2 wrong usage.
 `;
 
 export const OPTIONS = { seconds: { type: "string" }, rate: { type: "string" } } as const;

@@ -118,7 +118,7 @@ export class Run {
   }
 
   /**
-   * For the ledger, after `drain`.
+   * The figures for the end-to-end proofs; call it after `drain`.
    * @param partitions what `check` found
    */
   figures(partitions: readonly PartitionReport[]): EndToEndFigures {

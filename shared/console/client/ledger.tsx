@@ -35,18 +35,18 @@ export function LedgerSection({ ledger: { database, balances, totals, partitions
             </tr>
           </thead>
           <tbody>
-            {partitions.map((account) => (
-              <tr key={`${account.topicId} ${account.partition}`}>
-                <th scope="row" title={`${account.topic}, topic id ${account.topicId}`}>
-                  {topics.size > 1 ? `${account.topic}[${account.partition}]` : account.partition}
+            {partitions.map((row) => (
+              <tr key={`${row.topicId} ${row.partition}`}>
+                <th scope="row" title={`${row.topic}, topic id ${row.topicId}`}>
+                  {topics.size > 1 ? `${row.topic}[${row.partition}]` : row.partition}
                 </th>
-                <td class="number">{count(account.nextOffset)}</td>
-                <td class="number">{count(account.consumed)}</td>
-                <td class="number">{count(account.stored)}</td>
-                <td class="number">{count(account.duplicates)}</td>
-                <td class="number">{count(account.deadLettered)}</td>
-                <td class="number">{count(account.skipped)}</td>
-                <td class={account.balances ? "good" : "bad"}>{account.balances ? "✓" : "✕ mismatch"}</td>
+                <td class="number">{count(row.nextOffset)}</td>
+                <td class="number">{count(row.consumed)}</td>
+                <td class="number">{count(row.stored)}</td>
+                <td class="number">{count(row.duplicates)}</td>
+                <td class="number">{count(row.deadLettered)}</td>
+                <td class="number">{count(row.skipped)}</td>
+                <td class={row.balances ? "good" : "bad"}>{row.balances ? "✓" : "✕ mismatch"}</td>
               </tr>
             ))}
           </tbody>
