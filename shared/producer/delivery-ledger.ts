@@ -35,7 +35,7 @@ export class DeliveryLedger {
   #byType = new Map<number, number>();
   #sizes = new Map<number, number>();
   #newlyFailed = 0;
-  /** The state of `unacknowledgedForMs` at its last call. */
+  /** The state of `measureUnacknowledgedMs` at its last call. */
   #acknowledgedBefore = 0;
   #failedBefore = 0;
   #unacknowledgedSinceMs: number | undefined;
@@ -46,12 +46,13 @@ export class DeliveryLedger {
   }
 
   /**
-   * How long nothing has been acknowledged although records were sent; 0 while nothing waits for an answer. It is
-   * measured between calls, so ask at least once a second. Only an acknowledgement ends it: failed deliveries do not.
+   * Measures how long nothing has been acknowledged although records were sent; 0 while nothing waits for an answer.
+   * The time runs from call to call, so call it at least once a second. Only an acknowledgement ends the time: failed
+   * deliveries do not.
    *
    * @param nowMs monotonic
    */
-  unacknowledgedForMs(nowMs: number): number {
+  measureUnacknowledgedMs(nowMs: number): number {
     if (this.acknowledged > this.#acknowledgedBefore) {
       this.#acknowledgedBefore = this.acknowledged;
       this.#failedBefore = this.failedAfterSending;

@@ -318,7 +318,7 @@ describe("the alert of a failure", () => {
     expect(trial.timeline).toHaveLength(2);
   });
 
-  test("is one for the database and another one for the pipeline", () => {
+  test("is separate for the database and for the pipeline", () => {
     const trial = new Trial();
     trial.databaseFault = "a";
     trial.pipelineFault = "b";

@@ -203,7 +203,7 @@ describe("signal", () => {
 
 describe("worker thread", () => {
   kafkaTest(
-    "one that dies ends the process: the other drains, and the exit code is 1 with the reason",
+    "a thread that dies ends the process: the other drains, and the exit code is 1 with the reason",
     async () => {
       await using pipeline = await TestPipeline.start();
       const { sql } = pipeline.database;
@@ -241,7 +241,7 @@ describe("worker thread", () => {
   );
 
   kafkaTest(
-    "one without partitions leaves the group: the next consumer need not wait for its session",
+    "a thread without partitions leaves the group: the next consumer need not wait for its session",
     async () => {
       await using pipeline = await TestPipeline.start({ partitions: 1, env: LONG_SESSION });
       for (let life = 1; life <= 3; life++) {

@@ -13,7 +13,7 @@ function backendsOf(log: string): number[] {
 
 describe("stopped consumer", () => {
   kafkaTest(
-    "one that holds the rows of an hour does not stop the other",
+    "a consumer that is stopped with the rows of an hour locked does not stop the other",
     async () => {
       await using pipeline = await TestPipeline.start({ env: { CONSUMER_WORKERS: "1", LOG_LEVEL: "debug" } });
       const { sql } = pipeline.database;
@@ -55,7 +55,7 @@ describe("stopped consumer", () => {
   );
 
   kafkaTest(
-    "one in the middle of a COPY does not stop the other",
+    "a consumer that is stopped in the middle of a COPY does not stop the other",
     async () => {
       await using pipeline = await TestPipeline.start({
         env: {

@@ -51,7 +51,7 @@ function ofPrometheus(state: "pending" | "firing", severity: string): Alerts {
 }
 
 describe("the status", () => {
-  test("is well without problems and alerts, with a sentence about the flow", () => {
+  test("is 'well' without problems and alerts, with a sentence about the flow", () => {
     expect(status([])).toEqual({
       state: "well",
       headline: "All is well",
@@ -78,7 +78,7 @@ describe("the status", () => {
     });
   });
 
-  test("is trouble with a critical problem, and shows the critical ones alone", () => {
+  test("is 'trouble' with a critical problem, and shows the critical problems alone", () => {
     const problems = [
       problem("paused", "critical", "worker 1 is paused"),
       problem("partition_not_read", "warning", "not read: t[1]"),
@@ -90,7 +90,7 @@ describe("the status", () => {
     });
   });
 
-  test("is attention with a warning", () => {
+  test("is 'attention' with a warning", () => {
     expect(status([problem("partition_not_read", "warning", "not read: t[1]")])).toEqual({
       state: "attention",
       headline: "Needs attention",

@@ -126,7 +126,7 @@ describe("the consumer's health", () => {
     ]);
   });
 
-  test("is critical about partitions that cannot be read, by their reasons, and about nothing else of them", () => {
+  test("reports a partition that cannot be read as critical with its reason, and only so", () => {
     const trial = new Trial();
     const gzip = { unreadableBecause: "compressed with gzip", lag: 5 };
     const partitions = [partition(0), partition(1, gzip), partition(3, { unreadableBecause: "damaged" })];
@@ -169,7 +169,7 @@ describe("the consumer's health", () => {
     expect(trial.at(91, [waiting])).toHaveLength(1);
   });
 
-  test("follows a partition that workers hand round without storing any of it", () => {
+  test("reports a partition that moves between workers while none of its records is stored", () => {
     const trial = new Trial();
     const partitions = [partition(0, { lag: 5 })];
     trial.at(0, [worker({ partitions }), worker({}, 1)]);

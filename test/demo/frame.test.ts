@@ -149,7 +149,7 @@ describe("a plain line", () => {
     );
   });
 
-  test("ends with what is special", () => {
+  test("ends with anything unusual", () => {
     expect(plainLine(snapshotWith({ isHeldBack: true }))).toEndWith("the producer waits for the consumer");
     expect(plainLine(snapshotWith({ phase: "finishing" }))).toEndWith("finishing");
     expect(plainLine(snapshotWith({ phase: "done", age: null }))).not.toContain("latency");

@@ -65,7 +65,7 @@ describe("alert", () => {
   );
 
   kafkaTest(
-    "is one for a burst of bad records; a missing receiver delays neither the flow nor the end",
+    "fires once for a burst of bad records; a missing receiver delays neither the flow nor the end",
     async () => {
       await using pipeline = await TestPipeline.start({
         env: { ...webhookAt(NO_RECEIVER_PORT), ...ANY_LATENCY },

@@ -175,12 +175,12 @@ describe("PostgreSQL", () => {
     });
   }
 
-  test("that does not listen is reported by check, which does not wait", async () => {
+  test("a server that does not listen is reported by check, which does not wait", async () => {
     await using check = start(CHECK, { DB_HOST: "127.0.0.1", DB_PORT: "1" });
     expect(await failure(check)).toEqual(sentence(/PostgreSQL at 127\.0\.0\.1:1 cannot be read: .*DB_PORT/));
   });
 
-  kafkaTest("that is still starting is waited for", async () => {
+  kafkaTest("a server that is still starting is waited for", async () => {
     await using server = await startPostgres();
     await using pipeline = await TestPipeline.start({ database: await server.database() });
     await pipeline.publish(1000);
@@ -206,7 +206,7 @@ describe("PostgreSQL", () => {
 });
 
 describe("Kafka", () => {
-  kafkaTest("at a wrong address is reported by the consumer and the producer", async () => {
+  kafkaTest("a wrong address is reported by the consumer and the producer", async () => {
     await using database = await (await sharedPostgres()).database();
     // Both wait for 20 s, so they wait together.
     await using lostConsumer = start(CONSUMER, { ...database.env, KAFKA_BOOTSTRAP_SERVERS: NOWHERE });
@@ -220,7 +220,7 @@ describe("Kafka", () => {
     }
   });
 
-  clusterTest("that refuses a login, or the right to write, read or create, is reported", async () => {
+  clusterTest("a refused login, or a refused right to write, read or create, is reported", async () => {
     await using cluster = await KafkaCluster.start({
       users: { app: "app-secret" },
       properties: {

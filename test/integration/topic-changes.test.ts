@@ -78,7 +78,7 @@ async function offsets({ database }: TestPipeline): Promise<Row[]> {
 
 describe("topic", () => {
   clusterTest(
-    "one recreated while the consumer is stopped is read from its beginning, and the old rows are kept",
+    "a topic that is recreated while the consumer is stopped is read from its beginning, and the old rows are kept",
     async () => {
       const kafka = await cluster();
       await using pipeline = await pipelineOn(2);
@@ -114,7 +114,7 @@ describe("topic", () => {
     [20_000, "with more records at once"],
   ] as const) {
     clusterTest(
-      `one recreated under a running consumer, ${how}, is read from its beginning`,
+      `a topic that is recreated under a running consumer, ${how}, is read from its beginning`,
       async () => {
         const kafka = await cluster();
         await using pipeline = await pipelineOn(2);
@@ -242,7 +242,7 @@ describe("topic", () => {
   );
 
   clusterTest(
-    "several are read by one consumer, and an id that comes in both counts once",
+    "several topics are read by one consumer, and an id that is in two of them counts once",
     async () => {
       await using pipeline = await pipelineOn(3);
       await using other = await pipelineOn(2);

@@ -196,7 +196,7 @@ describe("test of the rule", () => {
 });
 
 describe("alerts", () => {
-  test("that the programs raise are in the runbook", () => {
+  test("of the programs themselves are explained in the runbook", () => {
     expect(OWN_ALERTS).toEqual(Object.keys(ALERT_SEVERITIES));
   });
 

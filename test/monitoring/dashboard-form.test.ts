@@ -87,7 +87,7 @@ describe("dashboard", () => {
   });
 });
 
-test("data source has the scrape interval of Prometheus", async () => {
+test("the data source has the scrape interval of Prometheus", async () => {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a file of another shape fails below
   const { global } = YAML.parse(await Bun.file(join(PROMETHEUS_DIRECTORY, "prometheus.yml")).text()) as {
     global: { scrape_interval: string };
@@ -149,7 +149,7 @@ function expressions(): { where: string; expression: string }[] {
   return [...variables, ...annotations, ...queries];
 }
 
-test("queries name only metrics that are exported, and labels that these have", async () => {
+test("the queries name only metrics that are exported, and labels that these have", async () => {
   const known = await exported();
   const wrong = expressions().flatMap(({ where, expression }) => {
     const { uses, grouping } = namesIn(expression);

@@ -25,7 +25,7 @@ function faster(rules: string): string {
 
 describe("fault", () => {
   monitoringTest(
-    "of PostgreSQL and then of the consumer fires its alerts and no others, and they end with it",
+    "a fault of PostgreSQL, then one of the consumer, fires its alerts and no others, which end with it",
     async () => {
       await using server = await startPostgres();
       await using pipeline = await TestPipeline.start({

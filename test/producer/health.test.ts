@@ -14,39 +14,39 @@ function healthOf(ledger: DeliveryLedger, snapshot: Partial<ProducerSnapshot> = 
 describe("time without an acknowledgement", () => {
   test("starts with the first record that waits, and ends with the next acknowledgement", () => {
     const ledger = new DeliveryLedger();
-    expect(ledger.unacknowledgedForMs(0)).toBe(0);
-    expect(ledger.unacknowledgedForMs(100_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(0)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(100_000)).toBe(0);
     ledger.sent = 2;
-    expect(ledger.unacknowledgedForMs(101_000)).toBe(0);
-    expect(ledger.unacknowledgedForMs(103_000)).toBe(2000);
+    expect(ledger.measureUnacknowledgedMs(101_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(103_000)).toBe(2000);
     ledger.onDelivered(ledger.opaque("click", 1));
     // One record still waits.
-    expect(ledger.unacknowledgedForMs(104_000)).toBe(0);
-    expect(ledger.unacknowledgedForMs(105_000)).toBe(1000);
+    expect(ledger.measureUnacknowledgedMs(104_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(105_000)).toBe(1000);
     ledger.onDelivered(ledger.opaque("click", 1));
-    expect(ledger.unacknowledgedForMs(106_000)).toBe(0);
-    expect(ledger.unacknowledgedForMs(200_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(106_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(200_000)).toBe(0);
   });
 
   test("is not ended by a failed delivery, but by an acknowledgement after it", () => {
     const ledger = new DeliveryLedger();
     ledger.sent = 1;
-    ledger.unacknowledgedForMs(0);
+    ledger.measureUnacknowledgedMs(0);
     ledger.onFailed({ code: 1, message: "timed out", count: 1 });
     expect(ledger.outstanding).toBe(0);
-    expect(ledger.unacknowledgedForMs(10_000)).toBe(10_000);
+    expect(ledger.measureUnacknowledgedMs(10_000)).toBe(10_000);
     ledger.sent = 2;
     ledger.onDelivered(ledger.opaque("click", 1));
-    expect(ledger.unacknowledgedForMs(11_000)).toBe(0);
-    expect(ledger.unacknowledgedForMs(60_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(11_000)).toBe(0);
+    expect(ledger.measureUnacknowledgedMs(60_000)).toBe(0);
   });
 
   test("is the same for two callers that ask in turn", () => {
     const ledger = new DeliveryLedger();
     ledger.sent = 2;
-    ledger.unacknowledgedForMs(0);
+    ledger.measureUnacknowledgedMs(0);
     ledger.onDelivered(ledger.opaque("click", 1));
-    expect([10_000, 10_000, 12_000, 12_000].map((nowMs) => ledger.unacknowledgedForMs(nowMs))).toEqual([
+    expect([10_000, 10_000, 12_000, 12_000].map((nowMs) => ledger.measureUnacknowledgedMs(nowMs))).toEqual([
       0, 0, 2000, 2000,
     ]);
   });

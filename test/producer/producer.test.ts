@@ -76,7 +76,7 @@ function numbered(count: number): string[] {
 }
 
 describe("the producer of simulated events", () => {
-  onBoth("publishes them unchanged, and counts them when they are acknowledged", async (kafka) => {
+  onBoth("publishes events unchanged, and counts them when they are acknowledged", async (kafka) => {
     const topic = await kafka.createTopic(3);
     await using program = start(on(kafka, topic, { PRODUCER_RATE: "2000", PRODUCER_USER_COUNT: "20" }));
     const port = await program.port();

@@ -156,7 +156,7 @@ describe("a signal", () => {
     expect(await program.stderr.text()).toContain("SIGTERM again");
   });
 
-  test("counts as the first one when it comes with it, as npx sends it", async () => {
+  test("counts as the same signal when it comes right after the first, as npx sends it", async () => {
     const program = start(
       'console.log("up"); await stop.requested; console.log("draining"); await Bun.sleep(500); return 0;',
     );

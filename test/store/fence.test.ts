@@ -97,7 +97,7 @@ describe("the fence", () => {
     );
   });
 
-  test("accepts that the next owner of a partition has advanced it", async () => {
+  test("accepts an offset that the next owner of its partition has advanced", async () => {
     await using worker = await freshStore(2);
     const { database } = worker;
     await using next = await openStore(database);

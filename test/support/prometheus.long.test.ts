@@ -54,7 +54,7 @@ groups:
   },
 );
 
-prometheusTest("throws Prometheus' message when the rules are invalid", async () => {
+prometheusTest("a test Prometheus throws Prometheus' message when the rules are invalid", async () => {
   await expect(
     startPrometheus({ rules: () => "groups: [{ name: test, rules: [{ alert: A, expr: 'sum(' }] }]" }),
   ).rejects.toThrow(/did not start[^]*could not parse expression/);

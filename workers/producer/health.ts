@@ -41,7 +41,7 @@ export class ProducerHealth {
   /** What is wrong now, empty when nothing is. @param nowMs monotonic */
   readonly problems = (nowMs: number = performance.now()): ProducerProblem[] => {
     const { failed, outstanding, lastFailure } = this.#ledger;
-    const unacknowledgedMs = this.#ledger.unacknowledgedForMs(nowMs);
+    const unacknowledgedMs = this.#ledger.measureUnacknowledgedMs(nowMs);
     if (failed > this.#failed) this.#failedAtMs = nowMs;
     this.#failed = failed;
     const { waitingFor, isStopping } = this.#takeSnapshot();
@@ -73,5 +73,5 @@ export class ProducerHealth {
 
 /** True when no record at all was acknowledged within 20 s of the first one: the topic cannot be written. */
 export function isFirstAcknowledgementOverdue(ledger: DeliveryLedger, nowMs: number): boolean {
-  return ledger.acknowledged === 0 && ledger.unacknowledgedForMs(nowMs) >= FIRST_ACKNOWLEDGEMENT_MS;
+  return ledger.acknowledged === 0 && ledger.measureUnacknowledgedMs(nowMs) >= FIRST_ACKNOWLEDGEMENT_MS;
 }
