@@ -79,7 +79,7 @@ export class AdminRequests {
     if (this.#pending.size > 0) this.#drain();
   }
 
-  /** Rejects the open requests and frees the queue, which no QueueEvents may watch any more. */
+  /** Rejects the open requests and frees the queue, which no QueueEvents may still watch. */
   close(reason: string): void {
     for (const id of this.#pending.keys()) {
       const pending = this.#take(id);

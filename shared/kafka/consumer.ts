@@ -227,9 +227,8 @@ export class KafkaConsumer {
     this.#assignment.stopAll();
     this.#discardAll();
     this.#assignment.leave();
-    // Closed while subscribed, a member without partitions never sends LeaveGroup (rdkafka_cgrp.c,
-    // rd_kafka_cgrp_revoke_all_rejoin: "terminating, skipping rejoin"); then the next rebalance waits for this member
-    // until its session ends. So it unsubscribes first.
+    // Closed while subscribed, a member without partitions never sends LeaveGroup (rd_kafka_cgrp_revoke_all_rejoin:
+    // "terminating, skipping rejoin"), and the next rebalance waits for its session to end. So it unsubscribes first.
     c.rd_kafka_unsubscribe(handle);
     // During a rebalance librdkafka postpones the unsubscribe ("postponing subscribe") until JoinGroup is answered,
     // which takes until the other members' next heartbeat. Closing before that skips LeaveGroup as well.

@@ -23,7 +23,7 @@ export interface IntakeOptions {
  * The two batches of a worker: one is built while the other is in a transaction.
  *
  * `reading`: records go into the batch. `stalled`: the batch has been full for long; nothing is fetched, and records
- * that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing is read any more.
+ * that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing more is read.
  */
 export class Intake {
   readonly #kafka: KafkaPort;

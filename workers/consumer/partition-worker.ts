@@ -192,7 +192,7 @@ export class PartitionWorker {
   #connect(now: number): void {
     this.#work.begin({ kind: "connecting", sinceMs: now }, async () => {
       const session = await this.#ports.database.connect(() => this.#notifier.notify());
-      // The loop has ended meanwhile, and takes no outcome any more.
+      // The loop has ended in the meantime, and no longer takes an outcome.
       if (this.#phase === "ended") session.destroy();
       return () => {
         this.#session = session;

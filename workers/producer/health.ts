@@ -21,7 +21,7 @@ const CRITICAL_MS = 30_000;
 /** A failed delivery is a problem for this long. */
 const NOT_DELIVERED_MS = 30_000;
 /**
- * Kafka clients retry for ever, for example while too few replicas are in sync. At the start that is more likely a
+ * Kafka clients retry forever, for example while too few replicas are in sync. At the start that is more likely a
  * mistake which the user wants to see; later it is an outage, which is waited out.
  */
 export const FIRST_ACKNOWLEDGEMENT_MS = 20_000;

@@ -44,7 +44,7 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
   const stop = new StopSignal();
   void options.stop.requested.then((reason) => stop.request(reason));
   const { promise: gaveUp, reject } = Promise.withResolvers<never>();
-  gaveUp.catch(() => undefined); // it may be rejected when nothing waits for it any more
+  gaveUp.catch(() => undefined); // it may reject after the last wait for it
   const giveUp = (error: Error): void => {
     reject(error);
     stop.request("failure");
