@@ -40,7 +40,7 @@ const REQUEST_TIMEOUT_MS = 5000;
 const CLOSE_POLL_MS = 2;
 const LATE_CLOSE_POLL_MS = 100;
 
-/** One member of a consumer group. It never blocks; its owner polls it when `onWake` is called, and closes it. */
+/** One member of a consumer group. Its owner polls it when `onWake` is called, answers rebalances, and closes it. */
 export class KafkaConsumer {
   readonly #client: Client;
   readonly #library: Library;
