@@ -41,6 +41,12 @@ export class DatabaseWork {
     this.#current = { kind: "backing_off", untilMs };
   }
 
+  /** Ends the back-off whose time has come, also where there is nothing to do next. */
+  endBackOff(nowMs: number): void {
+    if (this.#current.kind === "backing_off" && this.#current.untilMs <= nowMs)
+      this.#current = { kind: "idle" };
+  }
+
   /**
    * Begins work, when nothing else is being done.
    * @param run does the work without changing the worker; it returns a function by which the loop applies the result

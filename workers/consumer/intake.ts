@@ -12,6 +12,8 @@ const LINGER_MS = 10;
 /** With a full batch for this long fetching stops, so that the group's events are not stuck behind records. */
 const STALLED_AFTER_MS = 2000;
 
+type IntakeKafka = Pick<KafkaPort, "poll" | "topicPartition" | "fetch" | "stop">;
+
 export interface IntakeOptions {
   readonly batchSize: number;
   /** The clock and limit by which a batch that opens now validates its records. */
@@ -26,7 +28,7 @@ export interface IntakeOptions {
  * that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing more is read.
  */
 export class Intake {
-  readonly #kafka: KafkaPort;
+  readonly #kafka: IntakeKafka;
   readonly #assignment: Assignment;
   readonly #options: IntakeOptions;
   readonly #discarded = new RecordBlock(16, 1024);
@@ -37,7 +39,7 @@ export class Intake {
   /** True once a record was read: from then on a refusal by Kafka may be a change in progress. */
   hasFetched = false;
 
-  constructor(kafka: KafkaPort, assignment: Assignment, options: IntakeOptions) {
+  constructor(kafka: IntakeKafka, assignment: Assignment, options: IntakeOptions) {
     this.#kafka = kafka;
     this.#assignment = assignment;
     this.#options = options;
@@ -77,13 +79,23 @@ export class Intake {
     for (;;) {
       const block = this.#mode === "reading" ? this.#building.block : this.#discarded;
       const event = this.#kafka.poll(block);
-      const count = this.#mode === "reading" ? this.#read() : block.count;
+      const count = this.#mode === "reading" ? this.#readBefore(event) : block.count;
       this.#discarded.clear();
       if (event !== undefined) return event;
       if (count === 0 || (this.#mode === "reading" && block.full)) break;
     }
     this.#noteFullness();
     return undefined;
+  }
+
+  /** An event must be answered, so it goes before an error: the records behind which it came fail again next time. */
+  #readBefore(event: ConsumerEvent | undefined): number {
+    try {
+      return this.#read();
+    } catch (error) {
+      if (event === undefined) throw error;
+      return 0;
+    }
   }
 
   /** Decodes what was added to the batch. @returns how many records that were */
@@ -134,20 +146,20 @@ export class Intake {
   }
 
   /**
-   * Returns the batch for its transaction, and builds the other one from now on.
+   * Returns the batch for its transaction, and builds the other one from now on. Call `resume` next.
    * @returns undefined when it held only records of partitions that are no longer read
    */
   handOver(): Batch | undefined {
     const batch = this.#building;
-    if (batch.spans.size === 0 || this.#spare === undefined) {
+    if (batch.spans.size === 0) {
       batch.clear();
       return undefined;
     }
+    if (this.#spare === undefined) throw new Error("a batch is handed over before the last one was released");
     this.#building = this.#spare;
     this.#spare = undefined;
     this.#fullSinceMs = undefined;
     for (const [slot, { to }] of batch.spans) this.#assignment.markInFlight(slot, to);
-    if (this.#mode === "stalled") this.#resume();
     return batch;
   }
 
@@ -157,7 +169,9 @@ export class Intake {
     this.#spare = batch;
   }
 
-  #resume(): void {
+  /** Fetches again, where fetching had stopped, now that there is an empty batch. */
+  resume(): void {
+    if (this.#mode !== "stalled") return;
     this.#mode = "reading";
     this.#kafka.fetch(
       this.#assignment

@@ -136,12 +136,13 @@ export class PartitionWorker {
   /** @throws FatalError for a failure that no retry fixes */
   #takeTurn(): void {
     this.#recovery.attempt(() => this.#work.takeOutcome());
+    // Kafka gives nothing while a revocation has no answer.
+    this.#recovery.attempt(() => this.#answerRevocation(performance.now()));
     this.#recovery.attempt(() => this.#takeFromKafka());
     const now = performance.now();
-    this.#intake.stallWhenDue(now);
-    this.#answerRevocation(now);
-    const surveyAtMs = this.#surveys.dueAtMs();
-    if (this.#phase === "running" && surveyAtMs !== undefined && surveyAtMs <= now) this.#surveys.start();
+    this.#recovery.attempt(() => this.#intake.stallWhenDue(now));
+    if ((this.#surveyDueAtMs() ?? Infinity) <= now) this.#surveys.start();
+    this.#work.endBackOff(now);
     this.#recovery.attempt(() => this.#startWork(now));
     if (this.#isWell()) this.#recovery.resume(now);
     this.#recovery.countPause(now);
@@ -151,6 +152,11 @@ export class PartitionWorker {
     return this.#phase === "draining" && this.#intake.isEmpty && this.#work.current.kind !== "committing";
   }
 
+  /** A worker that drains asks Kafka nothing more. */
+  #surveyDueAtMs(): number | undefined {
+    return this.#phase === "running" ? this.#surveys.dueAtMs() : undefined;
+  }
+
   /** Ms until something is due. */
   #idleMs(): number {
     const work = this.#work.current;
@@ -158,7 +164,7 @@ export class PartitionWorker {
     const dueAtMs = [
       this.#intake.stallsAtMs(),
       this.#membership.revocationDeadlineMs,
-      this.#surveys.dueAtMs(),
+      this.#surveyDueAtMs(),
       work.kind === "backing_off" ? work.untilMs : undefined,
       canWork ? this.#intake.dueAtMs() : undefined,
       canWork ? this.#placement.dueAtMs() : undefined,
@@ -186,6 +192,7 @@ export class PartitionWorker {
     } else if (isCommitDue) {
       const batch = this.#intake.handOver();
       if (batch !== undefined) this.#commit(session, batch, false);
+      this.#intake.resume();
     }
   }
 
@@ -216,11 +223,12 @@ export class PartitionWorker {
     for (const [slot, { to }] of batch.spans) this.#assignment.markCommitted(slot, to);
     this.#telemetry.batchCommitted(batch, report);
     this.#onCommitted();
-    // Kafka's own offsets, for lag tools; they decide nothing.
     const owned = [...batch.spans].filter(([slot]) => this.#assignment.get(slot) !== undefined);
-    this.#ports.kafka.commit(owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to })));
+    const offsets = owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to }));
     this.#intake.release(batch);
     this.#recovery.committed(performance.now());
+    // Kafka's own offsets, for lag tools; they decide nothing. Last, because Kafka may refuse them.
+    this.#ports.kafka.commit(offsets);
   }
 
   #onCommitFailed(session: DatabaseSession, batch: Batch, isRetry: boolean, error: unknown): void {

@@ -1,0 +1,158 @@
+// Tests that a worker goes on, and comes to rest, after faults that the real surroundings rarely show.
+import { describe, expect, test } from "bun:test";
+import { KafkaError } from "../../shared/kafka/kafka-error.ts";
+import { eventually } from "../support/eventually.ts";
+import { publish, stateOf, WorkerBench } from "./worker-bench.ts";
+
+const TIMEOUT_MS = 120_000;
+/** A worker at rest polls some ten times a second, one that never rests about a thousand times. */
+const POLLS_A_SECOND_AT_REST = 60;
+
+/** Counts polls while `wait` lasts. @returns polls in a second */
+async function pollsASecond(count: { polls: number }, wait: () => Promise<unknown>): Promise<number> {
+  const { polls } = count;
+  const startedAt = performance.now();
+  await wait();
+  return ((count.polls - polls) / (performance.now() - startedAt)) * 1000;
+}
+
+describe("a worker without work", () => {
+  test(
+    "ends its pause and rests after a fault that has left its session sound",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      const count = { polls: 0, surveys: 0 };
+      let fault: Error | undefined;
+      const { worker } = await bench.worker([topic], {
+        kafka: (real) => ({
+          poll: (block) => {
+            count.polls++;
+            const error = fault;
+            fault = undefined;
+            if (error !== undefined) throw error;
+            return real.poll(block);
+          },
+          // Without an id the partition cannot be placed, so nothing is asked of the database.
+          topicIds: async () => {
+            count.surveys++;
+            return await Promise.resolve(new Map<string, string>());
+          },
+        }),
+      });
+      await eventually("it owns the partition", () => stateOf(worker, 0) === "awaiting_offset");
+      await eventually("it has a database", () => worker.status().hasDatabase);
+      fault = new KafkaError(-195, "_TRANSPORT", "a broker has closed the connection");
+      await eventually("the fault is taken", () => fault === undefined);
+      await eventually("the pause has ended", () => worker.status().pausedBecause === undefined);
+      const { surveys } = count;
+      const rate = await pollsASecond(count, () =>
+        eventually("Kafka is asked some more times", () => count.surveys > surveys + 8),
+      );
+      expect(rate).toBeLessThan(POLLS_A_SECOND_AT_REST);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker that drains", () => {
+  test(
+    "rests while its last transaction has no answer",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      const released = Promise.withResolvers<void>();
+      const count = { polls: 0 };
+      const { worker, ended } = await bench.worker([topic], {
+        kafka: (real) => ({
+          poll: (block) => {
+            count.polls++;
+            return real.poll(block);
+          },
+        }),
+        session: (real) => ({
+          commit: async (batch) => {
+            await released.promise;
+            return await real.commit(batch);
+          },
+        }),
+      });
+      await eventually("a transaction is in flight", () => worker.status().databaseUnansweredSeconds >= 1);
+      worker.drain();
+      const rate = await pollsASecond(count, () =>
+        // Longer than the interval at which a running worker asks Kafka.
+        eventually("it lasts", () => worker.status().databaseUnansweredSeconds >= 6),
+      );
+      released.resolve();
+      await ended;
+      expect(rate).toBeLessThan(POLLS_A_SECOND_AT_REST);
+      expect(await bench.isStored(topic, [0], 5)).toBe(true);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker whose Kafka client refuses a call", () => {
+  test(
+    "goes on when the offsets of a stored batch cannot be committed to Kafka",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      let refusals = 0;
+      const { worker } = await bench.worker([topic], {
+        kafka: (real) => ({
+          commit: (offsets) => {
+            if (refusals++ === 0) throw new KafkaError(-172, "_STATE", "offsets cannot be committed");
+            real.commit(offsets);
+          },
+        }),
+      });
+      await eventually("the batch is stored", () => bench.isStored(topic, [0], 5));
+      await publish(bench.kafka, topic, 0, 5);
+      await eventually("the next one is stored as well", () => bench.isStored(topic, [0], 10));
+      expect(worker.status().pausedBecause).toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "stores its backlog when Kafka refuses to fetch again after a slow transaction",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 500);
+      const released = Promise.withResolvers<void>();
+      const calls = { stops: 0, refusals: 0 };
+      let isInTransaction = false;
+      await bench.worker([topic], {
+        batchSize: 10,
+        kafka: (real) => ({
+          stop: (partitions) => {
+            if (isInTransaction) calls.stops++;
+            real.stop(partitions);
+          },
+          fetch: (partitions) => {
+            if (calls.stops > 0 && calls.refusals++ === 0) {
+              throw new KafkaError(-172, "_STATE", "incremental assign: wrong state");
+            }
+            real.fetch(partitions);
+          },
+        }),
+        session: (real) => ({
+          commit: async (batch) => {
+            isInTransaction = true;
+            await released.promise;
+            return await real.commit(batch);
+          },
+        }),
+      });
+      await eventually("fetching stops, because the next batch stays full", () => calls.stops > 0);
+      released.resolve();
+      await eventually("all is stored", () => bench.isStored(topic, [0], 500));
+      expect(calls.refusals).toBeGreaterThan(0);
+    },
+    TIMEOUT_MS,
+  );
+});
