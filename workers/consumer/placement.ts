@@ -19,24 +19,25 @@ export interface PlacementWork {
   readonly run: (session: DatabaseSession) => Promise<() => void>;
 }
 
+type PlacementKafka = Pick<KafkaPort, "fetch" | "stop" | "position" | "slot">;
 type Awaiting = PartitionIn<"awaiting_offset">;
 
 /** Moves partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
 export class Placement {
-  readonly #kafka: KafkaPort;
+  readonly #kafka: PlacementKafka;
   readonly #assignment: Assignment;
-  readonly #intake: Intake;
-  readonly #surveys: LogSurveys;
+  readonly #intake: Pick<Intake, "holds">;
+  readonly #surveys: Pick<LogSurveys, "hurry">;
   readonly #telemetry: WorkerTelemetry;
   #retryAtMs = 0;
   #peersEndedAtMs = -Infinity;
   #suspectsPeers = false;
 
   constructor(
-    kafka: KafkaPort,
+    kafka: PlacementKafka,
     assignment: Assignment,
-    intake: Intake,
-    surveys: LogSurveys,
+    intake: Pick<Intake, "holds">,
+    surveys: Pick<LogSurveys, "hurry">,
     telemetry: WorkerTelemetry,
   ) {
     this.#kafka = kafka;
@@ -85,9 +86,7 @@ export class Placement {
   /** The next step of work, if one is due. */
   next(now: number): PlacementWork | undefined {
     if (this.#suspectsPeers || this.#hasStuckRow(now)) {
-      this.#suspectsPeers = false;
-      this.#peersEndedAtMs = now;
-      return { kind: "ending_peers", run: (session) => this.#endStuckPeers(session) };
+      return { kind: "ending_peers", run: (session) => this.#endStuckPeers(session, now) };
     }
     const readable = this.#readable(now);
     if (readable.length > 0)
@@ -109,7 +108,8 @@ export class Placement {
       if (state.kind === "awaiting_offset") {
         // A row that was read under another topic id does not apply to this one.
         if (topicId !== state.topicId) state.row = { kind: "unknown" };
-        else if (state.row.kind === "missing") state.row = { kind: "missing", beginning };
+        else if (state.row.kind === "missing")
+          state.row = { kind: "missing", beginning: beginning ?? state.row.beginning };
         state.topicId = topicId;
         continue;
       }
@@ -149,7 +149,10 @@ export class Placement {
       .some(({ state: { row } }) => row.kind === "locked" && now - row.sinceMs >= STUCK_AFTER_MS);
   }
 
-  async #endStuckPeers(session: DatabaseSession): Promise<() => void> {
+  async #endStuckPeers(session: DatabaseSession, now: number): Promise<() => void> {
+    // Also where it fails: placing goes on first.
+    this.#suspectsPeers = false;
+    this.#peersEndedAtMs = now;
     const ended = await session.endStuckPeers();
     return () => {
       if (ended.length > 0) this.#telemetry.stuckPeersEnded(ended);
