@@ -55,6 +55,34 @@ describe("a worker without work", () => {
   );
 });
 
+describe("a worker whose batches fail", () => {
+  test(
+    "is paused until one of them is committed",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      const attempts: (string | undefined)[] = [];
+      let isMended = false;
+      const { worker } = await bench.worker([topic], {
+        session: (real) => ({
+          commit: async (batch) => {
+            if (isMended) return await real.commit(batch);
+            attempts.push(worker.status().pausedBecause);
+            throw Object.assign(new Error('relation "raw_events" does not exist'), { code: "42P01" });
+          },
+        }),
+      });
+      await eventually("some batches have failed", () => attempts.length > 4);
+      expect(attempts.slice(1)).not.toContain(undefined);
+      isMended = true;
+      await eventually("the pause has ended", () => worker.status().pausedBecause === undefined);
+      expect(await bench.isStored(topic, [0], 5)).toBe(true);
+    },
+    TIMEOUT_MS,
+  );
+});
+
 describe("a worker that drains", () => {
   test(
     "rests while its last transaction has no answer",

@@ -273,8 +273,11 @@ export class PartitionWorker {
     if (this.#session === undefined || this.#session.isLost) return false;
     if (!this.#isSurveyed || this.#placement.isUnread()) return false;
     // Where the batches themselves fail, only a COMMIT shows that the cause has ended, unless there is nothing to commit.
-    const isAboutBatches = reason.cause === "schema" || reason.cause === "content";
-    return !isAboutBatches || this.#assignment.all().every((owned) => this.#placement.lagOf(owned) === 0);
+    if (reason.cause !== "schema" && reason.cause !== "content") return true;
+    // Records that were read are no lag any more, but not stored yet.
+    const isCommitting = this.#work.current.kind === "committing";
+    if (isCommitting || !this.#intake.isEmpty) return false;
+    return this.#assignment.all().every((owned) => this.#placement.lagOf(owned) === 0);
   }
 
   #takeFromKafka(): void {
