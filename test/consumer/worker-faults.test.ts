@@ -56,9 +56,12 @@ describe("a worker without work", () => {
 });
 
 describe("a worker whose batches fail", () => {
-  test(
-    "is paused until one of them is committed",
-    async () => {
+  test.each([
+    ["a table is missing", "42P01"],
+    ["the disk is full, which ends no connection and stops no reading", "53100"],
+  ])(
+    "is paused until one of them is committed, where %s",
+    async (_, code) => {
       await using bench = await WorkerBench.start();
       const topic = await bench.kafka.createTopic(1);
       await publish(bench.kafka, topic, 0, 5);
@@ -69,7 +72,7 @@ describe("a worker whose batches fail", () => {
           commit: async (batch) => {
             if (isMended) return await real.commit(batch);
             attempts.push(worker.status().pausedBecause);
-            throw Object.assign(new Error('relation "raw_events" does not exist'), { code: "42P01" });
+            throw Object.assign(new Error("the batch is refused"), { code });
           },
         }),
       });

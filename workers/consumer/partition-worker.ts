@@ -237,7 +237,7 @@ export class PartitionWorker {
     // A drain has no later turn: a transaction that lost against another one is tried once more.
     if (this.#phase === "draining" && isTransient && !isRetry) return this.#commit(session, batch, true);
     this.#intake.release(batch);
-    this.#recovery.note(failure);
+    this.#recovery.noteFailedBatch(failure);
     this.#resync(true);
   }
 
@@ -272,12 +272,12 @@ export class PartitionWorker {
       return false;
     if (this.#session === undefined || this.#session.isLost) return false;
     if (!this.#isSurveyed || this.#placement.isUnread()) return false;
-    // Where the batches themselves fail, only a COMMIT shows that the cause has ended, unless there is nothing to commit.
-    if (reason.cause !== "schema" && reason.cause !== "content") return true;
+    // Where a batch has failed, only a COMMIT shows that the cause has ended, unless there is nothing left to commit.
+    if (!this.#recovery.hasFailedBatch) return true;
     // Records that were read are no lag any more, but not stored yet.
     const isCommitting = this.#work.current.kind === "committing";
     if (isCommitting || !this.#intake.isEmpty) return false;
-    return this.#assignment.all().every((owned) => this.#placement.lagOf(owned) === 0);
+    return this.#assignment.all().every((owned) => (this.#placement.lagOf(owned) ?? 0) === 0);
   }
 
   #takeFromKafka(): void {

@@ -23,6 +23,7 @@ export class Recovery {
   readonly #backoff = new Backoff(FIRST_WAIT_MS, MAX_WAIT_MS);
   #failure: Resync | undefined;
   #pause: Pause | undefined;
+  #hasFailedBatch = false;
 
   constructor(telemetry: WorkerTelemetry) {
     this.#telemetry = telemetry;
@@ -52,6 +53,17 @@ export class Recovery {
 
   note(failure: Resync): void {
     this.#failure ??= failure;
+  }
+
+  /** A batch could not be committed; reading may go on all the same. */
+  noteFailedBatch(failure: Resync): void {
+    this.#hasFailedBatch = true;
+    this.note(failure);
+  }
+
+  /** True while the pause is that of a failed batch. */
+  get hasFailedBatch(): boolean {
+    return this.#hasFailedBatch;
   }
 
   /** Takes the failure: the worker resyncs now. */
@@ -86,6 +98,7 @@ export class Recovery {
     this.countPause(nowMs);
     this.#telemetry.flowResumed(nowMs - this.#pause.sinceMs);
     this.#pause = undefined;
+    this.#hasFailedBatch = false;
   }
 
   /** A batch was committed: the next fault counts as the first. */
