@@ -193,6 +193,8 @@ export class PartitionWorker {
       const batch = this.#intake.handOver();
       if (batch !== undefined) this.#commit(session, batch, false);
       this.#intake.resume();
+      // A full batch left records in librdkafka's queue, which does not wake the loop for them again.
+      this.#notifier.notify();
     }
   }
 
