@@ -75,7 +75,7 @@ export class Visit implements AsyncDisposable {
 
   /** The cells of a table's body and foot, as texts, without the separators of numbers. */
   async table(heading: string): Promise<string[][]> {
-    const rows = `section[aria-labeledby="${heading}"] table :is(tbody, tfoot) tr`;
+    const rows = `section[aria-labelledby="${heading}"] table :is(tbody, tfoot) tr`;
     const cells = await this.page.evaluate<string[][]>(
       `[...document.querySelectorAll('${rows}')].map((row) => [...row.cells].map((cell) => cell.innerText.trim()))`,
     );

@@ -133,7 +133,7 @@ export function Section({
   children: Child;
 }) {
   return (
-    <section class="section" aria-labeledby={id}>
+    <section class="section" aria-labelledby={id}>
       <div class="heading">
         <h2 id={id}>{title}</h2>
         <p class="quiet">{aside}</p>
