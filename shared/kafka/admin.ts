@@ -1,7 +1,7 @@
 // Creates missing topics when a program starts, and explains why a topic cannot be written.
 import { FatalError } from "../runtime/errors.ts";
 import { AdminClient, type TopicResult } from "./admin-client.ts";
-import type { Settings } from "./client.ts";
+import type { ErrorReport, Settings } from "./client.ts";
 import { ErrorCode, errorKind, errorMeaning } from "./error-codes.ts";
 import { KafkaError } from "./kafka-error.ts";
 import type { TopicDescription } from "./topic-description.ts";
@@ -34,13 +34,15 @@ const AUTHENTICATION_GRACE_MS = 5000;
  * @throws FatalError with one sentence: no broker answers, or what the brokers refuse
  */
 export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicDescription[]> {
-  return withAdmin(options, async (admin) => {
-    const startedAt = performance.now();
-    const created = new Set<string>();
-    let obstacle = "";
+  const startedAt = performance.now();
+  const created = new Set<string>();
+  let admin = await AdminClient.open(options.settings);
+  let lastError: ErrorReport | undefined;
+  let obstacle = "";
+  try {
     for (;;) {
       const elapsedMs = performance.now() - startedAt;
-      if (elapsedMs >= options.deadlineMs) throw unreachable(options, admin, obstacle);
+      if (elapsedMs >= options.deadlineMs) throw unreachable(options, lastError, obstacle);
       const timeoutMs = attemptMs(options.deadlineMs - elapsedMs);
       try {
         const found = await admin.describeTopics(options.topics, timeoutMs);
@@ -67,11 +69,17 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
         if (error instanceof KafkaError)
           throwFinal(error.code, `the topics ${options.topics.join(", ")} cannot be used`, error.message);
         obstacle = "";
-        throwBadCredentials(options, admin, performance.now() - startedAt);
+        lastError = admin.lastError ?? lastError;
+        throwBadCredentials(options, lastError, performance.now() - startedAt);
+        // A client asks the broker that it knows as the controller for minutes, even if that broker has died.
+        admin.close();
+        admin = await AdminClient.open(options.settings);
       }
       await Bun.sleep(RETRY_MS);
     }
-  });
+  } finally {
+    admin.close();
+  }
 }
 
 /**
@@ -79,7 +87,8 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
  * @throws KafkaError when no broker answers in time
  */
 export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
-  return withAdmin(options, async (admin) => {
+  const admin = await AdminClient.open(options.settings);
+  try {
     const reasons: string[] = [];
     for (const description of await admin.describeTopics(options.topics, options.deadlineMs)) {
       const { topic, error, partitions } = description;
@@ -111,16 +120,6 @@ export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
       }
     }
     return reasons;
-  });
-}
-
-async function withAdmin<T>(
-  { settings }: AdminOptions,
-  work: (admin: AdminClient) => Promise<T>,
-): Promise<T> {
-  const admin = await AdminClient.open(settings);
-  try {
-    return await work(admin);
   } finally {
     admin.close();
   }
@@ -188,7 +187,7 @@ function throwFinal(code: number, what: string, detail: string): void {
 
 function throwBadCredentials(
   { settings }: AdminOptions,
-  { lastError }: AdminClient,
+  lastError: ErrorReport | undefined,
   elapsedMs: number,
 ): void {
   if (lastError?.code === ErrorCode.authentication && elapsedMs >= AUTHENTICATION_GRACE_MS) {
@@ -200,7 +199,7 @@ function throwBadCredentials(
 
 function unreachable(
   { settings, topics }: AdminOptions,
-  { lastError }: AdminClient,
+  lastError: ErrorReport | undefined,
   obstacle: string,
 ): Error {
   const servers = settings["bootstrap.servers"];

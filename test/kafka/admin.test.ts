@@ -112,6 +112,27 @@ onEmbedded("ensureTopics waits for brokers that come up later", async (kafka) =>
   expect((await ensured)[0]).toMatchObject({ topic, errorCode: 0 });
 });
 
+onEmbedded(
+  "ensureTopics asks the new controller when the one it knew has died",
+  async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    kafka.faults.setController(2);
+    kafka.faults.setDown(2);
+    const ensuring = ensureTopics({
+      settings: kafka.adminSettings(),
+      topics: [topic],
+      partitions: 1,
+      replicationFactor: 1,
+      deadlineMs: 60_000,
+    });
+    // Longer than an attempt: the client has learned of the old controller, and has asked it.
+    await Bun.sleep(3000);
+    kafka.faults.setController(3);
+    expect(await ensuring).toMatchObject([{ topic, partitions: [{ partition: 0 }] }]);
+  },
+  3,
+);
+
 test("an error names the addresses when no broker answers", async () => {
   const settings = { "bootstrap.servers": "127.0.0.1:1,127.0.0.1:2" };
   const message = await fatal(ensureTopics({ ...options({ adminSettings: () => settings }, ["t"], 3000) }));

@@ -17,6 +17,7 @@ export class BrokerFaults {
     this.#c = dlopen(loadLibrary().path, {
       rd_kafka_mock_push_request_errors_array: { args: ["ptr", "i16", "u64", "ptr"], returns: "void" },
       rd_kafka_mock_broker_set_down: { args: ["ptr", "i32"], returns: "i32" },
+      rd_kafka_mock_set_controller_id: { args: ["ptr", "i32"], returns: "void" },
       rd_kafka_mock_broker_set_up: { args: ["ptr", "i32"], returns: "i32" },
       rd_kafka_mock_broker_set_rtt: { args: ["ptr", "i32", "i32"], returns: "i32" },
     }).symbols;
@@ -28,9 +29,14 @@ export class BrokerFaults {
     this.#c.rd_kafka_mock_push_request_errors_array(cluster, key, codes.length, Int32Array.from(codes));
   }
 
-  /** Stops all brokers of the cluster. */
-  setDown(): void {
-    this.#c.rd_kafka_mock_broker_set_down(this.#broker.cluster, ALL_BROKERS);
+  /** Stops one broker of the cluster (numbered from 1), or all of them. */
+  setDown(broker = ALL_BROKERS): void {
+    this.#c.rd_kafka_mock_broker_set_down(this.#broker.cluster, broker);
+  }
+
+  /** @param broker its number, from 1 */
+  setController(broker: number): void {
+    this.#c.rd_kafka_mock_set_controller_id(this.#broker.cluster, broker);
   }
 
   setUp(): void {
