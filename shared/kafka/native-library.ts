@@ -117,11 +117,11 @@ export async function prepareLibrary(setup: NativeSetup): Promise<string> {
     if (existsSync(path) && (await faultOf(path, setup)) === "") return path;
   }
   const complete = (await openCached(setup, RELEASE)) ?? (await openCached(setup, WITH_TLS));
-  if (complete !== undefined) return ready(setup, complete);
+  if (complete !== undefined) return markUsed(complete);
   // Checked at each start, so that OpenSSL that is installed later leads to a new library.
   const withTls = setup.isAllowed && (await setup.offersTls());
   const plain = withTls ? undefined : await openCached(setup, WITHOUT_TLS);
-  if (plain !== undefined) return ready(setup, plain);
+  if (plain !== undefined) return markUsed(plain);
 
   if (!setup.isAllowed) {
     throw new FatalError(
@@ -131,7 +131,8 @@ export async function prepareLibrary(setup: NativeSetup): Promise<string> {
   }
   const made = (await tryDownload(setup)) ?? (await build(setup, withTls));
   await removeSuperseded(setup, made.directory);
-  return ready(setup, made);
+  sayWhatItLacks(setup, made.library);
+  return markUsed(made);
 }
 
 /** A cached library that is whole and loads. */
@@ -262,16 +263,18 @@ async function removeSuperseded(setup: NativeSetup, made: string): Promise<void>
   }
 }
 
-async function ready(
-  { features, say }: NativeSetup,
-  { directory, path, library }: CachedLibrary,
-): Promise<string> {
+/** Said once, at the end of a set-up; what needs the feature reports that it is missing. */
+function sayWhatItLacks({ features, say }: NativeSetup, library: Library): void {
   const missing = missingFeatures(features, library.features());
   if (missing !== "") {
     say(`this librdkafka has no ${missing}; to get it, run "${opensslCommand()}" and start again`);
   }
-  // Marks it as used; an image may be read-only.
+}
+
+/** @returns the path of the library */
+async function markUsed({ directory, path }: CachedLibrary): Promise<string> {
   const now = new Date();
+  // An image may be read-only.
   await utimes(directory, now, now).catch(() => {});
   return path;
 }

@@ -28,7 +28,7 @@ function start(script: string, env: Record<string, string>): Program {
       HTTP_HOST: "127.0.0.1",
       CONSUMER_WORKERS: "1",
       DB_PASSWORD: SECRET,
-      KAFKA_CONFIG_SSL_KEY_PASSWORD: SECRET,
+      KAFKA_CONFIG_SASL_PASSWORD: SECRET,
       ...env,
     },
   });
