@@ -1,20 +1,14 @@
-// Opens the console in a browser, with a consumer, Kafka and PostgreSQL behind it.
+// Opens the consumer's console in a browser, with a consumer, Kafka and PostgreSQL behind it.
 import { afterAll, beforeAll, expect } from "bun:test";
 import { type Browser } from "playwright-core";
 import axe from "axe-core";
 import type { TSchema } from "typebox";
 import { Compile } from "typebox/compile";
-import {
-  CONSUMER_SECTIONS,
-  type DeadLetters,
-  DeadLetterSchema,
-  PRODUCER_SECTIONS,
-} from "../../shared/api-schema.ts";
+import { CONSUMER_SECTIONS, type DeadLetters, DeadLetterSchema } from "../../shared/api-schema.ts";
 import { freePorts } from "../../shared/runtime/free-port.ts";
 import { startChromium, Visit, whyNoChromium } from "../support/browser.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { type PostgresServer, startPostgres } from "../support/postgres.ts";
-import { Program } from "../support/process.ts";
 import { browserTest } from "../support/requirements.ts";
 
 const EVENTS = 6000;
@@ -320,48 +314,4 @@ browserTest(
     expect((await get(`/api/dead-letters/${topic}/${topicId}/${partition}/999999`)).status).toBe(404);
   },
   30_000,
-);
-
-browserTest(
-  "the producer's page shows what it has written to Kafka",
-  async () => {
-    const [own = 0] = await freePorts(1);
-    await using producer = Program.start("workers/producer.ts", {
-      env: {
-        KAFKA_BOOTSTRAP_SERVERS: pipeline.bootstrapServers,
-        KAFKA_TOPIC: `${pipeline.topic}-produced`,
-        KAFKA_TOPIC_PARTITIONS: "1",
-        PRODUCER_RATE: "200",
-        METRICS_PORT_PRODUCER: String(own),
-        PROMETHEUS_URL: "http://localhost:1",
-      },
-    });
-    await producer.metrics(
-      own,
-      "the producer has written 200 records",
-      (now) => (now.value("events_produced_total") ?? 0) > 200,
-    );
-    await using visit = await Visit.to(own, browser);
-    await visit.until("the status is well", async () => (await visit.headline()) === "All is well");
-    const produced = async () =>
-      (await producer.metrics(own, "any", () => true)).value("events_produced_total") ?? 0;
-    const types = async () => {
-      const rows = await visit.table("types");
-      return rows.reduce((sum, [, count]) => sum + Number(count), 0);
-    };
-    const before = await produced();
-    await visit.until("the page shows as much", async () => (await types()) >= before);
-    const shown = await types();
-    expect(await produced()).toBeGreaterThanOrEqual(shown);
-    expect(shown).toBeGreaterThan(200);
-    expect(Number(await visit.figure("Produced"))).toBeGreaterThan(0);
-    expect(await visit.figure("Failed")).toBe("0");
-    for (const [name, schema] of Object.entries(PRODUCER_SECTIONS)) {
-      const answer: unknown = await (await fetch(`http://localhost:${own}/api/${name}`)).json();
-      expect([name, Compile<TSchema>(schema).Errors(answer)]).toEqual([name, []]);
-    }
-    expect(await visit.overflows()).toBe(false);
-    expect(visit.offences).toEqual([]);
-  },
-  60_000,
 );
