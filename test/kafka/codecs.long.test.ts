@@ -46,7 +46,7 @@ const SET_UP = `
 
 /**
  * Runs programs whose gcc looks for headers in copies of its directories without those that are hidden. Their cache
- * is kept between runs, so that the library is built once.
+ * holds no librdkafka, so that each run builds one.
  */
 class BareMachine implements AsyncDisposable {
   readonly #directory: string;
@@ -74,7 +74,7 @@ class BareMachine implements AsyncDisposable {
       ...process.env,
       PATH: `${directory}:${process.env["PATH"]}`,
       PKG_CONFIG_LIBDIR: directory,
-      XDG_CACHE_HOME: await bareCache(),
+      XDG_CACHE_HOME: await bareCache(directory),
       // Nothing listens there.
       HTTPS_PROXY: "http://127.0.0.1:9",
     });
@@ -95,15 +95,14 @@ class BareMachine implements AsyncDisposable {
   }
 }
 
-/** A place for a cache that holds the user's Kafka, and no librdkafka but a bare machine's. */
-async function bareCache(): Promise<string> {
-  const home = join(cacheDirectory(), "bare-machine");
+/** Makes a cache below `directory` that holds the user's Kafka, and nothing else. @returns its XDG_CACHE_HOME */
+async function bareCache(directory: string): Promise<string> {
+  const home = join(directory, "cache");
   const cache = join(home, "event-pipeline");
   await mkdir(cache, { recursive: true });
-  const present = new Set(await readdir(cache));
   for (const name of await readdir(cacheDirectory())) {
     const isKafka = name.startsWith("kafka-") && !name.endsWith(".lock");
-    if (isKafka && !present.has(name)) await symlink(join(cacheDirectory(), name), join(cache, name));
+    if (isKafka) await symlink(join(cacheDirectory(), name), join(cache, name));
   }
   return home;
 }
