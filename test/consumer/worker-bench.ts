@@ -20,7 +20,6 @@ export interface WorkerFaults {
   kafka?: (real: KafkaConsumer) => Partial<KafkaPort>;
   /** Replaces work with the database. */
   session?: (real: DatabaseSession) => Partial<DatabaseSession>;
-  group?: string;
   batchSize?: number;
 }
 
@@ -49,7 +48,7 @@ export class WorkerBench implements AsyncDisposable {
   async worker(topics: readonly string[], faults: WorkerFaults = {}) {
     const notifier = new Notifier();
     const member = await KafkaConsumer.open({
-      settings: this.kafka.consumerSettings(faults.group ?? GROUP),
+      settings: this.kafka.consumerSettings(GROUP),
       topics,
       onWake: () => notifier.notify(),
     });

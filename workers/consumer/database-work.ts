@@ -2,7 +2,7 @@
 
 import type { Batch } from "../../shared/pipeline/batch.ts";
 
-/** What the database is doing. While it is `idle` or `backing_off` it is free, from `untilMs` on. */
+/** What the database is doing: nothing while `idle`, nor while `backing_off`, where the next work waits for `untilMs`. */
 export type Work =
   | { readonly kind: "idle" }
   | { readonly kind: "backing_off"; readonly untilMs: number }
@@ -26,9 +26,9 @@ export class DatabaseWork {
     return this.#current;
   }
 
-  isFree(nowMs: number): boolean {
-    const { kind } = this.#current;
-    return kind === "idle" || (kind === "backing_off" && this.#current.untilMs <= nowMs);
+  /** True while nothing is being done, also during a back-off. */
+  get isFree(): boolean {
+    return this.#current.kind === "idle" || this.#current.kind === "backing_off";
   }
 
   /** Since when a statement has been waiting for the database's answer; undefined: none is waiting. */

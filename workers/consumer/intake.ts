@@ -1,6 +1,5 @@
 // Moves records from librdkafka into the batch under construction, and hands over full or due batches.
 
-import type { TopicPartition } from "../../shared/event.ts";
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
@@ -192,9 +191,4 @@ export class Intake {
     if (this.#mode === "stalled") this.#mode = "reading";
     this.#kafka.stop(this.#assignment.all());
   }
-}
-
-/** Names a partition for people. */
-export function nameOf({ topic, partition }: TopicPartition): string {
-  return `${topic}[${partition}]`;
 }

@@ -21,7 +21,7 @@ export interface LogSurvey {
 }
 
 /** True where the partition cannot be fetched until Kafka has reported where its log begins. */
-export function needsBeginning({ state }: OwnedPartition): boolean {
+function needsBeginning({ state }: OwnedPartition): boolean {
   if (state.kind === "awaiting_offset") {
     return state.row.kind === "missing" && state.row.beginning === undefined;
   }

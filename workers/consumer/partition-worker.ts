@@ -174,10 +174,10 @@ export class PartitionWorker {
 
   #startWork(now: number): void {
     if (this.#recovery.failure !== undefined) {
-      if (this.#work.isFree(Infinity)) this.#resync(!this.#intake.isEmpty);
+      if (this.#work.isFree) this.#resync(!this.#intake.isEmpty);
       return;
     }
-    if (!this.#work.isFree(now)) return;
+    if (this.#work.current.kind !== "idle") return;
     const session = this.#session;
     if (session === undefined) {
       if (this.#phase === "running") this.#connect(now);

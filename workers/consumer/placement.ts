@@ -3,7 +3,7 @@
 import type { TopicPartition } from "../../shared/event.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
-import { type Intake, nameOf } from "./intake.ts";
+import type { Intake } from "./intake.ts";
 import { ResyncNeeded } from "./failure.ts";
 import type { LogSurvey, LogSurveys } from "./log-survey.ts";
 import type { DatabaseSession, KafkaPort } from "./ports.ts";
@@ -228,7 +228,10 @@ export class Placement {
       if (start > stored) {
         const isSkipped = await session.skipGap({ topic, topicId, partition, nextOffset: stored }, start);
         if (!isSkipped) {
-          throw new ResyncNeeded("fence", `${nameOf(owned)}: the stored offset was moved by another worker`);
+          throw new ResyncNeeded(
+            "fence",
+            `${topic}[${partition}]: the stored offset was moved by another worker`,
+          );
         }
       }
       settled.push(() => {
