@@ -1,5 +1,7 @@
 // Computes how long to wait before the next attempt at something that keeps failing.
 
+import { type Clock, systemClock } from "./clock.ts";
+
 /** After this long without a failure, the next failure counts as the first. */
 const FORGET_AFTER_MS = 30_000;
 
@@ -7,12 +9,14 @@ const FORGET_AFTER_MS = 30_000;
 export class Backoff {
   readonly #firstMs: number;
   readonly #maxMs: number;
+  readonly #clock: Pick<Clock, "monotonicMs">;
   #attempts = 0;
   #lastMs = 0;
 
-  constructor(firstMs: number, maxMs: number) {
+  constructor(firstMs: number, maxMs: number, clock: Pick<Clock, "monotonicMs"> = systemClock) {
     this.#firstMs = firstMs;
     this.#maxMs = maxMs;
+    this.#clock = clock;
   }
 
   get attempts(): number {
@@ -21,7 +25,7 @@ export class Backoff {
 
   /** The next wait in ms; the first is 0. */
   next(): number {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#lastMs > FORGET_AFTER_MS) this.#attempts = 0;
     this.#lastMs = nowMs;
     const attempt = this.#attempts++;

@@ -4,6 +4,7 @@ import type { TopicPartitionOffset } from "../../shared/event.ts";
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { OffsetRegression } from "../../shared/pipeline/batch.ts";
+import { systemClock } from "../../shared/runtime/clock.ts";
 import { Assignment } from "../../workers/consumer/assignment.ts";
 import { Intake } from "../../workers/consumer/intake.ts";
 import { addRecord, CLOCK, eventWithId } from "../pipeline/record.ts";
@@ -42,7 +43,7 @@ class FakeKafka {
 function intakeOfTwo() {
   const kafka = new FakeKafka();
   const assignment = new Assignment();
-  const intake = new Intake(kafka, assignment, {
+  const intake = new Intake(kafka, assignment, systemClock, {
     batchSize: BATCH_SIZE,
     batchClock: () => CLOCK,
     onFetched: () => undefined,

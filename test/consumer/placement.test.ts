@@ -1,6 +1,7 @@
 // Tests what a placement remembers between the answers of Kafka and the work that it offers.
 import { describe, expect, test } from "bun:test";
 import pino from "pino";
+import { systemClock } from "../../shared/runtime/clock.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
 import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { Assignment } from "../../workers/consumer/assignment.ts";
@@ -16,10 +17,11 @@ function placementOfOne() {
   assignment.assign(0, { topic: "t", partition: 0 });
   const owned = assignment.get(0)!;
   const placement = new Placement(
-    { fetch: () => undefined, stop: () => undefined, position: () => undefined, slot: () => 0 },
+    { fetch: () => undefined, stop: () => undefined, slot: () => 0 },
     assignment,
     { holds: () => false },
     { hurry: () => undefined },
+    systemClock,
     new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" })),
   );
   const answer = (beginning?: number) => {

@@ -3,6 +3,7 @@ import pino from "pino";
 import type { TopicPartition } from "../../shared/event.ts";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import { systemClock } from "../../shared/runtime/clock.ts";
 import { Notifier } from "../../shared/runtime/notifier.ts";
 import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
@@ -66,6 +67,7 @@ export class WorkerBench implements AsyncDisposable {
             return replacing(session, faults.session?.(session));
           },
         },
+        clock: systemClock,
         notifier,
       },
       { topics, consumerGroup: GROUP, batchSize: faults.batchSize ?? 500, maxFutureSkewMs: 86_400_000 },

@@ -37,6 +37,11 @@ export class DatabaseWork {
     return "sinceMs" in work && work.kind !== "connecting" ? work.sinceMs : undefined;
   }
 
+  /** True while a transaction holds records of a partition. */
+  isInFlight(slot: number): boolean {
+    return this.#current.kind === "committing" && this.#current.batch.spans.has(slot);
+  }
+
   backOff(untilMs: number): void {
     this.#current = { kind: "backing_off", untilMs };
   }

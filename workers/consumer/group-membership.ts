@@ -3,6 +3,7 @@
 import type { TopicPartition } from "../../shared/event.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment } from "./assignment.ts";
+import type { DatabaseWork } from "./database-work.ts";
 import type { Intake } from "./intake.ts";
 import type { KafkaPort } from "./ports.ts";
 
@@ -20,14 +21,22 @@ export class GroupMembership {
   readonly #kafka: KafkaPort;
   readonly #assignment: Assignment;
   readonly #intake: Intake;
+  readonly #work: Pick<DatabaseWork, "isInFlight">;
   readonly #telemetry: WorkerTelemetry;
   #revocation: Revocation | undefined;
   #hasJoined = false;
 
-  constructor(kafka: KafkaPort, assignment: Assignment, intake: Intake, telemetry: WorkerTelemetry) {
+  constructor(
+    kafka: KafkaPort,
+    assignment: Assignment,
+    intake: Intake,
+    work: Pick<DatabaseWork, "isInFlight">,
+    telemetry: WorkerTelemetry,
+  ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
     this.#intake = intake;
+    this.#work = work;
     this.#telemetry = telemetry;
   }
 
@@ -58,14 +67,12 @@ export class GroupMembership {
   /**
    * Answers the revocation, unless it can still wait for the transaction in flight: the next owner should find our last
    * batch stored. If that takes too long, the fence keeps the batch out.
-   *
-   * @param isInFlight whether a transaction holds records of a partition
    */
-  answerRevocation(nowMs: number, isInFlight: (slot: number) => boolean): void {
+  answerRevocation(nowMs: number): void {
     if (this.#revocation === undefined) return;
     const { partitions, deadlineMs } = this.#revocation;
     const slots = partitions.map((partition) => this.#kafka.slot(partition));
-    if (deadlineMs > nowMs && slots.some(isInFlight)) return;
+    if (deadlineMs > nowMs && slots.some((slot) => this.#work.isInFlight(slot))) return;
     this.#revocation = undefined;
     for (const slot of slots) this.#assignment.revoke(slot);
     for (const { topic, partition } of partitions) this.#telemetry.lag(topic, partition, undefined);

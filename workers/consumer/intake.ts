@@ -4,7 +4,7 @@ import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { Assignment } from "./assignment.ts";
-import type { KafkaPort } from "./ports.ts";
+import type { KafkaPort, WorkerClock } from "./ports.ts";
 
 /** A batch is handed over this long after its first record, however small it is. */
 const LINGER_MS = 10;
@@ -29,6 +29,7 @@ export interface IntakeOptions {
 export class Intake {
   readonly #kafka: IntakeKafka;
   readonly #assignment: Assignment;
+  readonly #clock: WorkerClock;
   readonly #options: IntakeOptions;
   readonly #discarded = new RecordBlock(16, 1024);
   #building: Batch;
@@ -38,9 +39,10 @@ export class Intake {
   /** True once a record was read: from then on a refusal by Kafka may be a change in progress. */
   hasFetched = false;
 
-  constructor(kafka: IntakeKafka, assignment: Assignment, options: IntakeOptions) {
+  constructor(kafka: IntakeKafka, assignment: Assignment, clock: WorkerClock, options: IntakeOptions) {
     this.#kafka = kafka;
     this.#assignment = assignment;
+    this.#clock = clock;
     this.#options = options;
     this.#building = new Batch(options.batchSize);
     this.#spare = new Batch(options.batchSize);
@@ -105,7 +107,7 @@ export class Intake {
     if (added === 0) return 0;
     this.hasFetched = true;
     this.#countFetched(batch.block, first);
-    if (batch.isEmpty) batch.open(this.#options.batchClock(), performance.now());
+    if (batch.isEmpty) batch.open(this.#options.batchClock(), this.#clock.monotonicMs());
     batch.read((slot) => {
       const owned = this.#assignment.get(slot);
       if (owned?.state.kind !== "fetching") return undefined;
@@ -127,7 +129,7 @@ export class Intake {
 
   #noteFullness(): void {
     if (!this.#building.block.full) this.#fullSinceMs = undefined;
-    else this.#fullSinceMs ??= performance.now();
+    else this.#fullSinceMs ??= this.#clock.monotonicMs();
   }
 
   /** Stops fetching where the batch has been full for long. */

@@ -3,6 +3,7 @@
 import type { Config } from "../../shared/config/config.ts";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { consumerSettings } from "../../shared/kafka/settings.ts";
+import { systemClock } from "../../shared/runtime/clock.ts";
 import { Notifier } from "../../shared/runtime/notifier.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { PartitionWorker } from "./partition-worker.ts";
@@ -37,6 +38,7 @@ export async function openPartitionWorker(
           hourGraceMs: consumer.hourGraceMinutes * 60_000,
         },
       }),
+      clock: systemClock,
       notifier,
     },
     {

@@ -6,7 +6,7 @@ import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
 import type { Intake } from "./intake.ts";
 import { ResyncNeeded } from "./failure.ts";
 import type { LogSurvey, LogSurveys } from "./log-survey.ts";
-import type { DatabaseSession, KafkaPort } from "./ports.ts";
+import type { DatabaseSession, KafkaPort, WorkerClock } from "./ports.ts";
 
 /** Between two attempts to lock the row of a partition that another transaction holds. */
 const RETRY_MS = 250;
@@ -19,7 +19,7 @@ export interface PlacementWork {
   readonly run: (session: DatabaseSession) => Promise<() => void>;
 }
 
-type PlacementKafka = Pick<KafkaPort, "fetch" | "stop" | "position" | "slot">;
+type PlacementKafka = Pick<KafkaPort, "fetch" | "stop" | "slot">;
 type Awaiting = PartitionIn<"awaiting_offset">;
 
 /** Moves partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
@@ -28,6 +28,7 @@ export class Placement {
   readonly #assignment: Assignment;
   readonly #intake: Pick<Intake, "holds">;
   readonly #surveys: Pick<LogSurveys, "hurry">;
+  readonly #clock: WorkerClock;
   readonly #telemetry: WorkerTelemetry;
   #retryAtMs = 0;
   #peersEndedAtMs = -Infinity;
@@ -38,12 +39,14 @@ export class Placement {
     assignment: Assignment,
     intake: Pick<Intake, "holds">,
     surveys: Pick<LogSurveys, "hurry">,
+    clock: WorkerClock,
     telemetry: WorkerTelemetry,
   ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
     this.#intake = intake;
     this.#surveys = surveys;
+    this.#clock = clock;
     this.#telemetry = telemetry;
   }
 
@@ -65,13 +68,6 @@ export class Placement {
     if (owned === undefined || !this.#assignment.markOutOfRange(owned)) return;
     this.#kafka.stop([owned]);
     this.#surveys.hurry();
-  }
-
-  /** Records that are not stored yet. Control records below the position do not count as lag. */
-  lagOf(owned: OwnedPartition): number | undefined {
-    if (owned.end === undefined || owned.lastStored === undefined) return undefined;
-    const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
-    return Math.max(0, owned.end - Math.max(position, owned.lastStored));
   }
 
   /** When there is work, ms of the monotonic clock; undefined: not before Kafka has answered something. */
@@ -126,11 +122,6 @@ export class Placement {
         this.#kafka.fetch([this.#assignment.startFetchingAt(owned, topicId, state.stored)]);
       }
     }
-    for (const owned of this.#assignment.all()) {
-      this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
-    }
-    this.#telemetry.pausedPartitions(this.#assignment.size - this.#assignment.in("fetching").length);
-    this.#telemetry.unreadablePartitions(this.#assignment.unreadable().length);
   }
 
   #readable(now: number): Awaiting[] {
@@ -174,7 +165,7 @@ export class Placement {
     if (starts.length > 0) await session.enterPartitions(starts);
     const positions = await session.readPositions(keys);
     return () => {
-      this.#retryAtMs = performance.now() + RETRY_MS;
+      this.#retryAtMs = this.#clock.monotonicMs() + RETRY_MS;
       const placed = awaiting.flatMap((owned, index) => {
         const { topicId } = keys[index]!;
         const position = positions[index]!;

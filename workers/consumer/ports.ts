@@ -3,6 +3,7 @@
 import type { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
+import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Notifier } from "../../shared/runtime/notifier.ts";
 import type { StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
 
@@ -10,9 +11,19 @@ import type { StoredOffset, StoredPosition } from "../../shared/store/offsets.ts
 export interface WorkerPorts {
   readonly kafka: KafkaPort;
   readonly database: DatabasePort;
-  /** Notified whenever Kafka has something to poll. */
-  readonly notifier: Notifier;
+  readonly clock: WorkerClock;
+  /** Notified whenever Kafka has something to poll; keeps the time while the worker waits. */
+  readonly notifier: Pick<Notifier, "notify" | "wait">;
 }
+
+export interface WorkerOptions {
+  readonly topics: readonly string[];
+  readonly consumerGroup: string;
+  readonly batchSize: number;
+  readonly maxFutureSkewMs: number;
+}
+
+export type WorkerClock = Pick<Clock, "now" | "monotonicMs">;
 
 /** The group member: records, the group's events, and answers about logs. */
 export type KafkaPort = Pick<

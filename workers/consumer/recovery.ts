@@ -3,6 +3,7 @@
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import type { WorkerClock } from "./ports.ts";
 import { classifyFailure, type Resync } from "./failure.ts";
 
 const FIRST_WAIT_MS = 100;
@@ -20,12 +21,13 @@ interface Pause {
 /** Failures and pauses of one worker; all times are ms of the monotonic clock. */
 export class Recovery {
   readonly #telemetry: WorkerTelemetry;
-  readonly #backoff = new Backoff(FIRST_WAIT_MS, MAX_WAIT_MS);
+  readonly #backoff: Backoff;
   #failure: Resync | undefined;
   #pause: Pause | undefined;
   #hasFailedBatch = false;
 
-  constructor(telemetry: WorkerTelemetry) {
+  constructor(clock: WorkerClock, telemetry: WorkerTelemetry) {
+    this.#backoff = new Backoff(FIRST_WAIT_MS, MAX_WAIT_MS, clock);
     this.#telemetry = telemetry;
   }
 

@@ -1,0 +1,46 @@
+// Reports the owned partitions: their lag and states as metrics, and for /readyz and the page.
+
+import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
+import type { Assignment, OwnedPartition } from "./assignment.ts";
+import type { KafkaPort } from "./ports.ts";
+import type { PartitionStatus } from "./thread-messages.ts";
+
+export class PartitionReport {
+  readonly #kafka: Pick<KafkaPort, "position">;
+  readonly #assignment: Assignment;
+  readonly #telemetry: WorkerTelemetry;
+
+  constructor(kafka: Pick<KafkaPort, "position">, assignment: Assignment, telemetry: WorkerTelemetry) {
+    this.#kafka = kafka;
+    this.#assignment = assignment;
+    this.#telemetry = telemetry;
+  }
+
+  /** Records that are not stored yet. Control records below the position do not count as lag. */
+  lagOf(owned: OwnedPartition): number | undefined {
+    if (owned.end === undefined || owned.lastStored === undefined) return undefined;
+    const position = owned.state.kind === "fetching" ? (this.#kafka.position(owned) ?? 0) : 0;
+    return Math.max(0, owned.end - Math.max(position, owned.lastStored));
+  }
+
+  statuses(): PartitionStatus[] {
+    return this.#assignment.all().map((owned) => ({
+      topic: owned.topic,
+      partition: owned.partition,
+      state: owned.state.kind,
+      storedOffset: owned.lastStored,
+      endOffset: owned.end,
+      lag: this.lagOf(owned),
+      unreadableBecause: owned.state.kind === "fetching" ? owned.state.unreadable?.reason : undefined,
+    }));
+  }
+
+  /** Sets the metrics. */
+  publish(): void {
+    for (const owned of this.#assignment.all()) {
+      this.#telemetry.lag(owned.topic, owned.partition, this.lagOf(owned));
+    }
+    this.#telemetry.pausedPartitions(this.#assignment.size - this.#assignment.in("fetching").length);
+    this.#telemetry.unreadablePartitions(this.#assignment.unreadable().length);
+  }
+}
