@@ -1,7 +1,7 @@
 // Locks, compares and advances the stored offsets, so that every record counts once.
 
 import { type PartitionKey, type Span, storedBy } from "../pipeline/batch.ts";
-import type { Database, Session, Transaction } from "./session.ts";
+import type { Database, StoreSession, Transaction } from "./session.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
 /** A partition's next offset, as this worker last knew it to be stored. */
@@ -65,7 +65,7 @@ const FENCE = `
  */
 export async function fence(
   tx: Transaction,
-  session: Session,
+  session: Pick<StoreSession, "backendPid" | "observeClock">,
   spans: readonly Span[],
   previous: readonly StoredOffset[],
 ): Promise<void> {

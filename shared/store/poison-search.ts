@@ -2,7 +2,7 @@
 
 import type { PipelineEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
-import type { Session, Transaction } from "./session.ts";
+import type { StoreSession, Transaction } from "./session.ts";
 import { insertByUnnest } from "./raw-events.ts";
 import { classify, describeFault, SchemaFault } from "./sqlstate.ts";
 
@@ -22,7 +22,7 @@ class RollbackProbe extends Error {
  * @throws SchemaFault where the probe is refused; the server's error where it is not about content
  */
 export async function findPoisonEvents(
-  session: Session,
+  session: Pick<StoreSession, "transaction">,
   events: readonly BatchEvent[],
   processedAtMs: number,
 ): Promise<Map<BatchEvent, string>> {

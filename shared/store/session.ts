@@ -226,6 +226,12 @@ export class Session {
   }
 }
 
+/** What the store needs of a session: enough for one that talks to something other than a server. */
+export type StoreSession = Pick<
+  Session,
+  "sql" | "backendPid" | "isLost" | "now" | "observeClock" | "transaction" | "run" | "destroy" | "close"
+>;
+
 function limitsOf(role: SessionRole): postgres.Options<typeof TYPES>["connection"] {
   switch (role) {
     case "worker":

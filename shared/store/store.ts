@@ -10,7 +10,7 @@ import { codeOf } from "../runtime/errors.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
-import type { Session, Transaction } from "./session.ts";
+import type { StoreSession, Transaction } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify } from "./sqlstate.ts";
@@ -30,14 +30,14 @@ export interface StoreOptions {
  * after a COMMIT was answered, and belongs to the session: a new session needs a new Store.
  */
 export class Store {
-  readonly #session: Session;
+  readonly #session: StoreSession;
   readonly #options: StoreOptions;
   readonly #rawEvents: RawEvents;
   readonly #users = new KnownUsers();
   readonly #recentIds = new RecentIds();
   #previous: readonly StoredOffset[] = [];
 
-  constructor(session: Session, options: StoreOptions) {
+  constructor(session: StoreSession, options: StoreOptions) {
     this.#session = session;
     this.#options = options;
     this.#rawEvents = new RawEvents(options.copyRawEvents);

@@ -3,7 +3,7 @@
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { assertStillOurs, endStuckPeers } from "../../shared/store/database-owner.ts";
 import { enterPartitions, readPositions, skipGap } from "../../shared/store/offsets.ts";
-import { Session } from "../../shared/store/session.ts";
+import { Session, type SessionOptions, type StoreSession } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
 import type { DatabasePort, DatabaseSession } from "./ports.ts";
 
@@ -16,15 +16,23 @@ export interface PostgresOptions {
   readonly store: StoreOptions;
 }
 
-export function makePostgresPort(options: PostgresOptions): DatabasePort {
-  return { connect: (onLost) => connect(options, onLost) };
+/** Opens a session, as `Session.open` does. */
+export type OpenSession = (database: DatabaseConfig, options: SessionOptions) => Promise<StoreSession>;
+
+/** @param open opens a session; another function than the default leads to something other than a server */
+export function makePostgresPort(
+  options: PostgresOptions,
+  open: OpenSession = (database, session) => Session.open(database, session),
+): DatabasePort {
+  return { connect: (onLost) => connect(options, open, onLost) };
 }
 
 async function connect(
   { database, consumerGroup, store: storeOptions }: PostgresOptions,
+  open: OpenSession,
   onLost: () => void,
 ): Promise<DatabaseSession> {
-  const session = await Session.open(database, { role: "worker", consumerGroup, onLost });
+  const session = await open(database, { role: "worker", consumerGroup, onLost });
   let store = new Store(session, storeOptions);
   return {
     backendPid: session.backendPid,
