@@ -16,6 +16,14 @@ export class FatalError extends Error {
   override readonly name = "FatalError";
 }
 
+/**
+ * Something holds no longer that the exactly-once promise rests on. The worker throws away what it built and reads it
+ * again: better to repeat work than to store a wrong row.
+ */
+export class InvariantViolated extends Error {
+  override readonly name = "InvariantViolated";
+}
+
 /** The message of any thrown value, for a log line. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

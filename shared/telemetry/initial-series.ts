@@ -32,6 +32,7 @@ const RESYNC_CAUSES = keysOf<ResyncCause>({
   lost: 0,
   topic_changed: 0,
   delivery: 0,
+  invariant: 0,
 });
 
 /** Retries without a resync. */

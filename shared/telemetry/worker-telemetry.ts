@@ -19,7 +19,9 @@ export type ResyncCause =
   | "kafka"
   | "lost"
   | "topic_changed"
-  | "delivery";
+  | "delivery"
+  /** A check of our own failed. */
+  | "invariant";
 
 /** The causes that are failed transactions. */
 export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([

@@ -90,6 +90,18 @@ describe("an intake whose full batch has stopped fetching", () => {
   });
 });
 
+describe("an intake whose batch does not continue the one before", () => {
+  test("refuses to hand it over", () => {
+    const { kafka, assignment, intake } = intakeOfTwo();
+    kafka.records = [{ slot: 0, offset: 0 }];
+    intake.take();
+    assignment.startFetchingAt(assignment.get(0)!, "id", 7);
+    expect(() => intake.handOver()).toThrow(
+      "t[0]: a batch of the offsets [0, 1) follows one that ended at 7",
+    );
+  });
+});
+
 describe("an intake that cannot read its records", () => {
   test("still gives the event that came behind them", () => {
     const { kafka, intake } = intakeOfTwo();

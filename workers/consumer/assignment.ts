@@ -17,6 +17,8 @@
 // pausing, seeking and resyncing all use the same two calls, stop and fetch.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
+import type { Span } from "../../shared/pipeline/batch.ts";
+import { InvariantViolated } from "../../shared/runtime/errors.ts";
 
 /** What is known of the row of a partition in pipeline_offsets. */
 export type StoredRow =
@@ -146,10 +148,19 @@ export class Assignment {
     return this.in("fetching").filter(({ state }) => state.unreadable !== undefined);
   }
 
-  /** A batch with records up to `to` went into a transaction. */
-  markInFlight(slot: number, to: number): void {
+  /**
+   * A batch with the offsets [from, to) goes into a transaction.
+   * @throws InvariantViolated where it does not begin at the end of the batch before
+   */
+  markInFlight(slot: number, { topic, partition, from, to }: Span): void {
     const state = this.#bySlot.get(slot)?.state;
-    if (state?.kind === "fetching") state.next = to;
+    if (state?.kind !== "fetching") return;
+    if (from !== state.next || to <= from) {
+      throw new InvariantViolated(
+        `${topic}[${partition}]: a batch of the offsets [${from}, ${to}) follows one that ended at ${state.next}`,
+      );
+    }
+    state.next = to;
   }
 
   /** The COMMIT of a batch up to `to` was answered. */

@@ -31,10 +31,10 @@ export class DatabaseWork {
     return this.#current.kind === "idle" || this.#current.kind === "backing_off";
   }
 
-  /** Since when a statement has been waiting for the database's answer; undefined: none is waiting. */
-  get unansweredSinceMs(): number | undefined {
+  /** How long a statement has been waiting for the database's answer. */
+  unansweredMs(nowMs: number): number {
     const work = this.#current;
-    return "sinceMs" in work && work.kind !== "connecting" ? work.sinceMs : undefined;
+    return "sinceMs" in work && work.kind !== "connecting" ? nowMs - work.sinceMs : 0;
   }
 
   /** True while a transaction holds records of a partition. */

@@ -2,7 +2,12 @@
 
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { OffsetRegression } from "../../shared/pipeline/batch.ts";
-import { ConfigurationError, errorMessage, FatalError } from "../../shared/runtime/errors.ts";
+import {
+  ConfigurationError,
+  errorMessage,
+  FatalError,
+  InvariantViolated,
+} from "../../shared/runtime/errors.ts";
 import { FenceFailed } from "../../shared/store/offsets.ts";
 import { adviceFor, classify, describeFault } from "../../shared/store/sqlstate.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
@@ -35,6 +40,7 @@ export function classifyFailure(error: unknown): Failure {
   if (error instanceof ResyncNeeded) return resync(error.resyncCause, error.message);
   if (error instanceof FenceFailed) return resync("fence", error.message);
   if (error instanceof OffsetRegression) return resync("delivery", error.message);
+  if (error instanceof InvariantViolated) return resync("invariant", error.message);
   if (error instanceof KafkaError) return resync("kafka", error.message);
   if (error instanceof FatalError || error instanceof ConfigurationError) {
     return { kind: "fatal", message: error.message };

@@ -149,6 +149,7 @@ export class Intake {
   /**
    * Returns the batch for its transaction, and builds the other one from now on. Call `resume` next.
    * @returns undefined when it held only records of partitions that are no longer read
+   * @throws InvariantViolated where it does not continue the batch before
    */
   handOver(): Batch | undefined {
     const batch = this.#building;
@@ -157,10 +158,10 @@ export class Intake {
       return undefined;
     }
     if (this.#spare === undefined) throw new Error("a batch is handed over before the last one was released");
+    for (const [slot, span] of batch.spans) this.#assignment.markInFlight(slot, span);
     this.#building = this.#spare;
     this.#spare = undefined;
     this.#fullSinceMs = undefined;
-    for (const [slot, { to }] of batch.spans) this.#assignment.markInFlight(slot, to);
     return batch;
   }
 

@@ -8,12 +8,13 @@
 // Every failure has one answer, the resync: drop what was built, stop fetching, forget what was learned of the
 // database, wait a little, read the stored offsets, fetch from there.
 
+import { ClockCheck } from "../../shared/runtime/clock-check.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { Assignment } from "./assignment.ts";
 import { BatchCommitter } from "./batch-committer.ts";
 import { DatabaseWork } from "./database-work.ts";
-import { type Resync, ResyncNeeded } from "./failure.ts";
+import { ResyncNeeded } from "./failure.ts";
 import { GroupMembership } from "./group-membership.ts";
 import { Intake } from "./intake.ts";
 import { KafkaEvents } from "./kafka-events.ts";
@@ -33,6 +34,7 @@ export class PartitionWorker {
   readonly #ports: WorkerPorts;
   readonly #telemetry: WorkerTelemetry;
   readonly #clock: WorkerClock;
+  readonly #clockCheck = new ClockCheck();
   readonly #assignment = new Assignment();
   readonly #intake: Intake;
   readonly #membership: GroupMembership;
@@ -118,14 +120,10 @@ export class PartitionWorker {
 
   /** How this worker is, for /readyz and for people. */
   status(): WorkerStatus {
-    const { unansweredSinceMs } = this.#work;
     return {
       hasJoined: this.#membership.hasJoined(),
       hasDatabase: this.#sessions.isConnected,
-      databaseUnansweredSeconds:
-        unansweredSinceMs === undefined
-          ? 0
-          : Math.floor((this.#clock.monotonicMs() - unansweredSinceMs) / 1000),
+      databaseUnansweredSeconds: Math.floor(this.#work.unansweredMs(this.#clock.monotonicMs()) / 1000),
       kafkaFault: this.#kafkaFault,
       pausedBecause: this.#recovery.reason?.message,
       partitions: this.#report.statuses(),
@@ -134,6 +132,7 @@ export class PartitionWorker {
 
   /** @throws FatalError for a failure that no retry fixes */
   #takeTurn(): void {
+    this.#recovery.attempt(() => this.#clockCheck.pass(this.#clock.monotonicMs()));
     this.#recovery.attempt(() => this.#work.takeOutcome());
     // Kafka gives nothing while a revocation has no answer.
     this.#recovery.attempt(() => this.#membership.answerRevocation(this.#clock.monotonicMs()));
@@ -206,7 +205,11 @@ export class PartitionWorker {
     this.#assignment.resync();
     this.#surveys.hurry();
     this.#isSurveyed = false;
-    if (this.#phase === "draining") return reportDroppedDrain(failure, isDropping);
+    if (this.#phase === "draining") {
+      // No data is lost, but the caller must learn that the drain did not complete.
+      if (!isDropping) return;
+      throw new FatalError(`what was read could not be committed, and is read again: ${failure.message}`);
+    }
     this.#work.backOff(now + this.#recovery.pause(failure, now));
     // Nothing of the old memory is left; the session stays only where it is surely sound.
     this.#sessions.reset(failure.cause === "connection" || this.#recovery.suspectsSession);
@@ -241,9 +244,4 @@ export class PartitionWorker {
     this.#placement.apply(survey);
     this.#report.publish();
   }
-}
-
-/** No data is lost, but the caller must learn that the drain did not complete. @throws FatalError */
-function reportDroppedDrain({ message }: Resync, isDropping: boolean): void {
-  if (isDropping) throw new FatalError(`what was read could not be committed, and is read again: ${message}`);
 }
