@@ -1,7 +1,8 @@
 // Claims the database for a consumer group, refuses a second one, and ends stuck sessions of the application.
 
 import { FatalError } from "../runtime/errors.ts";
-import { APPLICATION_PREFIX, applicationName, type Database } from "./session.ts";
+import type { Database } from "./session.ts";
+import { APPLICATION_PREFIX, applicationName } from "./session-settings.ts";
 import { textArray } from "./array-literal.ts";
 
 /** The result of a claim. */
@@ -60,18 +61,22 @@ const STORING_ROLES = ["worker", "main"].map((role) => `${APPLICATION_PREFIX} ${
  * @returns the process ids of the backends that were ended
  */
 export async function endStuckPeers(sql: Database, seconds: number): Promise<number[]> {
-  // Materialized first: in a single WHERE clause the planner may evaluate pg_terminate_backend before the costlier
-  // conditions, for every backend of the server.
-  const rows = await sql<{ pid: number }[]>`
-    with stuck as materialized (
-      select pid from pg_stat_activity
-      where datname = current_database()
-        and application_name like any(${textArray(STORING_ROLES)}::text[])
-        and pid <> pg_backend_pid()
-        and xact_start is not null
-        and wait_event_type = 'Client'
-        and greatest(state_change, query_start) < clock_timestamp() - make_interval(secs => ${seconds}::float8)
-    )
-    select pid from stuck where pg_terminate_backend(pid)`;
-  return rows.map(({ pid }) => pid);
+  return await sql.begin(async (tx) => {
+    // Under a role that the settings of the login take on, PostgreSQL hides the login's own backends.
+    await tx`set local role none`;
+    // Materialized first: in a single WHERE clause the planner may evaluate pg_terminate_backend before the costlier
+    // conditions, for every backend of the server.
+    const rows = await tx<{ pid: number }[]>`
+      with stuck as materialized (
+        select pid from pg_stat_activity
+        where datname = current_database()
+          and application_name like any(${textArray(STORING_ROLES)}::text[])
+          and pid <> pg_backend_pid()
+          and xact_start is not null
+          and wait_event_type = 'Client'
+          and greatest(state_change, query_start) < clock_timestamp() - make_interval(secs => ${seconds}::float8)
+      )
+      select pid from stuck where pg_terminate_backend(pid)`;
+    return rows.map(({ pid }) => pid);
+  });
 }

@@ -17,6 +17,8 @@ import {
 } from "./postgres-installation.ts";
 
 const START_DEADLINE_MS = 30_000;
+/** A standby takes sessions as well. */
+const READY_STATES: ReadonlySet<string> = new Set(["ready", "standby"]);
 
 export interface EmbeddedPostgresOptions {
   /** Survives a crash of the machine (fsync). By default the data survives only a crash of the server. */
@@ -184,7 +186,7 @@ export class EmbeddedPostgres {
         (text) => text.split("\n"),
         () => [],
       );
-      if (Number(lines[0]) === server.pid && lines[7]?.trim() === "ready") return;
+      if (Number(lines[0]) === server.pid && READY_STATES.has(lines[7]?.trim() ?? "")) return;
       await Bun.sleep(10);
     }
     server.kill("SIGQUIT");

@@ -1,7 +1,8 @@
 // Lends one database session, opens it on first use, reopens it after it is lost, and closes it when it is idle.
 
 import type { DatabaseConfig } from "../config/config.ts";
-import { Session, type SessionRole } from "./session.ts";
+import { Session } from "./session.ts";
+import type { SessionRole } from "./session-settings.ts";
 import { ConnectionLost } from "./sqlstate.ts";
 
 export interface LazySessionOptions {

@@ -1,10 +1,18 @@
 // Opens one connection to PostgreSQL that is never renewed silently.
 
 import { connect, type Socket } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { DatabaseConfig } from "../config/config.ts";
 import { suppressRollbackAfterDisconnect } from "./driver-workarounds.ts";
-import { ConnectionLost, isDisconnection } from "./sqlstate.ts";
+import {
+  applicationName,
+  assertFit,
+  type Greeting,
+  greetingStatement,
+  type SessionRole,
+} from "./session-settings.ts";
+import { ConnectionLost, isDisconnection, refusalOf } from "./sqlstate.ts";
 
 /** Parsers that differ from the driver's: int8 as number (counts and offsets stay below 2^53). */
 const TYPES = {
@@ -12,44 +20,6 @@ const TYPES = {
 } satisfies Record<string, postgres.PostgresType<number>>;
 export type Transaction = TransactionSql<{ bigint: number }>;
 export type Database = Sql<{ bigint: number }>;
-
-/** The program and part that a connection belongs to; application_name shows it. */
-export type SessionRole = "worker" | "main" | "check" | "console";
-
-export const APPLICATION_PREFIX = "event-pipeline";
-const MAX_APPLICATION_NAME = 63;
-
-/**
- * application_name of a session: role, then consumer group. PostgreSQL cuts it at 63 bytes, so a long group
- * is replaced by its beginning and a digest.
- */
-export function applicationName(role: SessionRole, consumerGroup: string): string {
-  const name = `${APPLICATION_PREFIX} ${role} ${consumerGroup}`;
-  if (Buffer.byteLength(name) <= MAX_APPLICATION_NAME) return name;
-  const digest = new Bun.CryptoHasher("sha256").update(consumerGroup).digest("hex").slice(0, 12);
-  return `${Buffer.from(name)
-    .subarray(0, 40)
-    .toString("latin1")
-    .replace(/[^ -~]/g, "?")}~${digest}`;
-}
-
-/** How long a session waits, ms. A peer that stands still must not stop the others. */
-const WAIT_LIMITS = {
-  idle_in_transaction_session_timeout: 10_000,
-  lock_timeout: 10_000,
-  statement_timeout: 60_000,
-} as const;
-
-/** The console only reads, and gives up early rather than hold up a worker. */
-const CONSOLE_LIMITS = {
-  ...WAIT_LIMITS,
-  lock_timeout: 1000,
-  statement_timeout: 2000,
-  default_transaction_read_only: true,
-} as const;
-
-/** Server-side TCP keepalives: a client whose machine is gone frees its locks within about 25 s. */
-const KEEPALIVES = { tcp_keepalives_idle: 10, tcp_keepalives_interval: 5, tcp_keepalives_count: 3 } as const;
 
 const CONNECT_TIMEOUT_SECONDS = 10;
 const HOUSEKEEPING_DEADLINE_MS = 20_000;
@@ -82,8 +52,9 @@ export class Session {
   }
 
   /**
-   * Connects and reads the database's clock.
-   * @throws what the driver throws, see `classify`; no connection stays open then
+   * Connects, sets what the session needs, and reads the database's clock.
+   * @throws SessionRefused for a server that is not fit; else what the driver throws, see `classify`. No connection stays
+   * open then
    */
   static async open(config: DatabaseConfig, options: SessionOptions): Promise<Session> {
     const socket: { current: Socket | undefined } = { current: undefined };
@@ -107,16 +78,7 @@ export class Session {
         return socket.current;
       },
       types: TYPES,
-      connection: {
-        application_name: applicationName(options.role, options.consumerGroup),
-        // The workers' offsets and effects commit together, and Kafka keeps the records: a crash of the
-        // server loses the last transactions whole, and they are repeated.
-        ...(options.role === "worker" ? { synchronous_commit: "off" } : {}),
-        default_transaction_isolation: "read committed",
-        TimeZone: "UTC",
-        ...limitsOf(options.role),
-        ...KEEPALIVES,
-      },
+      connection: { application_name: applicationName(options.role, options.consumerGroup) },
       onnotice: () => undefined,
       onclose: () => session.#markLost(),
     };
@@ -124,10 +86,10 @@ export class Session {
     const session = new Session(sql, socket);
     suppressRollbackAfterDisconnect(sql, () => session.isLost);
     try {
-      await session.#readServerInfo();
+      await session.#greet(options);
     } catch (error) {
       session.destroy();
-      throw error;
+      throw refusalOf(error);
     }
     session.#onLost = options.onLost;
     return session;
@@ -216,12 +178,12 @@ export class Session {
     }
   }
 
-  async #readServerInfo(): Promise<void> {
+  async #greet({ role, consumerGroup }: SessionOptions): Promise<void> {
     await this.#withDeadline(HOUSEKEEPING_DEADLINE_MS, async () => {
-      const [row] = await this.sql<[{ pid: number; now_ms: number }]>`
-        select pg_backend_pid() as pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms`;
-      this.#backendPid = row.pid;
-      this.observeClock(row.now_ms);
+      const [greeting] = await this.sql.unsafe<[Greeting]>(greetingStatement(role, consumerGroup));
+      assertFit(greeting, role, consumerGroup);
+      this.#backendPid = greeting.pid;
+      this.observeClock(greeting.now_ms);
     });
   }
 }
@@ -231,18 +193,6 @@ export type StoreSession = Pick<
   Session,
   "sql" | "backendPid" | "isLost" | "now" | "observeClock" | "transaction" | "run" | "destroy" | "close"
 >;
-
-function limitsOf(role: SessionRole): postgres.Options<typeof TYPES>["connection"] {
-  switch (role) {
-    case "worker":
-    case "main":
-      return WAIT_LIMITS;
-    case "console":
-      return CONSOLE_LIMITS;
-    case "check":
-      return {};
-  }
-}
 
 function sslOption({ sslMode, host }: DatabaseConfig): NonNullable<postgres.Options<typeof TYPES>["ssl"]> {
   switch (sslMode) {
@@ -255,7 +205,12 @@ function sslOption({ sslMode, host }: DatabaseConfig): NonNullable<postgres.Opti
     case "verify-ca":
       return { rejectUnauthorized: true, checkServerIdentity: () => undefined };
     case "verify-full":
-      return { rejectUnauthorized: true, servername: host };
+      // The driver names the server in the handshake, but only a host that is no address.
+      return {
+        rejectUnauthorized: true,
+        checkServerIdentity: (_: string, certificate: PeerCertificate) =>
+          checkServerIdentity(host, certificate),
+      };
   }
 }
 

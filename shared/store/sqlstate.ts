@@ -65,6 +65,17 @@ export class SchemaFault extends Error {
   override readonly name = "SchemaFault";
 }
 
+/** No session was opened, for a reason that the message says whole. */
+export class SessionRefused extends Error {
+  override readonly name = "SessionRefused";
+  readonly kind: "connection" | "access";
+
+  constructor(kind: "connection" | "access", message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+  }
+}
+
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
 /** True for a lost connection; false for what the server reports about a statement. */
@@ -76,11 +87,37 @@ export function isDisconnection(error: unknown): boolean {
 export function classify(error: unknown): FaultKind {
   if (isDisconnection(error)) return "connection";
   if (error instanceof SchemaFault) return "schema";
+  if (error instanceof SessionRefused) return error.kind;
   const code = codeOf(error);
   if (code === undefined) return "bug";
   if (!SQLSTATE.test(code)) return "bug";
   // All other codes of the server are about statements and tables: missing columns, constraints.
   return KIND_BY_SQLSTATE[code] ?? KIND_BY_SQLSTATE[code.slice(0, 2)] ?? "schema";
+}
+
+/** Codes of TLS for a certificate that is not trusted or does not belong to the host. */
+const CERTIFICATE_CODE = /CERT|^ERR_TLS_|UNABLE_TO_|HOSTNAME_MISMATCH|^INVALID_CA/;
+
+/**
+ * What `Session.open` throws for an error before the session was usable: nothing that happens there is a bug or a
+ * fault of the tables.
+ */
+export function refusalOf(error: unknown): unknown {
+  const kind = classify(error);
+  if (kind !== "bug" && kind !== "schema" && kind !== "content") return error;
+  const code = codeOf(error);
+  if (code === undefined) return error;
+  const cause = { cause: error };
+  if (kind !== "bug") {
+    return new SessionRefused("access", `the server refuses the session: ${describeFault(error)}`, cause);
+  }
+  return CERTIFICATE_CODE.test(code)
+    ? new SessionRefused(
+        "access",
+        `the server's certificate is not accepted: ${describeFault(error)}; check DB_SSLMODE and DB_HOST`,
+        cause,
+      )
+    : new SessionRefused("connection", `the connection cannot be opened: ${describeFault(error)}`, cause);
 }
 
 /** One line for a log: the server's message and code, without the detail, which may quote values. */
@@ -90,12 +127,21 @@ export function describeFault(error: unknown): string {
   return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }
 
-/** The sentence for a refused login or a missing database. */
+/** The sentence for a refused login, a missing database, or a server that is not fit. */
 export function describeRefusedLogin(
   error: unknown,
   { host, port, user, name }: Pick<DatabaseConfig, "host" | "port" | "user" | "name">,
 ): string {
-  return `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${describeFault(error)}; ${adviceFor("access")}`;
+  if (error instanceof SessionRefused)
+    return `PostgreSQL at ${host}:${port} cannot be used: ${error.message}`;
+  return `PostgreSQL at ${host}:${port} refuses user "${user}" for database "${name}": ${explainFault(error)}`;
+}
+
+/** A fault with what the operator can expect or do. */
+export function explainFault(error: unknown, kind = classify(error)): string {
+  // A refusal says it itself.
+  if (error instanceof SessionRefused) return error.message;
+  return `${describeFault(error)}; ${adviceFor(kind)}`;
 }
 
 /** What the operator can expect or do when a fault of this kind stops the flow. */

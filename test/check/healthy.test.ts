@@ -5,6 +5,7 @@ import { checkDatabase } from "../../shared/store/check/check.ts";
 import { formatReport } from "../../shared/store/check/format.ts";
 import { eventText } from "../pipeline/record.ts";
 import { batchFrom, freshStore, openSession, pipelineDatabase } from "../store/pipeline-database.ts";
+import { setHostileSettings } from "../store/hostile-settings.ts";
 import { check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
 
 const PROOFS = [
@@ -25,6 +26,15 @@ const PROOFS = [
 ];
 
 const allHold = PROOFS.map((name) => ({ name, ok: true }));
+
+test("every invariant holds whatever settings the database gives its sessions", async () => {
+  await using database = await healthyDatabase();
+  const before = await check(database);
+  await setHostileSettings(database);
+  const report = await check(database);
+  expect(report.invariants).toEqual(before.invariants);
+  expect(report.ok).toBe(true);
+});
 
 test("every invariant holds after commits of every kind of record", async () => {
   await using database = await healthyDatabase();

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { assertStillOurs, claimDatabase, endStuckPeers } from "../../shared/store/database-owner.ts";
-import type { Session, SessionRole } from "../../shared/store/session.ts";
+import type { Session } from "../../shared/store/session.ts";
+import type { SessionRole } from "../../shared/store/session-settings.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";

@@ -1,8 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { applicationName, Session, type SessionRole } from "../../shared/store/session.ts";
+import { join } from "node:path";
+import { Session } from "../../shared/store/session.ts";
+import { applicationName, type SessionRole } from "../../shared/store/session-settings.ts";
 import { classify, type FaultKind } from "../../shared/store/sqlstate.ts";
 import { eventually, throughout } from "../support/eventually.ts";
 import { rejection } from "../support/rejection.ts";
+import { HOSTILE_SETTINGS, setHostileSettings } from "./hostile-settings.ts";
+import { startPostgres, type TestDatabase } from "../support/postgres.ts";
 import {
   ANY_DELAY_MS,
   backends,
@@ -13,47 +17,80 @@ import {
 } from "./pipeline-database.ts";
 
 describe("the settings of a session", () => {
-  const settings = async (role: SessionRole) => {
+  const settings = async (role: SessionRole, prepare = async (_database: TestDatabase) => {}) => {
     await using database = await emptyDatabase();
+    await prepare(database);
     const session = await openSession(database, { role });
-    const names = [
-      "application_name",
-      "synchronous_commit",
-      "idle_in_transaction_session_timeout",
-      "lock_timeout",
-      "statement_timeout",
-      "default_transaction_isolation",
-      "TimeZone",
-      "tcp_keepalives_idle",
-      "client_encoding",
-    ];
+    const names = ["application_name", "client_encoding", ...Object.keys(HOSTILE_SETTINGS)];
     const rows = await session.sql<{ name: string; value: string }[]>`
-      select name, current_setting(name) as value from pg_settings where name = any(${`{${names.join()}}`}::text[])`;
+      select name, current_setting(name) as value from unnest(${`{${names.join()}}`}::text[]) as t (name)`;
     session.destroy();
     return Object.fromEntries(rows.map(({ name, value }) => [name, value]));
   };
   const common = {
-    default_transaction_isolation: "read committed",
-    TimeZone: "UTC",
-    tcp_keepalives_idle: "10",
     client_encoding: "UTF8",
-  };
-  const limits = {
+    bytea_output: "hex",
+    DateStyle: "ISO, MDY",
+    TimeZone: "UTC",
+    extra_float_digits: "1",
+    standard_conforming_strings: "on",
+    array_nulls: "on",
+    default_transaction_isolation: "read committed",
+    idle_session_timeout: "0",
+    transaction_timeout: "0",
+    tcp_keepalives_idle: "10",
+    synchronous_commit: "on",
     idle_in_transaction_session_timeout: "10s",
     lock_timeout: "10s",
     statement_timeout: "1min",
   };
-  const unlimited = { idle_in_transaction_session_timeout: "0", lock_timeout: "0", statement_timeout: "0" };
+  const roles: [role: SessionRole, expected: object][] = [
+    ["worker", { synchronous_commit: "off" }],
+    ["main", {}],
+    ["check", { statement_timeout: "0", idle_in_transaction_session_timeout: "30s" }],
+    ["console", { statement_timeout: "2s", lock_timeout: "1s" }],
+  ];
 
-  test.each<[role: SessionRole, expected: object]>([
-    ["worker", { ...common, ...limits, synchronous_commit: "off" }],
-    ["main", { ...common, ...limits, synchronous_commit: "on" }],
-    ["check", { ...common, ...unlimited, synchronous_commit: "on" }],
-  ])("match the role %s", async (role, expected) => {
+  test.each(roles)("match the role %s", async (role, expected) => {
     expect(await settings(role)).toEqual({
+      ...common,
       ...expected,
       application_name: `event-pipeline ${role} ${GROUP}`,
-    } as Record<string, string>);
+    });
+  });
+
+  test.each(roles)("match the role %s whatever the database has set", async (role, expected) => {
+    expect(await settings(role, setHostileSettings)).toEqual({
+      ...common,
+      ...expected,
+      application_name: `event-pipeline ${role} ${GROUP}`,
+    });
+  });
+
+  test("are no parameters of the connection, which poolers refuse", async () => {
+    const received = Promise.withResolvers<Buffer>();
+    using server = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data(socket, bytes) {
+          received.resolve(Buffer.from(bytes));
+          socket.end();
+        },
+      },
+    });
+    await using database = await emptyDatabase();
+    const opening = rejection(openSession({ config: { ...database.config, port: server.port } }));
+    const message = await received.promise;
+    await opening;
+    // Behind the length and the version of the protocol: names and values.
+    const parameters = message.subarray(8).toString().split("\0");
+    expect(parameters.filter((_, index) => index % 2 === 0).filter(Boolean)).toEqual([
+      "user",
+      "database",
+      "client_encoding",
+      "application_name",
+    ]);
   });
 
   test("include an application_name that fits and tells groups of any length apart", () => {
@@ -138,6 +175,68 @@ describe("opening a session", () => {
     await throughout("there is one connection", 200, () => connections === 1);
     // A session that never opened is not lost.
     expect(lost).toBe(0);
+  });
+
+  test("fails with a sentence for a database in another encoding than UTF8", async () => {
+    await using database = await emptyDatabase();
+    const latin = `${database.name}_latin`;
+    await database.sql.unsafe(`create database "${latin}" template template0 encoding 'LATIN1' locale 'C'`);
+    const error = await rejection(openSession({ config: { ...database.config, name: latin } }));
+    expect({ kind: classify(error), says: error.message }).toEqual({
+      kind: "access",
+      says: expect.stringMatching(/^the database has the encoding LATIN1.*UTF8/),
+    });
+    await database.sql.unsafe(`drop database "${latin}" with (force)`);
+  });
+
+  test("fails with a sentence for a role that may not connect", async () => {
+    await using database = await emptyDatabase();
+    const user = `${database.name}_outsider`;
+    await database.sql.unsafe(`create role "${user}" login password 'p'`);
+    await database.sql.unsafe(`revoke connect on database "${database.name}" from public`);
+    const error = await rejection(openSession({ config: { ...database.config, user, password: "p" } }));
+    expect({ kind: classify(error), says: error.message }).toEqual({
+      kind: "access",
+      says: expect.stringMatching(/^the server refuses the session: permission denied for database/),
+    });
+  });
+
+  test.each<[role: SessionRole, opens: boolean]>([
+    ["worker", false],
+    ["main", false],
+    ["check", true],
+    ["console", true],
+  ])(
+    "waits for a database that can be written, as %s: opens %p while it is read-only",
+    async (role, opens) => {
+      await using database = await emptyDatabase();
+      await database.sql.unsafe(`alter database "${database.name}" set default_transaction_read_only = on`);
+      const opening = openSession(database, { role });
+      if (opens) {
+        (await opening).destroy();
+      } else {
+        const error = await rejection(opening);
+        expect({ kind: classify(error), says: error.message }).toEqual({
+          kind: "connection",
+          says: expect.stringMatching(/^the database is read-only/),
+        });
+        expect(await backends(database)).toEqual([]);
+      }
+    },
+  );
+
+  test("leaves a standby as a worker, and reads from it as a check", async () => {
+    await using server = await startPostgres();
+    await using database = await server.database();
+    await server.stop("fast");
+    await Bun.write(join(server.directory, "data/standby.signal"), "");
+    await server.start();
+    const error = await rejection(openSession(database));
+    expect({ kind: classify(error), says: error.message }).toEqual({
+      kind: "connection",
+      says: expect.stringMatching(/^the server is a standby/),
+    });
+    (await openSession(database, { role: "check" })).destroy();
   });
 
   test("leaves no connection when it fails", async () => {

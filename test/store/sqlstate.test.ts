@@ -6,6 +6,7 @@ import {
   ConnectionLost,
   describeFault,
   type FaultKind,
+  refusalOf,
   isDisconnection,
   SchemaFault,
 } from "../../shared/store/sqlstate.ts";
@@ -75,6 +76,18 @@ describe("classify", () => {
     ]) {
       expect(classify(thrown)).toBe("bug");
     }
+  });
+
+  test("takes nothing before the first answer of the server for a bug or a fault of the tables", () => {
+    const kindOf = (code: string) => classify(refusalOf(withCode(code)));
+    expect(
+      ["ERR_TLS_CERT_ALTNAME_INVALID", "DEPTH_ZERO_SELF_SIGNED_CERT", "42501", "22023"].map(kindOf),
+    ).toEqual(Array.from({ length: 4 }, () => "access"));
+    expect(["EPROTO", "EAI_NONAME", "ENETDOWN", "EMFILE", "53300", "57P03"].map(kindOf)).toEqual(
+      Array.from({ length: 6 }, () => "connection"),
+    );
+    const bug = new TypeError("x is not a function");
+    expect(refusalOf(bug)).toBe(bug);
   });
 
   test("recognizes real errors of the server", async () => {

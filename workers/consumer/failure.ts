@@ -9,7 +9,7 @@ import {
   InvariantViolated,
 } from "../../shared/runtime/errors.ts";
 import { FenceFailed } from "../../shared/store/offsets.ts";
-import { adviceFor, classify, describeFault } from "../../shared/store/sqlstate.ts";
+import { classify, explainFault } from "../../shared/store/sqlstate.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
 
 /** What a worker does about an error; `message` is one sentence for a person. */
@@ -49,7 +49,7 @@ export function classifyFailure(error: unknown): Failure {
   // Records that PostgreSQL refuses for their content are dead letters by now, so what it still refuses is the tables' fault.
   const cause = found === "content" ? "schema" : found;
   if (cause === "bug") return { kind: "fatal", message: errorMessage(error) };
-  return resync(cause, `${describeFault(error)}: ${adviceFor(cause)}`);
+  return resync(cause, explainFault(error, cause));
 }
 
 function resync(cause: ResyncCause, message: string): Resync {
