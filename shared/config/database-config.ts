@@ -1,5 +1,6 @@
 // Describes and reads the configuration of the connections to PostgreSQL.
 import { Type } from "typebox";
+import { readText } from "./environment.ts";
 import { addProblem, readSection, type SectionSource, type SectionValues } from "./section.ts";
 import { choice, integer, text } from "./setting.ts";
 
@@ -20,7 +21,10 @@ export const DATABASE_SECTION = Type.Object({
   maxConnections: integer("DB_MAX_CONNECTIONS", [MAIN_CONNECTIONS + 1, 1000], 10),
 });
 
-export type DatabaseConfig = SectionValues<typeof DATABASE_SECTION.properties>;
+export interface DatabaseConfig extends SectionValues<typeof DATABASE_SECTION.properties> {
+  /** The file that has the password; read anew for each connection, so that the password may change. */
+  readonly passwordFile?: string;
+}
 
 export function readDatabaseConfig(source: SectionSource): DatabaseConfig {
   const values = readSection(DATABASE_SECTION, source);
@@ -29,5 +33,6 @@ export function readDatabaseConfig(source: SectionSource): DatabaseConfig {
     const problem = `is above DB_MAX_CONNECTIONS=${maxConnections}`;
     addProblem(source.problems, "DB_MIN_CONNECTIONS", minConnections, problem);
   }
-  return values;
+  const passwordFile = readText(source.environment, "DB_PASSWORD_FILE");
+  return passwordFile === "" ? values : { ...values, passwordFile };
 }

@@ -25,11 +25,16 @@ export function readSecret(environment: Environment, name: string, problems: str
     return value;
   }
   try {
-    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    return readSecretFile(path);
   } catch (error) {
     problems.push(`${file}=${path}: cannot be read (${errorMessage(error)})`);
     return "";
   }
+}
+
+/** The secret in a file, without its last newline. @throws the system's error where the file cannot be read */
+export function readSecretFile(path: string): string {
+  return readFileSync(path, "utf8").replace(/\r?\n$/, "");
 }
 
 /** A decimal number, or undefined; unlike Number(), it takes neither hexadecimal nor empty text. */

@@ -4,6 +4,8 @@ import { connect, type Socket } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { DatabaseConfig } from "../config/config.ts";
+import { readSecretFile } from "../config/environment.ts";
+import { errorMessage } from "../runtime/errors.ts";
 import { suppressRollbackAfterDisconnect } from "./driver-workarounds.ts";
 import {
   applicationName,
@@ -12,7 +14,7 @@ import {
   greetingStatement,
   type SessionRole,
 } from "./session-settings.ts";
-import { ConnectionLost, isDisconnection, refusalOf } from "./sqlstate.ts";
+import { ConnectionLost, isDisconnection, refusalOf, SessionRefused } from "./sqlstate.ts";
 
 /** Parsers that differ from the driver's: int8 as number (counts and offsets stay below 2^53). */
 const TYPES = {
@@ -63,7 +65,7 @@ export class Session {
       port: config.port,
       database: config.name,
       username: config.user,
-      password: config.password,
+      password: passwordOf(config),
       ssl: sslOption(config),
       max: 1,
       max_lifetime: null,
@@ -193,6 +195,16 @@ export type StoreSession = Pick<
   Session,
   "sql" | "backendPid" | "isLost" | "now" | "observeClock" | "transaction" | "run" | "destroy" | "close"
 >;
+
+/** @throws SessionRefused where the file with the password cannot be read */
+function passwordOf({ password, passwordFile }: DatabaseConfig): string {
+  if (passwordFile === undefined) return password;
+  try {
+    return readSecretFile(passwordFile);
+  } catch (error) {
+    throw new SessionRefused("access", `the file of DB_PASSWORD_FILE cannot be read: ${errorMessage(error)}`);
+  }
+}
 
 function sslOption({ sslMode, host }: DatabaseConfig): NonNullable<postgres.Options<typeof TYPES>["ssl"]> {
   switch (sslMode) {

@@ -158,7 +158,7 @@ export function adviceFor(kind: FaultKind): string {
     case "schema":
       return "paused: the tables are not as this version expects them; undo the change to them, and the consumer resumes";
     case "access":
-      return "check DB_USER, DB_PASSWORD and DB_NAME";
+      return "check DB_USER, DB_PASSWORD (or the file of DB_PASSWORD_FILE) and DB_NAME";
     case "bug":
       return "this is a bug in the pipeline; please report it";
     default:

@@ -44,6 +44,12 @@ describe("a secret", () => {
     expect(problem).not.toContain("s3cret");
   });
 
+  test("of the database is known with its file, which each connection reads anew", () => {
+    const file = secretFile("x");
+    expect(loadConfig({ DB_PASSWORD_FILE: file }, "consumer").database.passwordFile).toBe(file);
+    expect(loadConfig({ DB_PASSWORD: "x" }, "consumer").database.passwordFile).toBeUndefined();
+  });
+
   test("can be empty", () => {
     expect(loadConfig({ DB_PASSWORD: "" }, "consumer").database.password).toBe("");
   });

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Session } from "../../shared/store/session.ts";
 import { applicationName, type SessionRole } from "../../shared/store/session-settings.ts";
@@ -187,6 +189,26 @@ describe("opening a session", () => {
       says: expect.stringMatching(/^the database has the encoding LATIN1.*UTF8/),
     });
     await database.sql.unsafe(`drop database "${latin}" with (force)`);
+  });
+
+  test("reads the file with the password each time", async () => {
+    await using database = await emptyDatabase();
+    const user = `${database.name}_rotated`;
+    const passwordFile = join(mkdtempSync(join(tmpdir(), "pipeline-secret-")), "password");
+    const open = () => openSession({ config: { ...database.config, user, password: "stale", passwordFile } });
+    await database.sql.unsafe(`create role "${user}" login password 'first'`);
+    await Bun.write(passwordFile, "first\n");
+    (await open()).destroy();
+    await database.sql.unsafe(`alter role "${user}" password 'second'`);
+    expect(classify(await rejection(open()))).toBe("access");
+    await Bun.write(passwordFile, "second\n");
+    (await open()).destroy();
+    rmSync(passwordFile);
+    const error = await rejection(open());
+    expect({ kind: classify(error), says: error.message }).toEqual({
+      kind: "access",
+      says: expect.stringMatching(/^the file of DB_PASSWORD_FILE cannot be read: ENOENT/),
+    });
   });
 
   test("fails with a sentence for a role that may not connect", async () => {

@@ -146,7 +146,8 @@ export class Housekeeping {
   /** @param error of the last use of the database; undefined if it answered */
   #recordOutcome(error: unknown): void {
     const { host, port } = this.#config.database;
-    const isUnreachable = error !== undefined && classify(error) === "connection";
+    const kind = error === undefined ? undefined : classify(error);
+    const isUnreachable = kind === "connection" || kind === "access";
     this.#fault = isUnreachable ? `${describeFault(error)} (${host}:${port})` : undefined;
     if (isUnreachable) return;
     clearInterval(this.#probeTimer);
