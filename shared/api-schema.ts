@@ -113,7 +113,14 @@ export type Source = Static<typeof SourceSchema>;
 
 const recordCounts = {
   consumed: count,
-  skipped: count,
+  deleted: Type.Integer({
+    minimum: 0,
+    description: "offsets that Kafka deleted before they were read: a loss",
+  }),
+  gaps: Type.Integer({
+    minimum: 0,
+    description: "offsets that held no record: transaction markers, compaction",
+  }),
   stored: count,
   duplicates: count,
   deadLettered: count,
@@ -123,7 +130,7 @@ export const LedgerSchema = Type.Object(
     database: SourceSchema,
     balances: Type.Boolean({
       description:
-        "true if for every partition consumed = stored + duplicates + deadLettered and nextOffset - firstOffset = consumed + skipped",
+        "true if for every partition consumed = stored + duplicates + deadLettered and nextOffset - firstOffset = consumed + deleted + gaps",
     }),
     totals: Type.Object(recordCounts),
     partitions: Type.Array(
@@ -131,6 +138,10 @@ export const LedgerSchema = Type.Object(
         topic: Type.String(),
         topicId: Type.String(),
         partition: count,
+        reading: Type.Integer({
+          minimum: 0,
+          description: "counts up when a log was cut, and is read again from there",
+        }),
         firstOffset: count,
         nextOffset: count,
         ...recordCounts,
@@ -186,6 +197,7 @@ const deadLetterFields = {
   topic: Type.String(),
   topicId: Type.String(),
   partition: count,
+  reading: Type.Integer({ minimum: 0, description: "of the partition, as in the ledger" }),
   offset: count,
   stage: Type.String(),
   reason: Type.String(),
@@ -216,7 +228,7 @@ export const DeadLetterSchema = Type.Object(
 );
 export type DeadLetter = Static<typeof DeadLetterSchema>;
 /** The position of a dead letter's record in Kafka. */
-export type DeadLetterKey = Pick<DeadLetter, "topic" | "topicId" | "partition" | "offset">;
+export type DeadLetterKey = Pick<DeadLetter, "topic" | "topicId" | "partition" | "reading" | "offset">;
 
 export const AlertsSchema = Type.Object(
   {

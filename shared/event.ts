@@ -71,6 +71,8 @@ export interface DeadLetter {
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
+  /** Of the partition, see pipeline_offsets. */
+  readonly reading: number;
   readonly offset: number;
   readonly key: Uint8Array | undefined;
   readonly value: Uint8Array | undefined;

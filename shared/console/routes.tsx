@@ -85,8 +85,15 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   if (deadLetter !== undefined) {
     api.get(DEAD_LETTER_PATH, async (context) => {
       const { topic, topicId, partition, offset } = context.req.param();
-      const isPlace = [partition, offset].every((number) => /^\d{1,15}$/.test(number));
-      const key = { topic, topicId, partition: Number(partition), offset: Number(offset) };
+      const reading = context.req.query("reading") ?? "0";
+      const isPlace = [partition, reading, offset].every((number) => /^\d{1,15}$/.test(number));
+      const key = {
+        topic,
+        topicId,
+        partition: Number(partition),
+        reading: Number(reading),
+        offset: Number(offset),
+      };
       const found = isPlace ? await deadLetter(key) : undefined;
       return found === undefined ? context.text("no such dead letter\n", 404) : json(context, found);
     });

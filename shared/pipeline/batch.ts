@@ -13,13 +13,29 @@ export interface PartitionKey extends TopicPartition {
   readonly topicId: string;
 }
 
-/** What a batch does to one partition: it moves the stored offset from `from` to `to` and accounts for the offsets between. */
-export interface Span extends PartitionKey {
+/** One reading of a partition. A log that was cut and written anew is read again from the cut, under the next reading. */
+export interface ReadingKey extends PartitionKey {
+  /** 0 for the first. */
+  readonly reading: number;
+}
+
+/** Where a span begins. */
+export interface SpanStart extends ReadingKey {
   readonly from: number;
+}
+
+/** What a batch does to one partition: it moves the stored offset from `from` to `to` and accounts for the offsets between. */
+export interface Span extends SpanStart {
   /** The offset after the last record. */
   to: number;
-  /** Records read; the other offsets of [from, to) hold no record (transaction markers, compaction). */
+  /** The leader epoch of the last record, where it is known. */
+  leaderEpoch: number | undefined;
+  /** Records read. */
   consumed: number;
+  /** Offsets before a record that hold none: transaction markers, aborted and compacted records. */
+  gaps: number;
+  /** Of the consumed: events that were stored; counted by the store. */
+  stored: number;
   /** Of the consumed: events whose event_id was seen before. */
   duplicates: number;
   /** Of the consumed: records that can never be stored. */
@@ -31,11 +47,6 @@ export interface Span extends PartitionKey {
 /** Kafka delivered an offset below one already read; the partition is read again from the stored offset. */
 export class OffsetRegression extends Error {
   override readonly name = "OffsetRegression";
-}
-
-/** Events stored by a span: the consumed records that are neither duplicates nor dead letters. */
-export function storedBy(span: Span): number {
-  return span.consumed - span.duplicates - span.deadLettered;
 }
 
 /** An event and where it came from. */
@@ -117,7 +128,7 @@ export class Batch {
    *   this worker no longer reads, whose records are skipped
    * @throws OffsetRegression
    */
-  read(spanStart: (slot: number) => (PartitionKey & { readonly from: number }) | undefined): void {
+  read(spanStart: (slot: number) => SpanStart | undefined): void {
     const { block } = this;
     const { processedAtMs, maxFutureSkewMs } = this.#clock;
     const startedAt = performance.now();
@@ -128,13 +139,16 @@ export class Batch {
       if (span === undefined) {
         const start = spanStart(slot);
         if (start === undefined) continue;
-        span = { ...start, to: start.from, consumed: 0, duplicates: 0, deadLettered: 0, bytes: 0 };
+        span = openSpan(start);
         this.spans.set(slot, span);
       }
-      if (offset < span.to) {
-        throw new OffsetRegression(
-          `${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`,
-        );
+      if (offset !== span.to) {
+        if (offset < span.to) {
+          throw new OffsetRegression(
+            `${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`,
+          );
+        }
+        span.gaps += offset - span.to;
       }
       span.to = offset + 1;
       span.consumed++;
@@ -244,6 +258,7 @@ export class Batch {
       topic: span.topic,
       topicId: span.topicId,
       partition: span.partition,
+      reading: span.reading,
       offset,
       key: this.block.key(record),
       value: this.block.value(record),
@@ -269,6 +284,20 @@ export class Batch {
     this.#rejected = [];
     this.#recordsRead = 0;
   }
+}
+
+function openSpan(start: SpanStart): Span {
+  return {
+    ...start,
+    to: start.from,
+    leaderEpoch: undefined,
+    consumed: 0,
+    gaps: 0,
+    stored: 0,
+    duplicates: 0,
+    deadLettered: 0,
+    bytes: 0,
+  };
 }
 
 function isBefore(a: BatchEvent, b: BatchEvent): boolean {

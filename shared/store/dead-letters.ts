@@ -9,9 +9,10 @@ import { bytesArray, numberArray, textArray } from "./array-literal.ts";
 
 const INSERT = `
   insert into dead_letter_events
-    (topic, topic_id, partition, "offset", key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds)
-  select d.*, $11::timestamptz, $12::float8
-  from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::text[], $10::text[])
+    (topic, topic_id, partition, reading, "offset", key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds)
+  select d.*, $12::timestamptz, $13::float8
+  from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bytea[], $7::bytea[], $8::bytea[],
+      $9::text[], $10::text[], $11::text[])
     as d`;
 
 /** Stores the dead letters of a batch. The fence keeps a letter from being stored twice. */
@@ -27,6 +28,7 @@ export async function insertDeadLetters(
       textArray(letters.map(({ topic }) => topic)),
       textArray(letters.map(({ topicId }) => topicId)),
       numberArray(letters.map(({ partition }) => partition)),
+      numberArray(letters.map(({ reading }) => reading)),
       numberArray(letters.map(({ offset }) => offset)),
       bytesArray(letters.map(({ key }) => key)),
       bytesArray(letters.map(({ value }) => value)),

@@ -1,11 +1,12 @@
 // Locks, compares and advances the stored offsets, so that every record counts once.
 
-import { type PartitionKey, type Span, storedBy } from "../pipeline/batch.ts";
+import type { PartitionKey, ReadingKey, Span } from "../pipeline/batch.ts";
 import type { Database, StoreSession, Transaction } from "./session.ts";
+import { assertAccounted } from "./account.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
 /** A partition's next offset, as this worker last knew it to be stored. */
-export interface StoredOffset extends PartitionKey {
+export interface StoredOffset extends ReadingKey {
   readonly nextOffset: number;
 }
 
@@ -18,6 +19,7 @@ interface FenceRow {
   topic: string;
   topic_id: string;
   partition: number;
+  reading: number;
   next_offset: number;
   is_locked: boolean;
   backend_pid: number;
@@ -32,26 +34,32 @@ function keyArrays(keys: readonly PartitionKey[]): [string, string, string] {
   ];
 }
 
+function readingsOf(keys: readonly ReadingKey[]): string {
+  return numberArray(keys.map(({ reading }) => reading));
+}
+
 function keyOf({ topic, topicId, partition }: PartitionKey): string {
   return `${topic} ${topicId} ${partition}`;
 }
 
-// The rows of the batch are locked in key order; the rows of the previous transaction are only read.
+// The rows of the batch are locked in key order; the rows of the previous transaction are only read. Of the readings
+// of a partition only the current one counts for the batch.
 const FENCE = `
   with batch as (
     select * from unnest($1::text[], $2::text[], $3::int[]) as b (topic, topic_id, partition)
   ), previous as (
-    select * from unnest($4::text[], $5::text[], $6::int[]) as p (topic, topic_id, partition)
+    select * from unnest($4::text[], $5::text[], $6::int[], $7::int[]) as p (topic, topic_id, partition, reading)
   ), locked as (
-    select o.topic, o.topic_id, o.partition, o.next_offset
+    select o.topic, o.topic_id, o.partition, o.reading, o.next_offset
     from pipeline_offsets o join batch using (topic, topic_id, partition)
+    where o.closed_at is null
     order by o.topic, o.topic_id, o.partition
     for update of o
   ), rows as (
     select *, true as is_locked from locked
     union all
-    select o.topic, o.topic_id, o.partition, o.next_offset, false
-    from pipeline_offsets o join previous using (topic, topic_id, partition)
+    select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, false
+    from pipeline_offsets o join previous using (topic, topic_id, partition, reading)
   )
   select *, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms
   from rows`;
@@ -69,14 +77,17 @@ export async function fence(
   spans: readonly Span[],
   previous: readonly StoredOffset[],
 ): Promise<void> {
-  const rows = await tx.unsafe<FenceRow[]>(FENCE, [...keyArrays(spans), ...keyArrays(previous)], {
-    prepare: true,
-  });
-  const locked = new Map<string, number>();
+  const rows = await tx.unsafe<FenceRow[]>(
+    FENCE,
+    [...keyArrays(spans), ...keyArrays(previous), readingsOf(previous)],
+    { prepare: true },
+  );
+  const locked = new Map<string, FenceRow>();
   const standing = new Map<string, number>();
   for (const row of rows) {
     const key = keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition });
-    (row.is_locked ? locked : standing).set(key, row.next_offset);
+    if (row.is_locked) locked.set(key, row);
+    else standing.set(key, row.next_offset);
     session.observeClock(row.now_ms);
     if (row.backend_pid !== session.backendPid) {
       throw new FenceFailed(
@@ -85,10 +96,16 @@ export async function fence(
     }
   }
   for (const span of spans) {
-    const nextOffset = locked.get(keyOf(span));
-    if (nextOffset !== span.from) {
+    const row = locked.get(keyOf(span));
+    const place = `${span.topic}[${span.partition}]`;
+    if (row?.next_offset !== span.from) {
       throw new FenceFailed(
-        `${span.topic}[${span.partition}]: the stored offset is ${nextOffset ?? "missing"}, this batch begins at ${span.from}`,
+        `${place}: the stored offset is ${row?.next_offset ?? "missing"}, this batch begins at ${span.from}`,
+      );
+    }
+    if (row.reading !== span.reading) {
+      throw new FenceFailed(
+        `${place} is read again since its log was cut (reading ${row.reading}), this batch is of reading ${span.reading}`,
       );
     }
   }
@@ -106,30 +123,37 @@ export async function fence(
 const ADVANCE = `
   update pipeline_offsets o
   set next_offset = b.to_offset,
+      leader_epoch = b.leader_epoch,
       consumed = o.consumed + b.consumed,
-      skipped = o.skipped + (b.to_offset - b.from_offset - b.consumed),
+      gaps = o.gaps + b.gaps,
       stored = o.stored + b.stored,
       duplicates = o.duplicates + b.duplicates,
       dead_lettered = o.dead_lettered + b.dead_lettered,
       updated_at = now()
-  from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
-    as b (topic, topic_id, partition, from_offset, to_offset, consumed, stored, duplicates, dead_lettered)
-  where o.topic = b.topic and o.topic_id = b.topic_id and o.partition = b.partition
-    and o.next_offset = b.from_offset`;
+  from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::int[], $8::bigint[],
+      $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+    as b (topic, topic_id, partition, reading, from_offset, to_offset, leader_epoch, consumed,
+      gaps, stored, duplicates, dead_lettered)
+  where o.topic = b.topic and o.topic_id = b.topic_id and o.partition = b.partition and o.reading = b.reading
+    and o.closed_at is null and o.next_offset = b.from_offset`;
 
 /**
  * Moves the fenced offsets to the end of the batch, and adds the batch to the counts of each partition.
- * @throws FenceFailed where a row is no longer as the fence read it
+ * @throws FenceFailed where a row is no longer as the fence read it, InvariantViolated for a span that does not add up
  */
 export async function advance(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  for (const span of spans) assertAccounted(span);
   const result = await tx.unsafe(
     ADVANCE,
     [
       ...keyArrays(spans),
+      readingsOf(spans),
       numberArray(spans.map(({ from }) => from)),
       numberArray(spans.map(({ to }) => to)),
+      numberArray(spans.map(({ leaderEpoch }) => leaderEpoch)),
       numberArray(spans.map(({ consumed }) => consumed)),
-      numberArray(spans.map(storedBy)),
+      numberArray(spans.map(({ gaps }) => gaps)),
+      numberArray(spans.map(({ stored }) => stored)),
       numberArray(spans.map(({ duplicates }) => duplicates)),
       numberArray(spans.map(({ deadLettered }) => deadLettered)),
     ],
@@ -140,43 +164,72 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
   }
 }
 
-/**
- * The stored offset of a partition. `missing`: it has none. `locked`: a transaction in flight (an old one of this worker,
- * or one of the partition's previous owner) holds the row, so the caller must read it again later.
- */
-export type StoredPosition = number | "missing" | "locked";
+/** Where a partition is read on. */
+export type StoredPosition =
+  | {
+      readonly kind: "stored";
+      readonly reading: number;
+      readonly nextOffset: number;
+      /** Of the last record below `nextOffset`, where it is known. */
+      readonly leaderEpoch: number | undefined;
+    }
+  /** It has no row. */
+  | { readonly kind: "missing" }
+  /**
+   * A transaction in flight (an old one of this worker, or one of the partition's previous owner) holds the row, so
+   * the caller must read it again later.
+   */
+  | { readonly kind: "locked" };
 
 const POSITIONS = `
   with wanted as (
     select * from unnest($1::text[], $2::text[], $3::int[]) as w (topic, topic_id, partition)
   ), free as (
-    select o.topic, o.topic_id, o.partition, o.next_offset
+    select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, o.leader_epoch
     from pipeline_offsets o join wanted using (topic, topic_id, partition)
+    where o.closed_at is null
     for update of o skip locked
   )
-  select o.topic, o.topic_id, o.partition, free.next_offset
+  select o.topic, o.topic_id, o.partition, free.reading, free.next_offset, free.leader_epoch
   from pipeline_offsets o join wanted using (topic, topic_id, partition)
-    left join free using (topic, topic_id, partition)`;
+    left join free using (topic, topic_id, partition, reading)
+  where o.closed_at is null`;
+
+interface PositionRow {
+  topic: string;
+  topic_id: string;
+  partition: number;
+  /** Null where the row is locked, like the other two. */
+  reading: number | null;
+  next_offset: number | null;
+  leader_epoch: number | null;
+}
 
 /**
  * Reads the stored offsets of partitions, in the order of `keys`. An offset is returned only when no transaction in
  * flight can still move it. It waits for no lock, so a locked row does not delay the other partitions.
  */
 export async function readPositions(sql: Database, keys: readonly PartitionKey[]): Promise<StoredPosition[]> {
-  const rows = await sql.unsafe<
-    { topic: string; topic_id: string; partition: number; next_offset: number | null }[]
-  >(POSITIONS, keyArrays(keys), { prepare: true });
-  const positions = new Map<string, StoredPosition>(
-    rows.map(({ topic, topic_id, partition, next_offset }) => [
-      keyOf({ topic, topicId: topic_id, partition }),
-      next_offset ?? "locked",
+  const rows = await sql.unsafe<PositionRow[]>(POSITIONS, keyArrays(keys), { prepare: true });
+  const positions = new Map(
+    rows.map((row) => [
+      keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition }),
+      positionOf(row),
     ]),
   );
-  return keys.map((key) => positions.get(keyOf(key)) ?? "missing");
+  return keys.map((key) => positions.get(keyOf(key)) ?? { kind: "missing" });
 }
 
+function positionOf({ reading, next_offset, leader_epoch }: PositionRow): StoredPosition {
+  if (reading === null || next_offset === null) return { kind: "locked" };
+  return { kind: "stored", reading, nextOffset: next_offset, leaderEpoch: leader_epoch ?? undefined };
+}
+
+/** The start of a log that was never read. */
+export type LogStart = PartitionKey & Pick<StoredOffset, "nextOffset">;
+
 /** Enters partitions that were never read, at the start of their logs; an existing row stays unchanged. */
-export async function enterPartitions(sql: Database, starts: readonly StoredOffset[]): Promise<void> {
+export async function enterPartitions(sql: Database, starts: readonly LogStart[]): Promise<void> {
   await sql.unsafe(
     `insert into pipeline_offsets (topic, topic_id, partition, first_offset, next_offset)
      select topic, topic_id, partition, start, start
@@ -189,14 +242,14 @@ export async function enterPartitions(sql: Database, starts: readonly StoredOffs
 }
 
 /**
- * Skips records that Kafka deleted before they were read.
+ * Skips records that Kafka deleted before they were read, and counts them as deleted.
  * @returns false where the stored offset is no longer `from`
  */
 export async function skipGap(sql: Database, from: StoredOffset, to: number): Promise<boolean> {
   const result = await sql`
     update pipeline_offsets
-    set next_offset = ${to}, skipped = skipped + ${to - from.nextOffset}, updated_at = now()
+    set next_offset = ${to}, leader_epoch = null, deleted = deleted + ${to - from.nextOffset}, updated_at = now()
     where topic = ${from.topic} and topic_id = ${from.topicId} and partition = ${from.partition}
-      and next_offset = ${from.nextOffset}`;
+      and reading = ${from.reading} and closed_at is null and next_offset = ${from.nextOffset}`;
   return result.count === 1;
 }

@@ -33,11 +33,11 @@ export async function readTables(tx: Transaction): Promise<Tables> {
 /** The counts of each partition and their totals, from pipeline_offsets. */
 export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
   const rows = await tx<Omit<Partition, "balances">[]>`
-    select topic, topic_id as "topicId", partition, first_offset as "firstOffset", next_offset as "nextOffset",
-      consumed, skipped, stored, duplicates, dead_lettered as "deadLettered",
+    select topic, topic_id as "topicId", partition, reading, first_offset as "firstOffset", next_offset as "nextOffset",
+      consumed, deleted, gaps, stored, duplicates, dead_lettered as "deadLettered",
       extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
     from pipeline_offsets
-    order by topic, topic_id, partition
+    order by topic, topic_id, partition, reading
     limit ${MAX_PARTITIONS}`;
   const partitions = rows.map((row) => ({ ...row, balances: balances(row) }));
   const sum = (name: keyof Ledger["totals"]): number => rows.reduce((total, row) => total + row[name], 0);
@@ -45,7 +45,8 @@ export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
     balances: partitions.every((partition) => partition.balances),
     totals: {
       consumed: sum("consumed"),
-      skipped: sum("skipped"),
+      deleted: sum("deleted"),
+      gaps: sum("gaps"),
       stored: sum("stored"),
       duplicates: sum("duplicates"),
       deadLettered: sum("deadLettered"),
@@ -54,10 +55,12 @@ export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
   };
 }
 
-/** Every consumed record is stored, a duplicate or a dead letter, and every offset is consumed or skipped. */
+/** Every consumed record is stored, a duplicate or a dead letter, and every offset is consumed, deleted or a gap. */
 function balances(partition: Omit<Partition, "balances">): boolean {
-  const { firstOffset, nextOffset, consumed, skipped, stored, duplicates, deadLettered } = partition;
-  return consumed === stored + duplicates + deadLettered && nextOffset - firstOffset === consumed + skipped;
+  const { firstOffset, nextOffset, consumed, deleted, gaps, stored, duplicates, deadLettered } = partition;
+  return (
+    consumed === stored + duplicates + deadLettered && nextOffset - firstOffset === consumed + deleted + gaps
+  );
 }
 
 interface HourRow {
@@ -120,18 +123,18 @@ export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetter
   const rows = await tx<DeadLetterRow<"value">[]>`
     with newest as (
       select n.* from pipeline_offsets o cross join lateral (
-        select topic, topic_id, partition, "offset", first_seen_at from dead_letter_events d
-        where d.topic = o.topic and d.topic_id = o.topic_id and d.partition = o.partition
+        select topic, topic_id, partition, reading, "offset", first_seen_at from dead_letter_events d
+        where d.topic = o.topic and d.topic_id = o.topic_id and d.partition = o.partition and d.reading = o.reading
         order by d."offset" desc limit ${NEWEST_DEAD_LETTERS}
       ) n
       where o.dead_lettered > 0
       order by n.first_seen_at desc, n.topic, n.partition, n."offset" desc
       limit ${NEWEST_DEAD_LETTERS}
     )
-    select d.topic, d.topic_id as "topicId", d.partition, d."offset", d.stage, d.reason, left(d.error, 500) as error,
+    select d.topic, d.topic_id as "topicId", d.partition, d.reading, d."offset", d.stage, d.reason, left(d.error, 500) as error,
       extract(epoch from d.first_seen_at)::float8 * 1000 as "firstSeenAtMs",
       substring(d.value from 1 for ${PREVIEW_BYTES}) as value, octet_length(d.value) as "valueBytes"
-    from newest join dead_letter_events d using (topic, topic_id, partition, "offset")
+    from newest join dead_letter_events d using (topic, topic_id, partition, reading, "offset")
     order by d.first_seen_at desc, d.topic, d.partition, d."offset" desc`;
   return rows.map(({ value, valueBytes, ...row }) => ({ ...row, value: previewOf(value, valueBytes) }));
 }
@@ -139,16 +142,17 @@ export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetter
 /** One dead letter with the first 8 KiB of its value, key and headers. */
 export async function readDeadLetter(
   tx: Transaction,
-  { topic, topicId, partition, offset }: DeadLetterKey,
+  { topic, topicId, partition, reading, offset }: DeadLetterKey,
 ): Promise<DeadLetter | undefined> {
   const [found] = await tx<DeadLetterRow<Payload>[]>`
-    select topic, topic_id as "topicId", partition, "offset", stage, reason, left(error, 500) as error,
+    select topic, topic_id as "topicId", partition, reading, "offset", stage, reason, left(error, 500) as error,
       extract(epoch from first_seen_at)::float8 * 1000 as "firstSeenAtMs",
       substring(value from 1 for ${SHOWN_BYTES}) as value, octet_length(value) as "valueBytes",
       substring(key from 1 for ${SHOWN_BYTES}) as key, octet_length(key) as "keyBytes",
       substring(headers from 1 for ${SHOWN_BYTES}) as headers, octet_length(headers) as "headersBytes"
     from dead_letter_events
-    where topic = ${topic} and topic_id = ${topicId} and partition = ${partition} and "offset" = ${offset}`;
+    where topic = ${topic} and topic_id = ${topicId} and partition = ${partition} and reading = ${reading}
+      and "offset" = ${offset}`;
   if (found === undefined) return undefined;
   const { value, valueBytes, key, keyBytes, headers, headersBytes, ...row } = found;
   return {

@@ -9,6 +9,7 @@ import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
+import { countStored } from "./account.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { StoreSession, Transaction } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
@@ -47,7 +48,7 @@ export class Store {
    * Stores a batch. After a failed COPY it repeats the batch by unnest; events that PostgreSQL refuses for their
    * content become dead letters, and the batch is repeated without them.
    *
-   * @throws FenceFailed, ConnectionLost, or what the driver throws (see `classify`): then nothing is stored, unless
+   * @throws FenceFailed, InvariantViolated, ConnectionLost, or what the driver throws (see `classify`): then nothing is stored, unless
    *   only the answer to the COMMIT was lost, which leaves the outcome unknown
    */
   async commit(batch: Batch): Promise<CommitReport> {
@@ -95,15 +96,17 @@ export class Store {
       aggregationSeconds = secondsSince(aggregationStartedAt);
       await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
       added = await addToHours(tx, deltas);
+      countStored(spans, stored);
       await advance(tx, spans);
     });
 
     this.#users.committed(deltas);
     if (!saveRawEvents) this.#recentIds.committed(stored.map(({ event }) => event.eventId));
-    this.#previous = spans.map(({ topic, topicId, partition, to }) => ({
+    this.#previous = spans.map(({ topic, topicId, partition, reading, to }) => ({
       topic,
       topicId,
       partition,
+      reading,
       nextOffset: to,
     }));
     return {

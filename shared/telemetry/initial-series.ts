@@ -49,7 +49,8 @@ export function initializeSeries(metrics: Recorder, topics: readonly string[]): 
     metrics.add("records_fetched_total", 0, topic);
     metrics.add("events_consumed_total", 0, topic);
     metrics.add("duplicate_events_total", 0, topic);
-    metrics.add("skipped_offsets_total", 0, topic);
+    metrics.add("deleted_offsets_total", 0, topic);
+    metrics.add("gap_offsets_total", 0, topic);
     for (const reason of REASONS) metrics.add("events_failed_total", 0, reason, topic);
   }
   for (const reason of REASONS) metrics.add("dead_letter_events_total", 0, reason);

@@ -73,7 +73,11 @@ const CONSUMER_METRICS = {
     [],
   ),
   dead_letter_events_total: counter("Dead letters stored, by reason.", ["reason"]),
-  skipped_offsets_total: counter("Offsets that were deleted from the log before they were read.", ["topic"]),
+  deleted_offsets_total: counter("Offsets that Kafka deleted before they were read.", ["topic"]),
+  gap_offsets_total: counter(
+    "Offsets that held no record: transaction markers, aborted and compacted records.",
+    ["topic"],
+  ),
   last_event_processed_unixtime: gauge(
     "Time of the last commit of events, in seconds since 1970.",
     [],

@@ -59,8 +59,9 @@ export class WorkerTelemetry {
     const recorder = this.#recorder;
     const rejections = batch.rejections();
     let records = 0;
-    for (const { topic, consumed, duplicates, bytes } of batch.spans.values()) {
+    for (const { topic, consumed, gaps, duplicates, bytes } of batch.spans.values()) {
       records += consumed;
+      recorder.add("gap_offsets_total", gaps, topic);
       recorder.add("events_consumed_total", consumed, topic);
       recorder.add("duplicate_events_total", duplicates, topic);
       recorder.add("bytes_total", bytes, "in", "consumer", topic);
@@ -144,7 +145,7 @@ export class WorkerTelemetry {
   }
 
   gapSkipped(topic: string, partition: number, from: number, to: number): void {
-    this.#recorder.add("skipped_offsets_total", to - from, topic);
+    this.#recorder.add("deleted_offsets_total", to - from, topic);
     this.#log.error(
       { topic, partition, from, to },
       `${to - from} records were deleted by Kafka before they were read (retention); continuing at the start of the log`,

@@ -71,8 +71,9 @@ describe("signal", () => {
         );
         expect(all.value("records_fetched_total")).toBe(rest);
         await second.drain();
-        const [row] = await pipeline.database.sql`select sum(skipped)::int as skipped from pipeline_offsets`;
-        expect(row).toEqual({ skipped: 0 });
+        const [row] = await pipeline.database
+          .sql`select sum(deleted + gaps)::int as lost from pipeline_offsets`;
+        expect(row).toEqual({ lost: 0 });
         await expectLedger(pipeline);
       },
       150_000,

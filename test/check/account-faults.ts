@@ -4,7 +4,8 @@ import type { Fault } from "./fault.ts";
 
 /** A valid event as a bytea expression. */
 const GOOD_BYTES = `convert_to('${eventText({ event_id: "good" })}', 'UTF8')`;
-const COPIED_LETTER = `key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds
+const LETTER_COLUMNS = "key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds";
+const COPIED_LETTER = `${LETTER_COLUMNS}
   from dead_letter_events where reason = 'not_utf8'`;
 
 export const OFFSET_FAULTS: readonly Fault[] = [
@@ -29,8 +30,13 @@ export const OFFSET_FAULTS: readonly Fault[] = [
     breaks: ["offsets_accounted_for"],
   },
   {
-    what: "skipped is wrong",
-    sql: "update pipeline_offsets set skipped = skipped - 1 where partition = 0",
+    what: "deleted is wrong",
+    sql: "update pipeline_offsets set deleted = deleted + 1 where partition = 0",
+    breaks: ["offsets_accounted_for"],
+  },
+  {
+    what: "gaps is wrong",
+    sql: "update pipeline_offsets set gaps = gaps - 1 where partition = 0",
     breaks: ["offsets_accounted_for"],
   },
   {
@@ -39,8 +45,8 @@ export const OFFSET_FAULTS: readonly Fault[] = [
     breaks: ["offsets_accounted_for", "records_accounted_for"],
   },
   {
-    what: "consumed is wrong, and skipped hides it",
-    sql: "update pipeline_offsets set consumed = consumed + 1, skipped = skipped - 1 where partition = 0",
+    what: "consumed is wrong, and gaps hides it",
+    sql: "update pipeline_offsets set consumed = consumed + 1, gaps = gaps - 1 where partition = 0",
     breaks: ["records_accounted_for"],
   },
   {
@@ -60,7 +66,7 @@ export const OFFSET_FAULTS: readonly Fault[] = [
   },
   {
     what: "a negative count that adds up",
-    sql: "update pipeline_offsets set skipped = -1, consumed = 1, duplicates = 1 where partition = 2",
+    sql: "update pipeline_offsets set gaps = -1, consumed = 1, duplicates = 1 where partition = 2",
     breaks: ["counters_not_negative"],
   },
   {
@@ -88,7 +94,8 @@ export const LETTER_FAULTS: readonly Fault[] = [
   },
   {
     what: "one dead letter too many",
-    sql: `insert into dead_letter_events select topic, topic_id, 0, 4, ${COPIED_LETTER}`,
+    sql: `insert into dead_letter_events (topic, topic_id, partition, "offset", ${LETTER_COLUMNS})
+      select topic, topic_id, 0, 4, ${COPIED_LETTER}`,
     breaks: ["dead_letters_kept"],
   },
   {
@@ -103,7 +110,8 @@ export const LETTER_FAULTS: readonly Fault[] = [
   },
   {
     what: "a dead letter of a partition that was never read",
-    sql: `insert into dead_letter_events select topic, topic_id, 77, 0, ${COPIED_LETTER}`,
+    sql: `insert into dead_letter_events (topic, topic_id, partition, "offset", ${LETTER_COLUMNS})
+      select topic, topic_id, 77, 0, ${COPIED_LETTER}`,
     breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
   },
   ...["not_json", "tombstone", "too_large", "refused_by_database"].map((reason) => ({

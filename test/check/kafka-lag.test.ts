@@ -24,6 +24,7 @@ onBoth("the lag reader returns the lag of each partition in the given order", as
     topic,
     topicId,
     partition,
+    reading: 0,
     nextOffset,
   });
   expect(
@@ -43,8 +44,8 @@ test("the lag reader reports within seconds that Kafka does not answer", async (
   const [port] = await freePorts(1);
   const startedAt = performance.now();
   const lags = await lagReader(`127.0.0.1:${port}`)([
-    { topic: "t", topicId: "id", partition: 0, nextOffset: 0 },
-    { topic: "t", topicId: "id", partition: 1, nextOffset: 0 },
+    { topic: "t", topicId: "id", partition: 0, reading: 0, nextOffset: 0 },
+    { topic: "t", topicId: "id", partition: 1, reading: 0, nextOffset: 0 },
   ]);
   expect(lags).toEqual(["Kafka does not answer", "Kafka does not answer"]);
   expect(performance.now() - startedAt).toBeLessThan(10_000);

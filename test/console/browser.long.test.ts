@@ -74,7 +74,7 @@ browserTest(
     await visit.until("the status is well", async () => (await visit.headline()) === "All is well");
     const [sums] = await pipeline.database.sql<[Record<string, string>]>`
     select sum(consumed)::text as consumed, sum(stored)::text as stored, sum(duplicates)::text as duplicates,
-      sum(dead_lettered)::text as dead, sum(skipped)::text as skipped from pipeline_offsets`;
+      sum(dead_lettered)::text as dead, sum(deleted)::text as deleted, sum(gaps)::text as gaps from pipeline_offsets`;
     await visit.until(
       "the stored events are shown",
       async () => (await visit.figure("Stored")) === sums["stored"],
@@ -84,11 +84,11 @@ browserTest(
 
     const partitions = await pipeline.database.sql`
     select partition::text, next_offset::text, consumed::text, stored::text, duplicates::text, dead_lettered::text,
-      skipped::text, '✓' as balance from pipeline_offsets order by partition`;
-    const { consumed = "", stored = "", duplicates = "", dead = "", skipped = "" } = sums;
+      deleted::text, gaps::text, '✓' as balance from pipeline_offsets order by partition`;
+    const { consumed = "", stored = "", duplicates = "", dead = "", deleted = "", gaps = "" } = sums;
     expect(await visit.table("ledger")).toEqual([
       ...partitions.map((row): string[] => Object.values(row)),
-      ["all", "", consumed, stored, duplicates, dead, skipped, ""],
+      ["all", "", consumed, stored, duplicates, dead, deleted, gaps, ""],
     ]);
     expect(Number(duplicates)).toBeGreaterThan(0);
 

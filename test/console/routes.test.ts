@@ -174,7 +174,12 @@ describe("the console", () => {
     expect((await server.get("/api/dead-letters/a%2Fb/id/3/17")).status).toBe(404);
     expect((await server.get("/api/dead-letters/a/id/3/-1")).status).toBe(404);
     expect((await server.get("/api/dead-letters/a/id/x/1")).status).toBe(404);
-    expect(asked).toEqual([{ topic: "a/b", topicId: "id", partition: 3, offset: 17 }]);
+    expect((await server.get("/api/dead-letters/a/id/3/17?reading=-1")).status).toBe(404);
+    expect((await server.get("/api/dead-letters/a/id/3/17?reading=2")).status).toBe(404);
+    expect(asked).toEqual([
+      { topic: "a/b", topicId: "id", partition: 3, reading: 0, offset: 17 },
+      { topic: "a", topicId: "id", partition: 3, reading: 2, offset: 17 },
+    ]);
   });
 });
 

@@ -5,7 +5,7 @@ import { TableReader } from "../../workers/console/table-reader.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { migrateDatabase } from "../store/pipeline-database.ts";
 
-const NOWHERE = { topic: "none", topicId: "none", partition: 0, offset: 0 };
+const NOWHERE = { topic: "none", topicId: "none", partition: 0, reading: 0, offset: 0 };
 
 test("a table reader shares one connection among its callers, and does not count a connection that is lost", async () => {
   await using server = await startPostgres();

@@ -10,7 +10,7 @@ function assigned() {
   const assignment = new Assignment();
   assignment.assign(1, PLACE);
   const owned = assignment.get(1)!;
-  const fetch = () => assignment.startFetchingAt(owned, "id", 5);
+  const fetch = () => assignment.startFetchingAt(owned, { topicId: "id", reading: 0, stored: 5 });
   fetch();
   return { assignment, owned, fetch };
 }

@@ -50,7 +50,9 @@ function intakeOfTwo() {
   });
   for (const slot of [0, 1]) {
     assignment.assign(slot, kafka.topicPartition(slot));
-    kafka.fetch([assignment.startFetchingAt(assignment.get(slot)!, "id", 0)]);
+    kafka.fetch([
+      assignment.startFetchingAt(assignment.get(slot)!, { topicId: "id", reading: 0, stored: 0 }),
+    ]);
   }
   return { kafka, assignment, intake };
 }
@@ -95,7 +97,7 @@ describe("an intake whose batch does not continue the one before", () => {
     const { kafka, assignment, intake } = intakeOfTwo();
     kafka.records = [{ slot: 0, offset: 0 }];
     intake.take();
-    assignment.startFetchingAt(assignment.get(0)!, "id", 7);
+    assignment.startFetchingAt(assignment.get(0)!, { topicId: "id", reading: 0, stored: 7 });
     expect(() => intake.handOver()).toThrow(
       "t[0]: a batch of the offsets [0, 1) follows one that ended at 7",
     );

@@ -83,14 +83,14 @@ export class WorkerBench implements AsyncDisposable {
     return { worker, ended };
   }
 
-  /** Rows by partition of a topic: the stored next offset and what was skipped. */
-  async offsets(topic: string): Promise<Map<number, { next: number; skipped: number }>> {
-    const rows = await this.database.sql<{ partition: number; next_offset: string; skipped: string }[]>`
-      select partition, next_offset::text, skipped::text from pipeline_offsets where topic = ${topic}`;
+  /** Rows by partition of a topic: the stored next offset and what Kafka had deleted. */
+  async offsets(topic: string): Promise<Map<number, { next: number; deleted: number }>> {
+    const rows = await this.database.sql<{ partition: number; next_offset: string; deleted: string }[]>`
+      select partition, next_offset::text, deleted::text from pipeline_offsets where topic = ${topic}`;
     return new Map(
-      rows.map(({ partition, next_offset, skipped }) => [
+      rows.map(({ partition, next_offset, deleted }) => [
         partition,
-        { next: Number(next_offset), skipped: Number(skipped) },
+        { next: Number(next_offset), deleted: Number(deleted) },
       ]),
     );
   }

@@ -33,6 +33,7 @@ export function deadLetter(reason: string, error: string) {
     topic: "user-events",
     topicId: "dG9waWM",
     partition: 3,
+    reading: 0,
     offset: 13_702,
     stage: "validate",
     reason,

@@ -157,7 +157,8 @@ describe("metrics", () => {
         connections: value("db_connections_active"),
         assigned: value("consumer_assigned_partitions"),
         paused: value("consumer_paused_partitions"),
-        skipped: value("skipped_offsets_total"),
+        deleted: value("deleted_offsets_total"),
+        gaps: value("gap_offsets_total"),
         build: value("pipeline_build_info"),
       }).toEqual({
         consumed: published.records,
@@ -182,7 +183,8 @@ describe("metrics", () => {
         connections: 3,
         assigned: 6,
         paused: 0,
-        skipped: 0,
+        deleted: 0,
+        gaps: 0,
         build: 1,
       });
       expect(rows).toMatchObject({ raw_events: published.events, dead_letter_events: published.broken });

@@ -66,12 +66,13 @@ interface Row {
   first_offset: number;
   next_offset: number;
   consumed: number;
-  skipped: number;
+  deleted: number;
+  gaps: number;
 }
 
 async function offsets({ database }: TestPipeline): Promise<Row[]> {
   const rows = await database.sql<Row[]>`
-    select topic, topic_id, partition, first_offset::int, next_offset::int, consumed::int, skipped::int
+    select topic, topic_id, partition, first_offset::int, next_offset::int, consumed::int, deleted::int, gaps::int
     from pipeline_offsets order by topic, partition`;
   return rows.map((row) => ({ ...row }));
 }
@@ -99,8 +100,8 @@ describe("topic", () => {
       expect(after.filter(({ topic_id }) => topic_id === before[0]!.topic_id)).toEqual(before);
       const recreated = after.filter(({ topic_id }) => topic_id !== before[0]!.topic_id);
       expect(recreated).toHaveLength(2);
-      expect(recreated.map(({ first_offset, skipped }) => ({ first_offset, skipped }))).toEqual(
-        recreated.map(() => ({ first_offset: 0, skipped: 0 })),
+      expect(recreated.map(({ first_offset, deleted, gaps }) => ({ first_offset, deleted, gaps }))).toEqual(
+        recreated.map(() => ({ first_offset: 0, deleted: 0, gaps: 0 })),
       );
       expect(recreated.reduce((sum, { next_offset }) => sum + next_offset, 0)).toBe(300);
       await second.drain();
@@ -166,12 +167,12 @@ describe("topic", () => {
         "the records behind the gap are counted",
         (found) => found.value("events_consumed_total") === 300,
       );
-      expect(scrape.value("skipped_offsets_total", { topic: pipeline.topic })).toBe(200);
+      expect(scrape.value("deleted_offsets_total", { topic: pipeline.topic })).toBe(200);
       expect(second.program.stdout).toMatch(
         /"level":"error"[^\n]*"from":1000,"to":1200[^\n]*200 records were deleted by Kafka/,
       );
       expect(await offsets(pipeline)).toMatchObject([
-        { first_offset: 0, next_offset: 1500, consumed: 1300, skipped: 200 },
+        { first_offset: 0, next_offset: 1500, consumed: 1300, deleted: 200, gaps: 0 },
       ]);
 
       // The same under a running consumer that cannot read because its database is away, up to the very end of the log.
@@ -185,7 +186,7 @@ describe("topic", () => {
       await second.program.metrics(
         await second.port(),
         "the second gap is counted",
-        (found) => found.value("skipped_offsets_total", { topic: pipeline.topic }) === 300,
+        (found) => found.value("deleted_offsets_total", { topic: pipeline.topic }) === 300,
       );
       await pipeline.publish(50);
       await pipeline.until("it goes on", gone(300));
@@ -207,7 +208,7 @@ describe("topic", () => {
       await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 200);
       await first.drain();
       // As after a broker that lost its last records: the database is ahead of the log.
-      await sql`update pipeline_offsets set next_offset = next_offset + 50, skipped = skipped + 50 where partition = 0`;
+      await sql`update pipeline_offsets set next_offset = next_offset + 50, deleted = deleted + 50 where partition = 0`;
 
       const second = pipeline.consumer();
       await second.program.printed(
@@ -231,8 +232,8 @@ describe("topic", () => {
       await pipeline.until("the partition is read again", async () => (await pipeline.consumed()) === 310);
       await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
       expect(await offsets(pipeline)).toMatchObject([
-        { partition: 0, next_offset: 160, consumed: 110, skipped: 50 },
-        { partition: 1, next_offset: 200, consumed: 200, skipped: 0 },
+        { partition: 0, next_offset: 160, consumed: 110, deleted: 50, gaps: 0 },
+        { partition: 1, next_offset: 200, consumed: 200, deleted: 0, gaps: 0 },
       ]);
       await second.drain();
       const accounted = fold([...range(0, 300), ...range(350, 360)]);
@@ -296,11 +297,15 @@ describe("topic", () => {
       );
       expect(noLag.value("events_consumed_total")).toBe(70);
       // A marker and thirty aborted records lie before the last that was read; what comes after is not passed yet.
-      expect(await offsets(pipeline)).toMatchObject([{ next_offset: 102, consumed: 70, skipped: 32 }]);
+      expect(await offsets(pipeline)).toMatchObject([
+        { next_offset: 102, consumed: 70, deleted: 0, gaps: 32 },
+      ]);
       await sender.transaction(values(110, 120), "commit");
       await pipeline.until("it goes on", async () => (await pipeline.consumed()) === 80);
       await consumer.drain();
-      expect(await offsets(pipeline)).toMatchObject([{ next_offset: 124, consumed: 80, skipped: 44 }]);
+      expect(await offsets(pipeline)).toMatchObject([
+        { next_offset: 124, consumed: 80, deleted: 0, gaps: 44 },
+      ]);
       const accounted = fold([...range(0, 50), ...range(80, 100), ...range(110, 120)]);
       expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
     },

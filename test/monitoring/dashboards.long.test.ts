@@ -30,7 +30,7 @@ const QUIET = new Set([
   "Lag per topic",
   "Kafka errors",
   "Rebalances",
-  "Skipped offsets",
+  "Deleted offsets",
   "Alerts raised by the programs",
   "Workers paused",
 ]);

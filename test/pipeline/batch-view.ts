@@ -1,12 +1,8 @@
 // Describes where a test's batch begins and what it contains, in terms that compare well.
-import type { Batch, BatchEvent, PartitionKey } from "../../shared/pipeline/batch.ts";
+import type { Batch, BatchEvent, SpanStart } from "../../shared/pipeline/batch.ts";
 
-export function spanStart(
-  partition: number,
-  from = 0,
-  topic = "user-events",
-): PartitionKey & { readonly from: number } {
-  return { topic, topicId: `id-of-${topic}`, partition, from };
+export function spanStart(partition: number, from = 0, topic = "user-events"): SpanStart {
+  return { topic, topicId: `id-of-${topic}`, partition, reading: 0, from };
 }
 
 /** `id topic[partition]@offset` of each event, sorted. */

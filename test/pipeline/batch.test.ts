@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Batch, type BatchEvent, OffsetRegression, storedBy } from "../../shared/pipeline/batch.ts";
+import { Batch, type BatchEvent, OffsetRegression } from "../../shared/pipeline/batch.ts";
 import { places, spanCounts, spanStart } from "./batch-view.ts";
 import { addRecord, batchOf, CLOCK, eventWithId, type TestRecord } from "./record.ts";
 
@@ -18,7 +18,10 @@ describe("the spans of a batch", () => {
       {
         ...spanStart(3, 5),
         to: 7,
+        leaderEpoch: undefined,
         consumed: 2,
+        gaps: 0,
+        stored: 0,
         duplicates: 0,
         deadLettered: 0,
         bytes: 2 * eventWithId("a").length,
@@ -26,7 +29,10 @@ describe("the spans of a batch", () => {
       {
         ...spanStart(1, 0),
         to: 1,
+        leaderEpoch: undefined,
         consumed: 1,
+        gaps: 0,
+        stored: 0,
         duplicates: 0,
         deadLettered: 0,
         bytes: eventWithId("b").length,
@@ -193,7 +199,9 @@ describe("the distinct events of a batch", () => {
         const distinct = batch.distinct();
         expect(places(distinct)).toEqual(places(lowest));
         for (const span of batch.spans.values()) {
-          expect(storedBy(span)).toBe(distinct.filter((event) => event.span === span).length);
+          expect(span.consumed - span.duplicates - span.deadLettered).toBe(
+            distinct.filter((event) => event.span === span).length,
+          );
           expect(span.deadLettered).toBe(
             batch
               .deadLetters()

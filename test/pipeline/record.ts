@@ -1,6 +1,6 @@
 // Builds records, record blocks and batches for tests.
 import type { Decoded, PipelineEvent, Rejection } from "../../shared/event.ts";
-import { Batch, type BatchClock, type PartitionKey } from "../../shared/pipeline/batch.ts";
+import { Batch, type BatchClock, type SpanStart } from "../../shared/pipeline/batch.ts";
 import { decode } from "../../shared/pipeline/decode.ts";
 import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { validate } from "../../shared/pipeline/validate.ts";
@@ -78,7 +78,7 @@ function put(block: RecordBlock, content: string | Uint8Array | undefined): [sta
  */
 export function batchOf(
   records: readonly TestRecord[],
-  starts: readonly (PartitionKey & { readonly from: number })[],
+  starts: readonly SpanStart[],
   clock: BatchClock = CLOCK,
 ): Batch {
   const batch = new Batch(Math.max(1, records.length));

@@ -58,7 +58,8 @@ export function fold({ partitions, beginnings }: TopicScenario): Tables {
         first,
         next,
         consumed: log.length,
-        skipped: next - first - log.length,
+        deleted: 0,
+        gaps: next - first - log.length,
         rejected,
         kept: log.length - rejected,
       };
@@ -125,7 +126,7 @@ export async function readTables({ sql }: TestDatabase): Promise<Tables> {
       select partition, "offset"::text, encode(key, 'hex') as key, encode(value, 'hex') as value, reason
       from dead_letter_events d order by d.partition, d."offset"`,
     sql`
-      select partition, first_offset::float8 as first, next_offset::float8 as next, consumed::int, skipped::int,
+      select partition, first_offset::float8 as first, next_offset::float8 as next, consumed::int, deleted::int, gaps::int,
         dead_lettered::int as rejected, (stored + duplicates)::int as kept
       from pipeline_offsets order by partition`,
   ]);

@@ -2,9 +2,10 @@
 
 import { aggregate } from "../../shared/pipeline/aggregate.ts";
 import { KnownUsers } from "../../shared/pipeline/known-users.ts";
-import { type Batch, type Span, storedBy } from "../../shared/pipeline/batch.ts";
+import { type Batch, type Span } from "../../shared/pipeline/batch.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import { addToHours } from "../../shared/store/hourly.ts";
+import { countStored } from "../../shared/store/account.ts";
 import { advance, fence } from "../../shared/store/offsets.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
@@ -46,9 +47,10 @@ export class MutantStore implements Committer {
       const stored = events.filter(({ event, span }) => {
         const isNew = newIds?.has(event.eventId) ?? true;
         if (!isNew) span.duplicates++;
-        return isNew || this.#mutation === "duplicates count";
+        return isNew;
       });
-      const deltas = aggregate(stored, new KnownUsers(), {
+      const counted = this.#mutation === "duplicates count" ? events : stored;
+      const deltas = aggregate(counted, new KnownUsers(), {
         processedAtMs,
         hourGraceMs: STORE_OPTIONS.hourGraceMs,
         unsaved: false,
@@ -60,6 +62,7 @@ export class MutantStore implements Committer {
       await addToHours(tx, deltas);
       if (this.#mutation === "users count again")
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;
+      countStored(spans, stored);
       if (this.#mutation === "no fence") await advanceBlindly(tx, spans);
       else await advance(tx, spans);
     });
@@ -76,7 +79,7 @@ async function advanceBlindly(tx: Transaction, spans: readonly Span[]): Promise<
   for (const span of spans) {
     await tx`
       update pipeline_offsets set next_offset = ${span.to}, consumed = consumed + ${span.consumed},
-        skipped = skipped + ${span.to - span.from - span.consumed}, stored = stored + ${storedBy(span)},
+        gaps = gaps + ${span.gaps}, stored = stored + ${span.stored},
         duplicates = duplicates + ${span.duplicates}, dead_lettered = dead_lettered + ${span.deadLettered}
       where partition = ${span.partition}`;
   }

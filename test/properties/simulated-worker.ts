@@ -181,7 +181,7 @@ export class SimulatedWorker {
     const positions = await this.#session.run((sql) => readPositions(sql, unknown));
     for (const [index, { partition }] of unknown.entries()) {
       const position = positions[index];
-      this.#next.set(partition, typeof position === "number" ? position : undefined);
+      this.#next.set(partition, position?.kind === "stored" ? position.nextOffset : undefined);
     }
   }
 

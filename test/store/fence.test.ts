@@ -5,6 +5,7 @@ import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   ledgerOf,
   batchFrom,
+  countedSpans,
   everything,
   expectClock,
   expectProven,
@@ -148,7 +149,7 @@ describe("the fence", () => {
 
   test("is repeated by advance, which refuses a stale span alone", async () => {
     await using worker = await freshStore(2);
-    const spans = (from: number) => [...batchFrom(from, events("a")).spans.values()];
+    const spans = (from: number) => countedSpans(batchFrom(from, events("a")));
     await worker.session.transaction(5000, (tx) => advance(tx, spans(0)));
     await expect(worker.session.transaction(5000, (tx) => advance(tx, spans(0)))).rejects.toThrow(
       "0 of 1 offsets could be advanced",

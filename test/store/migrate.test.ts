@@ -194,6 +194,27 @@ describe("a changed database", () => {
   });
 });
 
+describe("the tables of a database that has data", () => {
+  test("keep the offsets when gaps are told from deleted offsets: what was skipped counts as deleted", async () => {
+    await using database = await emptyDatabase();
+    const migrations = await readMigrations();
+    await run(database, migrations.slice(0, 1));
+    const { sql } = database;
+    await sql`insert into pipeline_offsets (topic, topic_id, "partition", first_offset, next_offset, consumed, skipped, stored)
+      values ('t', 'id', 0, 5, 25, 13, 7, 13)`;
+    await sql`insert into dead_letter_events values ('t', 'id', 0, 6, null, null, null, 'decode', 'tombstone', '', now(), 1)`;
+    await run(database, migrations);
+    expect(
+      await sql`select next_offset::int, deleted::int, gaps::int, reading, closed_at, leader_epoch from pipeline_offsets`,
+    ).toMatchObject([
+      { next_offset: 25, deleted: 7, gaps: 0, reading: 0, closed_at: null, leader_epoch: null },
+    ]);
+    expect(await sql`select "offset"::int, reading from dead_letter_events`).toMatchObject([
+      { offset: 6, reading: 0 },
+    ]);
+  });
+});
+
 describe("the names of migrations", () => {
   async function namesRead(...names: string[]) {
     const folder = await mkdtemp(join(tmpdir(), "migrations-"));

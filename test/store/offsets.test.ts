@@ -1,9 +1,17 @@
 import { describe, expect, test } from "bun:test";
-import { advance, enterPartitions, fence, readPositions, skipGap } from "../../shared/store/offsets.ts";
+import {
+  advance,
+  enterPartitions,
+  fence,
+  readPositions,
+  skipGap,
+  type StoredPosition,
+} from "../../shared/store/offsets.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   ledgerOf,
   batchFrom,
+  countedSpans,
   everything,
   expectProven,
   freshStore,
@@ -13,10 +21,16 @@ import {
   pipelineDatabase,
 } from "./pipeline-database.ts";
 
+const stored = (nextOffset: number): StoredPosition => ({
+  kind: "stored",
+  reading: 0,
+  nextOffset,
+  leaderEpoch: undefined,
+});
 const events = (...ids: string[]) => ids.map((event_id) => eventText({ event_id }));
 
 describe("the counts of a partition", () => {
-  test("include offsets without a record as skipped", async () => {
+  test("include offsets without a record as gaps", async () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     await worker.session.run((sql) => enterPartitions(sql, [{ ...partitionKey(0), nextOffset: 10 }]));
@@ -29,7 +43,8 @@ describe("the counts of a partition", () => {
       first_offset: 10,
       next_offset: 22,
       consumed: 4,
-      skipped: 8,
+      deleted: 0,
+      gaps: 8,
       stored: 2,
       duplicates: 1,
       dead_lettered: 1,
@@ -46,7 +61,9 @@ describe("the counts of a partition", () => {
     expect(
       await database.sql`select next_offset::text, (select "offset"::text from dead_letter_events) from pipeline_offsets`,
     ).toMatchObject([{ next_offset: String(from + 2), offset: String(from + 1) }]);
-    expect(await worker.session.run((sql) => readPositions(sql, [partitionKey(0)]))).toEqual([from + 2]);
+    expect(await worker.session.run((sql) => readPositions(sql, [partitionKey(0)]))).toMatchObject([
+      { kind: "stored", reading: 0, nextOffset: from + 2 },
+    ]);
   });
 });
 
@@ -60,7 +77,11 @@ describe("enterPartitions", () => {
     ];
     await worker.session.run((sql) => enterPartitions(sql, starts));
     const keys = [0, 1, 2].map(partitionKey);
-    expect(await worker.session.run((sql) => readPositions(sql, keys))).toEqual([2, 17, "missing"]);
+    expect(await worker.session.run((sql) => readPositions(sql, keys))).toEqual([
+      stored(2),
+      stored(17),
+      { kind: "missing" },
+    ]);
   });
 
   test("enters each partition once from several workers in any order", async () => {
@@ -109,7 +130,7 @@ describe("readPositions", () => {
     const { database } = old;
     await using reader = await openStore(database);
     await old.session.run((sql) => enterPartitions(sql, [{ ...partitionKey(1), nextOffset: 0 }]));
-    const spans = [...batchFrom(0, events("a", "b")).spans.values()];
+    const spans = countedSpans(batchFrom(0, events("a", "b")));
     const held = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
     const inFlight = old.session.transaction(20_000, async (tx) => {
@@ -121,21 +142,21 @@ describe("readPositions", () => {
     await held.promise;
     const keys = [1, 0, 9].map(partitionKey);
     const read = () => reader.session.run((sql) => readPositions(sql, keys));
-    expect(await read()).toEqual([0, "locked", "missing"]);
+    expect(await read()).toEqual([stored(0), { kind: "locked" }, { kind: "missing" }]);
     release.resolve();
     await inFlight;
-    expect(await read()).toEqual([0, 2, "missing"]);
+    expect(await read()).toEqual([stored(0), stored(2), { kind: "missing" }]);
   });
 });
 
 describe("skipGap", () => {
-  test("moves the offset and counts the gap as skipped", async () => {
+  test("moves the offset and counts the gap as deleted", async () => {
     await using worker = await freshStore();
     const { database } = worker;
     await worker.store.commit(batchFrom(0, events("a", "b")));
     const from = { ...partitionKey(0), nextOffset: 2 };
     expect(await worker.session.run((sql) => skipGap(sql, from, 40))).toBe(true);
-    expect(await ledgerOf(database)).toMatchObject({ next_offset: 40, consumed: 2, skipped: 38 });
+    expect(await ledgerOf(database)).toMatchObject({ next_offset: 40, consumed: 2, deleted: 38, gaps: 0 });
     await worker.store.commit(batchFrom(40, events("c")));
     await expectProven(database);
   });

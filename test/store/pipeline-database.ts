@@ -1,7 +1,8 @@
 // Opens databases with the pipeline's tables, sessions and stores for tests, and reads back what the tables hold.
 import { expect } from "bun:test";
-import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
+import type { Batch, ReadingKey, Span } from "../../shared/pipeline/batch.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { countStored } from "../../shared/store/account.ts";
 import { enterPartitions } from "../../shared/store/offsets.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
@@ -91,8 +92,9 @@ export async function openStore(
   };
 }
 
-export function partitionKey(partition: number): PartitionKey {
-  return { topic: "user-events", topicId: "AAAAAAAAQACAAAAAAAAAAA", partition };
+/** The first reading of a partition. */
+export function partitionKey(partition: number): ReadingKey {
+  return { topic: "user-events", topicId: "AAAAAAAAQACAAAAAAAAAAA", partition, reading: 0 };
 }
 
 /** Enters partitions 0 to `count` - 1, from offset 0 on. */
@@ -112,14 +114,21 @@ export function batchFrom(from: number, values: readonly TestRecord["value"][], 
   );
 }
 
+/** The spans of a batch, counted as by a store to which all of its events are new. */
+export function countedSpans(batch: Batch): Span[] {
+  const spans = [...batch.spans.values()];
+  countStored(spans, batch.distinct());
+  return spans;
+}
+
 /** All rows that a batch may change, to compare before and after. */
 export async function everything({ sql }: TestDatabase): Promise<Record<string, unknown[]>> {
   const tables = {
     raw_events: "event_id",
     hourly_aggregations: "aggregation_hour, event_type",
     hourly_users: "aggregation_hour, event_type, user_id",
-    pipeline_offsets: 'topic, topic_id, "partition"',
-    dead_letter_events: 'topic, topic_id, "partition", "offset"',
+    pipeline_offsets: 'topic, topic_id, "partition", reading',
+    dead_letter_events: 'topic, topic_id, "partition", reading, "offset"',
   };
   const rows = await Promise.all(
     Object.entries(tables).map(async ([table, key]) => {
@@ -139,12 +148,12 @@ export async function rowCounts(database: TestDatabase): Promise<Record<string, 
   );
 }
 
-/** The counts of a partition. */
+/** The counts of a partition's current reading. */
 export async function ledgerOf({ sql }: TestDatabase, partition = 0): Promise<Record<string, number>> {
   const [row] = await sql`
-    select first_offset::float8, next_offset::float8, consumed::float8, skipped::float8, stored::float8,
-      duplicates::float8, dead_lettered::float8
-    from pipeline_offsets where partition = ${partition}`;
+    select first_offset::float8, next_offset::float8, consumed::float8, deleted::float8, gaps::float8,
+      stored::float8, duplicates::float8, dead_lettered::float8
+    from pipeline_offsets where partition = ${partition} and closed_at is null`;
   return { ...row };
 }
 
@@ -180,13 +189,13 @@ const BROKEN = {
     (table recomputed except table hourly_users) union all (table hourly_users except table recomputed)`,
   "accounts of the offsets": `
     select * from pipeline_offsets
-    where next_offset - first_offset <> consumed + skipped or consumed <> stored + duplicates + dead_lettered`,
+    where next_offset - first_offset <> consumed + deleted + gaps or consumed <> stored + duplicates + dead_lettered`,
   "stored and raw rows": `
     select 1 where (select coalesce(sum(stored), 0) from pipeline_offsets) <> (select count(*) from raw_events)`,
   "dead letters": `
     select 1 from pipeline_offsets o where dead_lettered <> (
       select count(*) from dead_letter_events d
-      where (d.topic, d.topic_id, d.partition) = (o.topic, o.topic_id, o.partition) and d.offset < o.next_offset)`,
+      where (d.topic, d.topic_id, d.partition, d.reading) = (o.topic, o.topic_id, o.partition, o.reading) and d.offset < o.next_offset)`,
 };
 
 /** Asserts that the tables are consistent. */

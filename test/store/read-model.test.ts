@@ -13,7 +13,7 @@ import type { TestDatabase } from "../support/postgres.ts";
 import { enter, openSession, partitionKey, pipelineDatabase } from "./pipeline-database.ts";
 
 /** Every partition balances. */
-const RESET = `update pipeline_offsets set first_offset = 0, next_offset = 100, consumed = 100, skipped = 0,
+const RESET = `update pipeline_offsets set first_offset = 0, next_offset = 100, consumed = 100, deleted = 0, gaps = 0,
   dead_lettered = 33 + (partition = 0)::int, stored = 67 - (partition = 0)::int, duplicates = 0`;
 
 let database: TestDatabase;
@@ -63,16 +63,23 @@ describe("the read model", () => {
       [1, 100, 33],
       [2, 100, 33],
     ]);
-    expect(totals).toEqual({ consumed: 300, skipped: 0, stored: 200, duplicates: 0, deadLettered: 100 });
+    expect(totals).toEqual({
+      consumed: 300,
+      deleted: 0,
+      gaps: 0,
+      stored: 200,
+      duplicates: 0,
+      deadLettered: 100,
+    });
     expect(partitions[0]?.updatedAtMs).toBeGreaterThan(Date.now() - 600_000);
   });
 
   test.each([
     [
       "a record that is neither stored nor a duplicate nor a dead letter",
-      "consumed = consumed + 1, skipped = -1",
+      "consumed = consumed + 1, gaps = -1",
     ],
-    ["an offset that is neither consumed nor skipped", "next_offset = next_offset + 1"],
+    ["an offset that is neither consumed nor deleted nor a gap", "next_offset = next_offset + 1"],
   ])("reports %s, and in which partition", async (_, change) => {
     expect((await read(readLedger)).balances).toBe(true);
     await database.sql.unsafe(`update pipeline_offsets set ${change} where partition = 1`);

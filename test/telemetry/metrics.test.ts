@@ -35,7 +35,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   paused_seconds_total: [],
   pipeline_build_info: ["version", "librdkafka"],
   alert_threshold: ["alert"],
-  skipped_offsets_total: ["topic"],
+  deleted_offsets_total: ["topic"],
+  gap_offsets_total: ["topic"],
 };
 
 test("every metric of the contract exists with its labels", () => {

@@ -28,7 +28,7 @@ const IDLE_MS = 60_000;
 const NOTHING: Tables = {
   ledger: {
     balances: true,
-    totals: { consumed: 0, skipped: 0, stored: 0, duplicates: 0, deadLettered: 0 },
+    totals: { consumed: 0, deleted: 0, gaps: 0, stored: 0, duplicates: 0, deadLettered: 0 },
     partitions: [],
   },
   hours: [],

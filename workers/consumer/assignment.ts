@@ -33,12 +33,31 @@ export type PartitionState =
   | {
       readonly kind: "fetching";
       readonly topicId: string;
+      readonly reading: number;
       stored: number;
       next: number;
       unreadable: UnreadableBatch | undefined;
     }
-  | { readonly kind: "out_of_range"; readonly topicId: string; stored: number; bounds: LogBounds | undefined }
-  | { readonly kind: "beyond_end"; readonly topicId: string; readonly stored: number };
+  | {
+      readonly kind: "out_of_range";
+      readonly topicId: string;
+      readonly reading: number;
+      stored: number;
+      bounds: LogBounds | undefined;
+    }
+  | {
+      readonly kind: "beyond_end";
+      readonly topicId: string;
+      readonly reading: number;
+      readonly stored: number;
+    };
+
+/** Where a partition is read: a reading of it, and the offset up to which that is stored. */
+export interface ReadPosition {
+  readonly topicId: string;
+  readonly reading: number;
+  readonly stored: number;
+}
 
 export type PartitionStateName = PartitionState["kind"];
 
@@ -111,8 +130,8 @@ export class Assignment {
   }
 
   /** The stored offset is known: fetch from there. */
-  startFetchingAt(owned: OwnedPartition, topicId: string, stored: number): TopicPartitionOffset {
-    owned.state = { kind: "fetching", topicId, stored, next: stored, unreadable: undefined };
+  startFetchingAt(owned: OwnedPartition, { topicId, reading, stored }: ReadPosition): TopicPartitionOffset {
+    owned.state = { kind: "fetching", topicId, reading, stored, next: stored, unreadable: undefined };
     owned.lastStored = stored;
     return { topic: owned.topic, partition: owned.partition, offset: stored };
   }
@@ -120,14 +139,14 @@ export class Assignment {
   /** The broker reports that the offset is not in the log. @returns false where the partition was not fetched */
   markOutOfRange(owned: OwnedPartition): boolean {
     if (owned.state.kind !== "fetching") return false;
-    const { topicId, stored } = owned.state;
-    owned.state = { kind: "out_of_range", topicId, stored, bounds: undefined };
+    const { topicId, reading, stored } = owned.state;
+    owned.state = { kind: "out_of_range", topicId, reading, stored, bounds: undefined };
     return true;
   }
 
   markBeyondEnd(owned: PartitionIn<"out_of_range">): void {
-    const { topicId, stored } = owned.state;
-    (owned as OwnedPartition).state = { kind: "beyond_end", topicId, stored };
+    const { topicId, reading, stored } = owned.state;
+    (owned as OwnedPartition).state = { kind: "beyond_end", topicId, reading, stored };
   }
 
   /** @returns false where this batch is marked already, or the partition is not fetched */

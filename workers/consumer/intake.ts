@@ -112,7 +112,7 @@ export class Intake {
       const owned = this.#assignment.get(slot);
       if (owned?.state.kind !== "fetching") return undefined;
       const { topic, partition, state } = owned;
-      return { topic, partition, topicId: state.topicId, from: state.next };
+      return { topic, partition, topicId: state.topicId, reading: state.reading, from: state.next };
     });
     return added;
   }

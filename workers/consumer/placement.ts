@@ -119,7 +119,7 @@ export class Placement {
       if (state.kind === "out_of_range" && beginning !== undefined && end !== undefined) {
         state.bounds = { beginning, end };
       } else if (state.kind === "beyond_end" && end !== undefined && end >= state.stored) {
-        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, topicId, state.stored)]);
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state)]);
       }
     }
   }
@@ -172,8 +172,11 @@ export class Placement {
         // While the row was read, the partition may have been revoked, or its topic created again under the same name.
         if (!this.#isStill(owned, topicId)) return [];
         const { state } = owned;
-        if (typeof position === "number") return [this.#assignment.startFetchingAt(owned, topicId, position)];
-        if (position === "missing") {
+        if (position.kind === "stored") {
+          const { reading, nextOffset } = position;
+          return [this.#assignment.startFetchingAt(owned, { topicId, reading, stored: nextOffset })];
+        }
+        if (position.kind === "missing") {
           state.row = { kind: "missing", beginning: undefined };
           this.#surveys.hurry();
         } else state.row = state.row.kind === "locked" ? state.row : { kind: "locked", sinceMs: now };
@@ -206,7 +209,7 @@ export class Placement {
     const settled: (() => void)[] = [];
     for (const owned of outOfRange) {
       const { topic, partition, state } = owned;
-      const { topicId, stored } = state;
+      const { topicId, reading, stored } = state;
       const { beginning, end } = state.bounds!;
       if (stored > end) {
         settled.push(() => {
@@ -217,7 +220,8 @@ export class Placement {
       }
       const start = Math.max(stored, beginning);
       if (start > stored) {
-        const isSkipped = await session.skipGap({ topic, topicId, partition, nextOffset: stored }, start);
+        const from = { topic, topicId, partition, reading, nextOffset: stored };
+        const isSkipped = await session.skipGap(from, start);
         if (!isSkipped) {
           throw new ResyncNeeded(
             "fence",
@@ -227,7 +231,7 @@ export class Placement {
       }
       settled.push(() => {
         if (start > stored) this.#telemetry.gapSkipped(topic, partition, stored, start);
-        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, topicId, start)]);
+        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, { topicId, reading, stored: start })]);
       });
     }
     return () => {

@@ -5,7 +5,7 @@ import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Notifier } from "../../shared/runtime/notifier.ts";
-import type { StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
+import type { LogStart, StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
 
 /** Everything outside of a worker that it uses. */
 export interface WorkerPorts {
@@ -66,7 +66,7 @@ export interface DatabaseSession {
   /** The stored offsets, see `readPositions` of offsets.ts. @throws FatalError where another group has taken the database over */
   readPositions(keys: readonly PartitionKey[]): Promise<readonly StoredPosition[]>;
   /** Enters partitions that were never read, at the start of their logs. */
-  enterPartitions(starts: readonly StoredOffset[]): Promise<void>;
+  enterPartitions(starts: readonly LogStart[]): Promise<void>;
   /** Skips records that Kafka deleted. @returns false where the stored offset has moved */
   skipGap(from: StoredOffset, to: number): Promise<boolean>;
   /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */

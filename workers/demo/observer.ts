@@ -105,7 +105,7 @@ export class Observer {
     const ends = await admin.listOffsets(PARTITIONS, "end", REQUEST_DEADLINE_MS);
     const rows = await session.run(
       (sql) => sql<{ partition: number; nextOffset: number; consumed: number }[]>`
-        select partition, next_offset as "nextOffset", consumed from pipeline_offsets`,
+        select partition, next_offset as "nextOffset", consumed from pipeline_offsets order by reading`,
     );
     const nextOffsets = new Map(rows.map(({ partition, nextOffset }) => [partition, nextOffset]));
     this.lag = ends.map((end = 0, partition) => ({

@@ -36,8 +36,9 @@ export function DeadLettersSection({ deadLetters }: { deadLetters: DeadLetters }
   );
 }
 
-function pathOf({ topic, topicId, partition, offset }: Summary): string {
-  return `/api/dead-letters/${encodeURIComponent(topic)}/${encodeURIComponent(topicId)}/${partition}/${offset}`;
+function pathOf({ topic, topicId, partition, reading, offset }: Summary): string {
+  const query = reading === 0 ? "" : `?reading=${reading}`;
+  return `/api/dead-letters/${encodeURIComponent(topic)}/${encodeURIComponent(topicId)}/${partition}/${offset}${query}`;
 }
 
 type Loaded = { readonly letter: DeadLetter } | { readonly problem: string } | undefined;

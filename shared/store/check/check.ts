@@ -53,11 +53,13 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
   await tx.unsafe(SETTINGS);
   await assertTables(tx);
   const partitions = await readPartitions(tx);
+  const current = partitions.filter(({ closed_at }) => closed_at === null);
   const lags = lag?.(
-    partitions.map(({ topic, topic_id, partition, next_offset }) => ({
+    current.map(({ topic, topic_id, partition, reading, next_offset }) => ({
       topic,
       topicId: topic_id,
       partition,
+      reading,
       nextOffset: next_offset,
     })),
   );
@@ -76,7 +78,7 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
     ok: invariants.every(({ ok }) => ok),
     invariants,
     tables: await countRows(tx, rawEvents.rows),
-    partitions: withLags(partitions, await lags),
+    partitions: withLags(partitions, new Map((await lags)?.map((value, index) => [current[index]!, value]))),
     dead_letters: await countDeadLetters(tx),
     hours: await newestHours(tx),
     newest_events: await newestEvents(tx),
@@ -85,10 +87,10 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
 
 function withLags(
   partitions: readonly PartitionRow[],
-  lags: readonly (number | string)[] | undefined,
+  lags: ReadonlyMap<PartitionRow, number | string>,
 ): PartitionReport[] {
-  return partitions.map((row, index) => {
-    const lag = lags?.[index];
+  return partitions.map((row) => {
+    const lag = lags.get(row);
     return {
       ...row,
       lag: typeof lag === "number" ? lag : null,

@@ -18,6 +18,7 @@ interface LetterRow {
   topic: string;
   topic_id: string;
   partition: number;
+  reading: number;
   offset: number;
   reason: RejectionReason;
   is_tombstone: boolean;
@@ -34,7 +35,7 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
   // An SQL cursor, not the driver's: other statements run between two fetches.
   await tx.unsafe(`
     declare dead_letters no scroll cursor for
-    select topic, topic_id, partition, "offset", reason, value is null as is_tombstone,
+    select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone,
       case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
       (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
     from dead_letter_events`);
@@ -80,7 +81,8 @@ async function contradictionOf(tx: Transaction, row: LetterRow): Promise<string 
 async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
   const [found] = await tx<[{ value: Buffer }]>`
     select value from dead_letter_events
-    where topic = ${row.topic} and topic_id = ${row.topic_id} and partition = ${row.partition} and "offset" = ${row.offset}`;
+    where topic = ${row.topic} and topic_id = ${row.topic_id} and partition = ${row.partition}
+      and reading = ${row.reading} and "offset" = ${row.offset}`;
   return found.value;
 }
 

@@ -62,7 +62,7 @@ function invariantLine({ name, ok, detail }: Invariant, width: number): string {
 }
 
 function partitionLines({ partitions }: CheckReport): string[] {
-  const head = ["topic", "p", "first", "next", "consumed", "skipped", "stored", "duplicates", "dead"];
+  const head = ["topic", "p", "first", "next", "consumed", "deleted", "gaps", "stored", "duplicates", "dead"];
   const isLagRequested = partitions.some(({ lag, lag_problem }) => lag !== null || lag_problem !== null);
   const listed = partitions.slice(0, MAX_PARTITIONS);
   return section(
@@ -70,11 +70,12 @@ function partitionLines({ partitions }: CheckReport): string[] {
     isLagRequested ? [...head, "lag"] : head,
     listed.map((row) => [
       row.topic,
-      row.partition,
+      row.reading === 0 ? row.partition : `${row.partition} (reading ${row.reading})`,
       row.first_offset,
       row.next_offset,
       row.consumed,
-      row.skipped,
+      row.deleted,
+      row.gaps,
       row.stored,
       row.duplicates,
       row.dead_lettered,

@@ -8,11 +8,18 @@ import { count, plural } from "../../text/format.ts";
 export type PartitionRow = Omit<PartitionReport, "lag" | "lag_problem">;
 
 export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
-  const rows = await tx<(Omit<PartitionRow, "updated_at"> & { updated_at: Date })[]>`
-    select topic, topic_id, partition, first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered, updated_at
+  const rows = await tx<
+    (Omit<PartitionRow, "updated_at" | "closed_at"> & { updated_at: Date; closed_at: Date | null })[]
+  >`
+    select topic, topic_id, partition, reading, first_offset, next_offset, consumed, deleted, gaps, stored, duplicates,
+      dead_lettered, leader_epoch, updated_at, closed_at
     from pipeline_offsets
-    order by topic, topic_id, partition`;
-  return rows.map((row) => ({ ...row, updated_at: row.updated_at.toISOString() }));
+    order by topic, topic_id, partition, reading`;
+  return rows.map((row) => ({
+    ...row,
+    updated_at: row.updated_at.toISOString(),
+    closed_at: row.closed_at?.toISOString() ?? null,
+  }));
 }
 
 /** Checks the counts of each partition against its offsets and against each other. */
@@ -23,11 +30,11 @@ export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] 
   return [
     makeInvariant(
       "offsets_accounted_for",
-      `${where}: ${sum((row) => row.next_offset - row.first_offset)} offsets, ${consumedInAll} + ${sum((row) => row.skipped)} skipped`,
+      `${where}: ${sum((row) => row.next_offset - row.first_offset)} offsets, ${consumedInAll} + ${sum((row) => row.deleted)} deleted + ${sum((row) => row.gaps)} gaps`,
       faultsOf(partitions, (row) => {
         const expected = row.next_offset - row.first_offset;
-        if (expected === row.consumed + row.skipped) return undefined;
-        return `${nameOf(row)} went from ${row.first_offset} to ${row.next_offset} (${expected}) with ${row.consumed} consumed + ${row.skipped} skipped`;
+        if (expected === row.consumed + row.deleted + row.gaps) return undefined;
+        return `${nameOf(row)} went from ${row.first_offset} to ${row.next_offset} (${expected}) with ${row.consumed} consumed + ${row.deleted} deleted + ${row.gaps} gaps`;
       }),
     ),
     makeInvariant(
@@ -40,10 +47,19 @@ export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] 
     ),
     makeInvariant(
       "counters_not_negative",
-      `${where} with 7 counters each`,
+      `${where} with 8 counters each`,
       faultsOf(partitions, (row) => {
-        const { first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered } = row;
-        const counters = { first_offset, next_offset, consumed, skipped, stored, duplicates, dead_lettered };
+        const { first_offset, next_offset, consumed, deleted, gaps, stored, duplicates, dead_lettered } = row;
+        const counters = {
+          first_offset,
+          next_offset,
+          consumed,
+          deleted,
+          gaps,
+          stored,
+          duplicates,
+          dead_lettered,
+        };
         const negative = Object.entries(counters).filter(([, value]) => value < 0);
         if (negative.length === 0) return undefined;
         return `${nameOf(row)} has ${negative.map(([name, value]) => `${name} ${value}`).join(", ")}`;
@@ -61,6 +77,7 @@ interface LetterCountRow {
   topic: string;
   topic_id: string;
   partition: number;
+  reading: number;
   letters: number;
   outside: number;
   /** Null where pipeline_offsets has no such partition, like the two offsets below. */
@@ -73,15 +90,15 @@ interface LetterCountRow {
 export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[]> {
   const rows = await tx<LetterCountRow[]>`
     with letters as (
-      select d.topic, d.topic_id, d.partition, count(*) as letters,
+      select d.topic, d.topic_id, d.partition, d.reading, count(*) as letters,
         count(*) filter (where o.topic is null or d."offset" < o.first_offset or d."offset" >= o.next_offset) as outside
-      from dead_letter_events d left join pipeline_offsets o using (topic, topic_id, partition)
-      group by d.topic, d.topic_id, d.partition
+      from dead_letter_events d left join pipeline_offsets o using (topic, topic_id, partition, reading)
+      group by d.topic, d.topic_id, d.partition, d.reading
     )
-    select topic, topic_id, partition, coalesce(letters, 0) as letters, coalesce(outside, 0) as outside,
+    select topic, topic_id, partition, reading, coalesce(letters, 0) as letters, coalesce(outside, 0) as outside,
       dead_lettered, first_offset, next_offset
-    from letters full join pipeline_offsets using (topic, topic_id, partition)
-    order by topic, topic_id, partition`;
+    from letters full join pipeline_offsets using (topic, topic_id, partition, reading)
+    order by topic, topic_id, partition, reading`;
   const kept = count(total(rows, (row) => row.letters));
   const counted = count(total(rows, (row) => row.dead_lettered ?? 0));
   return [
@@ -113,8 +130,10 @@ function nameOf({
   topic,
   topic_id,
   partition,
-}: Pick<PartitionRow, "topic" | "topic_id" | "partition">): string {
-  return `${topic}[${partition}] (topic id ${topic_id})`;
+  reading,
+}: Pick<PartitionRow, "topic" | "topic_id" | "partition" | "reading">): string {
+  const ofReading = reading === 0 ? "" : `, reading ${reading}`;
+  return `${topic}[${partition}] (topic id ${topic_id}${ofReading})`;
 }
 
 function total<Row>(rows: readonly Row[], figure: (row: Row) => number): number {

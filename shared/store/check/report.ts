@@ -16,15 +16,21 @@ export interface PartitionReport {
   readonly topic: string;
   readonly topic_id: string;
   readonly partition: number;
+  readonly reading: number;
   readonly first_offset: number;
   readonly next_offset: number;
   readonly consumed: number;
-  readonly skipped: number;
+  readonly deleted: number;
+  readonly gaps: number;
   readonly stored: number;
   readonly duplicates: number;
   readonly dead_lettered: number;
+  /** Of the last record below `next_offset`; null where it is not known. */
+  readonly leader_epoch: number | null;
   /** ISO 8601, UTC. */
   readonly updated_at: string;
+  /** ISO 8601, UTC; null for the current reading of a partition. */
+  readonly closed_at: string | null;
   /** Records; null where it is unknown. */
   readonly lag: number | null;
   /** Why the lag is unknown; null where it is known or was not requested. */
