@@ -5,11 +5,12 @@ import { AdminRequests } from "./admin-requests.ts";
 import { Client, type ErrorReport, type LogLine, type Settings } from "./client.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { EventType, LogicalOffset } from "./ffi/bindings.ts";
-import type { Library } from "./ffi/library.ts";
+import type { Library, StartPosition } from "./ffi/library.ts";
 import { type Pointer, pointer } from "./ffi/memory.ts";
 import { MessageReader } from "./ffi/message-reader.ts";
 import { LibrdkafkaAssignment } from "./librdkafka-assignment.ts";
 import { listOffsets } from "./list-offsets.ts";
+import { type LogTruncation, logTruncation } from "./log-truncation.ts";
 import { PartitionTable } from "./partition-table.ts";
 import { QueueEvents } from "./queue-events.ts";
 import { describeTopics } from "./topic-description.ts";
@@ -22,12 +23,20 @@ export type ConsumerEvent =
   | { kind: "revoke"; partitions: TopicPartition[]; lost: boolean }
   /** The log does not hold the offset. Comes once; the partition delivers nothing until `fetch` moves it. */
   | { kind: "out_of_range"; topic: string; partition: number; offset: number }
+  /**
+   * Kafka has cut the log off below what was read, and other records may stand there by now. The log that was read
+   * ends at `end`, where the leader can tell. Comes once; the partition delivers nothing until `fetch` moves it.
+   */
+  | ({ kind: "truncated"; topic: string; partition: number } & LogTruncation)
   /** librdkafka cannot read the batch at this offset. It keeps trying, and this comes with each attempt. */
   | { kind: "unreadable"; topic: string; partition: number; offset: number; reason: string }
   | ({ kind: "error" } & ErrorReport)
   /** The result of a `commit`. */
   | { kind: "committed"; error: string | undefined }
   | ({ kind: "log" } & LogLine);
+
+/** Where to start fetching a partition. */
+export type FetchStart = TopicPartition & StartPosition;
 
 export interface ConsumerOptions {
   readonly settings: Settings;
@@ -113,6 +122,7 @@ export class KafkaConsumer {
   poll(block: RecordBlock): ConsumerEvent | undefined {
     if (this.#closing) return undefined;
     this.#requests.poll();
+    if (this.#assignment.unanswered === undefined) this.#assignment.validate();
     while (this.#assignment.unanswered === undefined) {
       const event = this.#messages.takeRecords(this.#queue, block, this.#table);
       if (event === undefined) return undefined;
@@ -136,7 +146,7 @@ export class KafkaConsumer {
    * Answers an "assign" event.
    * @param fetch the partitions to fetch at once; the others are owned and wait for `fetch`
    */
-  acknowledgeAssign(fetch: readonly TopicPartitionOffset[]): void {
+  acknowledgeAssign(fetch: readonly FetchStart[]): void {
     if (!this.#closing) this.#assignment.acknowledgeAssign(this.#startsOf(fetch));
   }
 
@@ -148,8 +158,11 @@ export class KafkaConsumer {
   /**
    * Starts fetching partitions, or moves those that are fetched already. Partitions that the group has not given us, or
    * has taken, are left out. While a rebalance waits for its answer, this takes effect after the answer.
+   *
+   * Where the leader epoch is given, the leader is asked first whether its log still holds the last record below the
+   * offset; if not, nothing is fetched and a "truncated" event comes.
    */
-  fetch(partitions: readonly TopicPartitionOffset[]): void {
+  fetch(partitions: readonly FetchStart[]): void {
     const starts = this.#startsOf(partitions);
     if (!this.#closing) this.#assignment.start(starts);
   }
@@ -319,9 +332,11 @@ export class KafkaConsumer {
     const isOfPartition = reason !== undefined || error.code === ErrorCode.autoOffsetReset;
     const at = isOfPartition && this.#library.eventPartition(event);
     if (!at) return { kind: "error", ...error };
-    const { errorCode: _, ...place } = at;
-    if (reason === undefined) return { kind: "out_of_range", ...place };
-    return { kind: "unreadable", ...place, reason };
+    const { topic, partition, offset } = at;
+    if (reason !== undefined) return { kind: "unreadable", topic, partition, offset, reason };
+    const truncation = logTruncation(error);
+    if (truncation !== undefined) return { kind: "truncated", topic, partition, ...truncation };
+    return { kind: "out_of_range", topic, partition, offset };
   }
 
   #commitError(event: Pointer): string | undefined {
@@ -334,16 +349,16 @@ export class KafkaConsumer {
     if (this.#closing) throw new Error("the consumer was closed");
   }
 
-  /** Start offsets by slot. @throws RangeError for an offset that is neither a place in a log nor its beginning or end */
-  #startsOf(partitions: readonly TopicPartitionOffset[]): Map<number, number> {
-    const starts = new Map<number, number>();
+  /** Starts by slot. @throws RangeError for an offset that is neither a place in a log nor its beginning or end */
+  #startsOf(partitions: readonly FetchStart[]): Map<number, StartPosition> {
+    const starts = new Map<number, StartPosition>();
     for (const partition of partitions) {
-      const { offset } = partition;
+      const { offset, leaderEpoch } = partition;
       const logical = offset === LogicalOffset.beginning || offset === LogicalOffset.end;
       if (!logical && !(Number.isSafeInteger(offset) && offset >= 0)) {
         throw new RangeError(`${partition.topic} [${partition.partition}] cannot be fetched at ${offset}`);
       }
-      starts.set(this.slot(partition), offset);
+      starts.set(this.slot(partition), { offset, leaderEpoch });
     }
     return starts;
   }

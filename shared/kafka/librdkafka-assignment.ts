@@ -12,15 +12,23 @@
 //     answer. A rebalance that waits in the queue, not yet polled, cannot be seen: its events still come in order and
 //     each is answered, but another consumer may get the partitions meanwhile. So a writer must compare the
 //     partition's stored offset. Our change also makes librdkafka forget that partitions are lost, so we ask first.
+//   - Only a seek makes librdkafka compare the position with the leader's log before it fetches (rdkafka_partition.c:
+//     rd_kafka_toppar_seek does, rd_kafka_toppar_fetch_start does not). So a partition with a known leader epoch is
+//     assigned paused, sought to the same position, and resumed.
 //
 // All of this is for cooperative rebalances (cooperative-sticky, KIP-848); the configuration admits no others.
 import type { TopicPartition } from "../event.ts";
 import type { Client } from "./client.ts";
-import type { Library } from "./ffi/library.ts";
+import type { Library, StartPosition } from "./ffi/library.ts";
+import type { Pointer } from "./ffi/memory.ts";
+import { ErrorCode } from "./error-codes.ts";
 import type { PartitionTable } from "./partition-table.ts";
 
-/** The offset at which to start each partition, by slot. */
-type StartOffsets = ReadonlyMap<number, number>;
+/** Where to start each partition, by slot. */
+type StartPositions = ReadonlyMap<number, StartPosition>;
+
+/** Seeking waits for librdkafka's main thread only, which takes microseconds. */
+const SEEK_TIMEOUT_MS = 1000;
 
 interface Rebalance {
   readonly kind: "assign" | "revoke";
@@ -37,7 +45,9 @@ export class LibrdkafkaAssignment {
   /** By slot: the partitions that librdkafka has assigned. */
   readonly #fetched = new Set<number>();
   /** By slot: changes that wait for the answer to a rebalance; undefined is a stop. */
-  readonly #postponed = new Map<number, number | undefined>();
+  readonly #postponed = new Map<number, StartPosition | undefined>();
+  /** By slot: the fetched partitions that are paused until they can be sought to their position. */
+  readonly #unvalidated = new Map<number, StartPosition>();
   #unanswered: Rebalance | undefined;
   #lost = false;
   #leaving = false;
@@ -67,7 +77,7 @@ export class LibrdkafkaAssignment {
     return lost;
   }
 
-  acknowledgeAssign(starts: StartOffsets): void {
+  acknowledgeAssign(starts: StartPositions): void {
     for (const slot of this.#takeUnanswered("assign")) this.#owned.add(slot);
     // Also when there is nothing to assign: this is the answer.
     this.#assign([...starts].filter(([slot]) => this.#owned.has(slot) && !this.#fetched.has(slot)));
@@ -86,14 +96,39 @@ export class LibrdkafkaAssignment {
   }
 
   /** Starts or moves partitions; those that are not owned are left out. */
-  start(starts: StartOffsets): void {
-    for (const [slot, offset] of starts) this.#postponed.set(slot, offset);
+  start(starts: StartPositions): void {
+    for (const [slot, position] of starts) this.#postponed.set(slot, position);
     if (this.#unanswered === undefined) this.#applyPostponed();
   }
 
   stop(slots: readonly number[]): void {
     for (const slot of slots) this.#postponed.set(slot, undefined);
     if (this.#unanswered === undefined) this.#applyPostponed();
+  }
+
+  /**
+   * Lets librdkafka compare positions with the leaders' logs, and then fetch. librdkafka postpones the start of an
+   * assigned partition while commits are under way; so this is to be called until it has done all.
+   */
+  validate(): void {
+    if (this.#unvalidated.size === 0) return;
+    const { c } = this.#library;
+    const { handle } = this.#client;
+    const waiting = [...this.#unvalidated];
+    const partitions = waiting.map(([slot, position]) => ({
+      ...this.#table.topicPartition(slot),
+      ...position,
+    }));
+    this.#library.withPartitions(partitions, (list) => {
+      // A partition that is not started yet has an error; it is sought the next time.
+      this.#library.takeError(c.rd_kafka_seek_partitions(handle, list, SEEK_TIMEOUT_MS), "seek");
+      for (const [index, { errorCode }] of this.#library.readPartitions(list).entries()) {
+        if (errorCode !== ErrorCode.none) continue;
+        const [slot] = waiting[index]!;
+        this.#unvalidated.delete(slot);
+        this.#resume([slot]);
+      }
+    });
   }
 
   stopAll(): void {
@@ -114,8 +149,8 @@ export class LibrdkafkaAssignment {
     const changes = [...this.#postponed];
     this.#postponed.clear();
     const stopped = changes.map(([slot]) => slot).filter((slot) => this.#fetched.has(slot));
-    const started = changes.flatMap(([slot, offset]): [number, number][] =>
-      offset !== undefined && this.#owned.has(slot) ? [[slot, offset]] : [],
+    const started = changes.flatMap(([slot, position]): [number, StartPosition][] =>
+      position !== undefined && this.#owned.has(slot) ? [[slot, position]] : [],
     );
     if (stopped.length === 0 && started.length === 0) return;
     this.#noteLoss();
@@ -124,30 +159,52 @@ export class LibrdkafkaAssignment {
   }
 
   /** Assigns partitions besides those that are fetched. */
-  #assign(starts: readonly (readonly [slot: number, offset: number])[]): void {
-    for (const [slot, offset] of starts) {
+  #assign(starts: readonly (readonly [slot: number, position: StartPosition])[]): void {
+    const { c } = this.#library;
+    const { handle } = this.#client;
+    for (const [slot, position] of starts) {
       this.#fetched.add(slot);
-      this.#table.nextOffset[slot] = Math.max(offset, 0);
+      this.#table.nextOffset[slot] = Math.max(position.offset, 0);
+      if (position.leaderEpoch !== undefined) this.#unvalidated.set(slot, position);
     }
-    const partitions = starts.map(([slot, offset]) => ({ ...this.#table.topicPartition(slot), offset }));
+    this.#pause([...this.#unvalidated.keys()]);
+    const partitions = starts.map(([slot, position]) => ({
+      ...this.#table.topicPartition(slot),
+      ...position,
+    }));
     this.#library.withPartitions(partitions, (list) =>
-      this.#library.throwError(
-        this.#library.c.rd_kafka_incremental_assign(this.#client.handle, list),
-        "incremental assign",
-      ),
+      this.#library.throwError(c.rd_kafka_incremental_assign(handle, list), "incremental assign"),
     );
+    this.validate();
   }
 
   #unassign(slots: readonly number[]): void {
     for (const slot of slots) this.#fetched.delete(slot);
-    const partitions = slots.map((slot) => this.#table.topicPartition(slot));
-    this.#library.withPartitions(partitions, (list) =>
+    // Also when there is nothing to unassign: this may be the answer to a rebalance.
+    this.#withSlots(slots, (list) =>
       this.#library.throwError(
         this.#library.c.rd_kafka_incremental_unassign(this.#client.handle, list),
         "incremental unassign",
       ),
     );
     this.#awaitStops();
+    // librdkafka remembers the pause of a partition that is not assigned.
+    this.#resume(slots.filter((slot) => this.#unvalidated.delete(slot)));
+  }
+
+  #pause(slots: readonly number[]): void {
+    if (slots.length === 0) return;
+    this.#withSlots(slots, (list) => this.#library.c.rd_kafka_pause_partitions(this.#client.handle, list));
+  }
+
+  #resume(slots: readonly number[]): void {
+    if (slots.length === 0) return;
+    this.#withSlots(slots, (list) => this.#library.c.rd_kafka_resume_partitions(this.#client.handle, list));
+  }
+
+  #withSlots(slots: readonly number[], work: (list: Pointer) => void): void {
+    const partitions = slots.map((slot) => this.#table.topicPartition(slot));
+    this.#library.withPartitions(partitions, work);
   }
 
   /**

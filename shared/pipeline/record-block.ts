@@ -20,6 +20,8 @@ export class RecordBlock {
   readonly slot: Int32Array;
   /** Kafka offset; exact up to 2^53. */
   readonly offset: Float64Array;
+  /** The epoch of the leader that wrote the record; -1 where it is not known. */
+  readonly leaderEpoch: Int32Array;
   /** Start of the value in `bytes`, or -1 where the record has no value (a tombstone). */
   readonly valueStart: Int32Array;
   /** End (exclusive) of the value in `bytes`. */
@@ -38,6 +40,7 @@ export class RecordBlock {
     this.bytes = Buffer.allocUnsafeSlow(initialBytes);
     this.slot = new Int32Array(maxRecords);
     this.offset = new Float64Array(maxRecords);
+    this.leaderEpoch = new Int32Array(maxRecords);
     this.valueStart = new Int32Array(maxRecords);
     this.valueEnd = new Int32Array(maxRecords);
     this.keyStart = new Int32Array(maxRecords);

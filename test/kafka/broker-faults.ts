@@ -18,6 +18,7 @@ export class BrokerFaults {
       rd_kafka_mock_push_request_errors_array: { args: ["ptr", "i16", "u64", "ptr"], returns: "void" },
       rd_kafka_mock_broker_set_down: { args: ["ptr", "i32"], returns: "i32" },
       rd_kafka_mock_set_controller_id: { args: ["ptr", "i32"], returns: "void" },
+      rd_kafka_mock_partition_set_leader: { args: ["ptr", "ptr", "i32", "i32"], returns: "i32" },
       rd_kafka_mock_broker_set_up: { args: ["ptr", "i32"], returns: "i32" },
       rd_kafka_mock_broker_set_rtt: { args: ["ptr", "i32", "i32"], returns: "i32" },
     }).symbols;
@@ -37,6 +38,16 @@ export class BrokerFaults {
   /** @param broker its number, from 1 */
   setController(broker: number): void {
     this.#c.rd_kafka_mock_set_controller_id(this.#broker.cluster, broker);
+  }
+
+  /** Lets a partition's leader begin its next epoch. @param broker its number, from 1 */
+  setLeader(topic: string, partition: number, broker: number): void {
+    this.#c.rd_kafka_mock_partition_set_leader(
+      this.#broker.cluster,
+      Buffer.from(`${topic}\0`),
+      partition,
+      broker,
+    );
   }
 
   setUp(): void {

@@ -1,7 +1,8 @@
 // Opens the product's consumer as a member of a group, polls it, and collects what it delivers.
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
+import type { StartPosition } from "../../shared/kafka/ffi/library.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
-import { type ConsumerEvent, KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import { type ConsumerEvent, type FetchStart, KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { type EventuallyOptions, eventually } from "../support/eventually.ts";
 import type { KafkaUnderTest } from "./kafka-variants.ts";
@@ -12,12 +13,15 @@ export interface Received extends TopicPartitionOffset {
   readonly headers: string | undefined;
 }
 
+/** An offset, with or without the leader epoch of the record before it. */
+type StartAt = (partition: TopicPartition) => number | StartPosition | undefined;
+
 export interface GroupMemberOptions {
   readonly topics: readonly string[];
   readonly group?: string;
   readonly passThrough?: Settings;
   /** The first offset to fetch; undefined leaves the partition owned and not fetched. Default: the beginning. */
-  readonly startAt?: (partition: TopicPartition) => number | undefined;
+  readonly startAt?: StartAt;
   /** False: the test answers the rebalances, until `answers` is set. */
   readonly answers?: boolean;
   /** Called for every record before the next poll. */
@@ -29,6 +33,8 @@ export interface GroupMemberOptions {
 export class GroupMember {
   readonly events: ConsumerEvent[] = [];
   readonly records: Received[] = [];
+  /** Of the records, in their order. */
+  readonly leaderEpochs: number[] = [];
   readonly owned = new Set<string>();
   /** Records of partitions that were not owned when the record came. */
   readonly unowned: Received[] = [];
@@ -95,7 +101,7 @@ export class GroupMember {
   }
 
   /** Answers the last assign event. */
-  acknowledgeAssign(startAt: (partition: TopicPartition) => number | undefined = () => -2): void {
+  acknowledgeAssign(startAt: StartAt = () => -2): void {
     const event = this.of("assign").at(-1);
     if (event === undefined) throw new Error("there was no assign event");
     for (const partition of event.partitions) this.owned.add(nameOf(partition));
@@ -128,6 +134,7 @@ export class GroupMember {
         headers: block.headers.get(i)?.toString(),
       };
       this.records.push(record);
+      this.leaderEpochs.push(block.leaderEpoch[i]!);
       if (!this.owned.has(nameOf(record))) this.unowned.push(record);
       this.#options.onRecord?.(record);
     }
@@ -146,12 +153,10 @@ export function nameOf({ topic, partition }: TopicPartition): string {
   return `${topic}[${partition}]`;
 }
 
-function placed(
-  partitions: readonly TopicPartition[],
-  startAt: (partition: TopicPartition) => number | undefined,
-): TopicPartitionOffset[] {
+function placed(partitions: readonly TopicPartition[], startAt: StartAt): FetchStart[] {
   return partitions.flatMap((partition) => {
-    const offset = startAt(partition);
-    return offset === undefined ? [] : [{ ...partition, offset }];
+    const start = startAt(partition);
+    if (start === undefined) return [];
+    return [{ ...partition, ...(typeof start === "number" ? { offset: start } : start) }];
   });
 }

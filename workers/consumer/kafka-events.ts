@@ -46,6 +46,7 @@ export class KafkaEvents {
         if (event.lost) throw new ResyncNeeded("lost", "the group has given our partitions to others");
         return;
       case "out_of_range":
+      case "truncated":
         return placement.onOutOfRange(event);
       case "unreadable":
         return this.#onUnreadable(event);

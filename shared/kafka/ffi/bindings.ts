@@ -56,11 +56,13 @@ export const SYMBOLS = {
   rd_kafka_event_message_array: { args: ["ptr", "ptr", u64], returns: u64 },
 
   rd_kafka_message_headers: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_message_leader_epoch: { args: ["ptr"], returns: "i32" },
   rd_kafka_header_get_all: { args: ["ptr", u64, "ptr", "ptr", "ptr"], returns: "i32" },
 
   rd_kafka_topic_partition_list_new: { args: ["i32"], returns: "ptr" },
   rd_kafka_topic_partition_list_add: { args: ["ptr", "cstring", "i32"], returns: "ptr" },
   rd_kafka_topic_partition_list_set_offset: { args: ["ptr", "cstring", "i32", i64], returns: "i32" },
+  rd_kafka_topic_partition_set_leader_epoch: { args: ["ptr", "i32"], returns: "void" },
   rd_kafka_topic_partition_list_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_topic_partition_destroy: { args: ["ptr"], returns: "void" },
 
@@ -72,6 +74,9 @@ export const SYMBOLS = {
   rd_kafka_assignment_lost: { args: ["ptr"], returns: "i32" },
   rd_kafka_incremental_assign: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_incremental_unassign: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_pause_partitions: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_resume_partitions: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_seek_partitions: { args: ["ptr", "ptr", "i32"], returns: "ptr" },
   rd_kafka_consumer_group_metadata: { args: ["ptr"], returns: "ptr" },
   rd_kafka_consumer_group_metadata_generation_id: { args: ["ptr"], returns: "i32" },
   rd_kafka_consumer_group_metadata_destroy: { args: ["ptr"], returns: "void" },

@@ -30,6 +30,13 @@ export interface PartitionEntry extends TopicPartitionOffset {
   readonly errorCode: number;
 }
 
+/** Where a partition is to be fetched from. */
+export interface StartPosition {
+  readonly offset: number;
+  /** The leader epoch of the last record below the offset, where it is known. */
+  readonly leaderEpoch?: number | undefined;
+}
+
 export type Functions = NativeLibrary<typeof SYMBOLS>["symbols"];
 
 /** The environment data of Node threads: a thread starts with a copy of what its parent had. */
@@ -145,17 +152,18 @@ export class Library {
 
   /** Runs `work` with a native list of the partitions, and frees it. Without offsets they are "invalid". */
   withPartitions<T>(
-    partitions: readonly (TopicPartition & { readonly offset?: number })[],
+    partitions: readonly (TopicPartition & Partial<StartPosition>)[],
     work: (list: Pointer) => T,
   ): T {
     const c = this.c;
     const list = pointer(c.rd_kafka_topic_partition_list_new(partitions.length), "partition list");
     try {
-      for (const { topic, partition, offset } of partitions) {
-        c.rd_kafka_topic_partition_list_add(list, topic, partition);
+      for (const { topic, partition, offset, leaderEpoch } of partitions) {
+        const entry = pointer(c.rd_kafka_topic_partition_list_add(list, topic, partition), "list entry");
         if (offset !== undefined) {
           c.rd_kafka_topic_partition_list_set_offset(list, topic, partition, offset);
         }
+        if (leaderEpoch !== undefined) c.rd_kafka_topic_partition_set_leader_epoch(entry, leaderEpoch);
       }
       return work(list);
     } finally {

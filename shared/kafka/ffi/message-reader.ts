@@ -36,6 +36,7 @@ export class MessageReader {
   readonly #poll: Functions["rd_kafka_queue_poll"];
   readonly #messageNext: Functions["rd_kafka_event_message_next"];
   readonly #messageHeaders: Functions["rd_kafka_message_headers"];
+  readonly #messageLeaderEpoch: Functions["rd_kafka_message_leader_epoch"];
   readonly #destroyEvent: Functions["rd_kafka_event_destroy"];
   readonly #memcpy: Functions["memcpy"];
   readonly #headerGetAll: Functions["rd_kafka_header_get_all"];
@@ -50,6 +51,7 @@ export class MessageReader {
     this.#poll = c.rd_kafka_queue_poll;
     this.#messageNext = c.rd_kafka_event_message_next;
     this.#messageHeaders = c.rd_kafka_message_headers;
+    this.#messageLeaderEpoch = c.rd_kafka_message_leader_epoch;
     this.#destroyEvent = c.rd_kafka_event_destroy;
     this.#memcpy = c.memcpy;
     this.#headerGetAll = c.rd_kafka_header_get_all;
@@ -65,6 +67,7 @@ export class MessageReader {
     const poll = this.#poll;
     const messageNext = this.#messageNext;
     const messageHeaders = this.#messageHeaders;
+    const messageLeaderEpoch = this.#messageLeaderEpoch;
     const destroyEvent = this.#destroyEvent;
     const memcpy = this.#memcpy;
     const message = this.#message;
@@ -124,6 +127,7 @@ export class MessageReader {
         }
         block.slot[index] = slot;
         block.offset[index] = offset;
+        block.leaderEpoch[index] = messageLeaderEpoch(messageAt);
         if (messageHeaders(messageAt, this.#scratch.at) === ErrorCode.none) {
           block.headers.set(index, encodeHeaders(this.#readHeaders()));
         }
