@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { claimDatabase, endStuckPeers } from "../../shared/store/database-owner.ts";
 import { checkDatabase } from "../../shared/store/check/check.ts";
 import { assertFit, type Greeting, greetingStatement } from "../../shared/store/session-settings.ts";
-import { classify, SessionRefused } from "../../shared/store/sqlstate.ts";
+import { classify, type SessionRefused } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
 import { eventually } from "../support/eventually.ts";
