@@ -4,6 +4,19 @@ import { FatalError } from "../runtime/errors.ts";
 import type { Database } from "./session.ts";
 import { APPLICATION_PREFIX, applicationName } from "./session-settings.ts";
 import { textArray } from "./array-literal.ts";
+import { SchemaFault } from "./sqlstate.ts";
+
+interface StateRow {
+  consumer_group: string | null;
+}
+
+/** @throws SchemaFault where somebody has deleted the row */
+function groupOf(state: StateRow | undefined): string | undefined {
+  if (state !== undefined) return state.consumer_group ?? undefined;
+  throw new SchemaFault(
+    'pipeline_state has lost its row; restore it with "insert into pipeline_state default values"',
+  );
+}
 
 /** The result of a claim. */
 interface TakenOver {
@@ -19,9 +32,8 @@ interface TakenOver {
  */
 export async function claimDatabase(sql: Database, consumerGroup: string): Promise<TakenOver> {
   return await sql.begin(async (tx) => {
-    const [state] = await tx<[{ consumer_group: string | null }]>`
-      select consumer_group from pipeline_state for update`;
-    const recorded = state.consumer_group ?? undefined;
+    const [state] = await tx<StateRow[]>`select consumer_group from pipeline_state for update`;
+    const recorded = groupOf(state);
     if (recorded === consumerGroup) return { previousGroup: undefined };
     if (recorded !== undefined) {
       const names = [applicationName("worker", recorded), applicationName("main", recorded)];
@@ -42,10 +54,11 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
 
 /** @throws FatalError where another group has claimed the database while this one was disconnected */
 export async function assertStillOurs(sql: Database, consumerGroup: string): Promise<void> {
-  const [state] = await sql<[{ consumer_group: string | null }]>`select consumer_group from pipeline_state`;
-  if (state.consumer_group !== consumerGroup) {
+  const [state] = await sql<StateRow[]>`select consumer_group from pipeline_state`;
+  const recorded = groupOf(state);
+  if (recorded !== consumerGroup) {
     throw new FatalError(
-      `the consumer group "${state.consumer_group}" has taken over this database from "${consumerGroup}"`,
+      `the consumer group "${recorded}" has taken over this database from "${consumerGroup}"`,
     );
   }
 }

@@ -3,6 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, FatalError } from "../runtime/errors.ts";
+import { assertRights } from "./rights.ts";
 import type { Database, Transaction } from "./session.ts";
 import { describeFault } from "./sqlstate.ts";
 
@@ -15,6 +16,7 @@ const ADVISORY_LOCK = 7_061_905;
 export interface Migration {
   readonly version: number;
   readonly name: string;
+  /** With \n as its line ends. */
   readonly text: string;
   /** SHA-256 of the text, hex. */
   readonly checksum: string;
@@ -37,18 +39,37 @@ export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> 
           `sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`,
         );
       }
-      const text = await Bun.file(join(folder, name)).text();
-      return { version, name, text, checksum: new Bun.CryptoHasher("sha256").update(text).digest("hex") };
+      const text = (await Bun.file(join(folder, name)).text()).replaceAll("\r\n", "\n");
+      return { version, name, text, checksum: checksumOf(text) };
     }),
   );
 }
 
+function checksumOf(text: string): string {
+  return new Bun.CryptoHasher("sha256").update(text).digest("hex");
+}
+
+/** Where the tables are or will be, and what this role may do there. */
+interface Place {
+  has_history: boolean;
+  /** The name of the history before it got a name that no other program uses. */
+  has_schema_migrations: boolean;
+  role: string;
+  /** Null where no schema of the search_path exists or may be used. */
+  schema: string | null;
+  may_create: boolean | null;
+  /** The owner of the tables; null where there are none. */
+  owner: string | null;
+}
+
 /**
  * Applies the missing files in order, all in one transaction under an advisory lock: several programs may start at
- * once, and a file that fails leaves nothing behind.
+ * once, and a file that fails leaves nothing behind. Where nothing is missing nothing is created, so that no right to
+ * create is needed.
  *
  * @returns the names of the files that were applied
- * @throws FatalError where the history of the database differs from the files, or belongs to a newer version
+ * @throws FatalError where the history of the database differs from the files, or belongs to a newer version, or the role
+ *   lacks a right
  */
 export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
   return await sql.begin(async (tx) => {
@@ -56,21 +77,57 @@ export async function migrate(sql: Database, migrations: readonly Migration[]): 
     await tx`set local lock_timeout = 0`;
     await tx`set local statement_timeout = 0`;
     await tx`select pg_advisory_xact_lock(${ADVISORY_LOCK})`;
+    const [place] = await tx<[Place]>`
+      select to_regclass('pipeline_migrations') is not null as has_history,
+        to_regclass('schema_migrations') is not null as has_schema_migrations,
+        current_user::text as role, current_schema()::text as schema,
+        has_schema_privilege(current_schema(), 'CREATE') as may_create,
+        (select pg_get_userbyid(relowner)::text from pg_class where oid = to_regclass('raw_events')) as owner`;
+    if (!place.has_history) await makeHistory(tx, place, migrations);
+    await assertRights(tx, ["SELECT"], ["pipeline_migrations"]);
+    const applied = await tx<AppliedRow[]>`
+      select version, name, checksum from pipeline_migrations order by version`;
+    assertSameHistory(applied, migrations);
+    const missing = migrations.slice(applied.length);
+    for (const migration of missing) await apply(tx, place, migration);
+    return missing.map(({ name }) => name);
+  });
+}
+
+/** Creates the table of what was applied, or renames the one that an earlier version called schema_migrations. */
+async function makeHistory(tx: Transaction, place: Place, migrations: readonly Migration[]): Promise<void> {
+  try {
+    if (place.has_schema_migrations && (await isOurs(tx, migrations))) {
+      await tx`alter table schema_migrations rename to pipeline_migrations`;
+      await tx`alter index if exists schema_migrations_pkey rename to pipeline_migrations_pkey`;
+      return;
+    }
     await tx`
-      create table if not exists schema_migrations (
+      create table pipeline_migrations (
         version integer primary key,
         name text not null,
         checksum text not null,
         applied_at timestamptz not null default now()
       )`;
-    const applied = await tx<
-      AppliedRow[]
-    >`select version, name, checksum from schema_migrations order by version`;
-    assertSameHistory(applied, migrations);
-    const missing = migrations.slice(applied.length);
-    for (const migration of missing) await apply(tx, migration);
-    return missing.map(({ name }) => name);
-  });
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    throw new FatalError(
+      `the table pipeline_migrations cannot be created: ${describeFault(error)}. ${adviceOn(error, place)}`,
+    );
+  }
+}
+
+/** Other programs have a table schema_migrations too: ours has these columns, and rows with the names of our files. */
+async function isOurs(tx: Transaction, migrations: readonly Migration[]): Promise<boolean> {
+  const columns = await tx<{ column: string }[]>`
+    select concat(attname, ' ', atttypid::regtype) as column from pg_attribute
+    where attrelid = to_regclass('schema_migrations') and attnum > 0 and not attisdropped
+    order by attnum`;
+  const found = columns.map(({ column }) => column).join();
+  if (found !== "version integer,name text,checksum text,applied_at timestamp with time zone") return false;
+  const rows = await tx<AppliedRow[]>`select version, name, checksum from schema_migrations`;
+  const known = new Map(migrations.map(({ version, name }) => [version, name]));
+  return rows.length > 0 && rows.every(({ version, name }) => (known.get(version) ?? name) === name);
 }
 
 function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly Migration[]): void {
@@ -83,10 +140,12 @@ function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly 
     }
     if (row.version !== migration.version) {
       throw new FatalError(
-        `schema_migrations has a row for ${row.name} but none for ${migration.name}: the table was edited by hand; restore the missing row or the database`,
+        `pipeline_migrations has a row for ${row.name} but none for ${migration.name}: the table was edited by hand; restore the missing row or the database`,
       );
     }
-    if (row.checksum !== migration.checksum) {
+    // An earlier version took the checksum of a file with the line ends that its checkout gave it.
+    const checksums = [migration.checksum, checksumOf(migration.text.replaceAll("\n", "\r\n"))];
+    if (!checksums.includes(row.checksum)) {
       throw new FatalError(
         `sql/${migration.name} was changed after it was applied to this database; restore the file and put the change into a new file with a higher number`,
       );
@@ -94,15 +153,35 @@ function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly 
   }
 }
 
-async function apply(tx: Transaction, { version, name, text, checksum }: Migration): Promise<void> {
+async function apply(
+  tx: Transaction,
+  place: Place,
+  { version, name, text, checksum }: Migration,
+): Promise<void> {
   try {
     await tx.unsafe(text);
-    await tx`insert into schema_migrations (version, name, checksum) values (${version}, ${name}, ${checksum})`;
+    await tx`insert into pipeline_migrations (version, name, checksum) values (${version}, ${name}, ${checksum})`;
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     throw new FatalError(
-      `sql/${name} cannot be applied: ${describeFault(error)}. It was rolled back. If its tables were created by hand or by ` +
-        "another program, drop them or start with an empty database",
+      `sql/${name} cannot be applied: ${describeFault(error)}. It was rolled back. ${adviceOn(error, place)}`,
     );
   }
+}
+
+const INSUFFICIENT_PRIVILEGE = "42501";
+const NO_SCHEMA = "3F000";
+
+function adviceOn(error: unknown, { role, schema, may_create, owner }: Place): string {
+  const code = codeOf(error);
+  if (schema === null && (code === NO_SCHEMA || code === INSUFFICIENT_PRIVILEGE)) {
+    return `Role "${role}" may use no schema of its search_path: GRANT USAGE, CREATE ON SCHEMA public TO "${role}"`;
+  }
+  if (code !== INSUFFICIENT_PRIVILEGE) {
+    return "If its tables were created by hand or by another program, drop them or start with an empty database";
+  }
+  if (may_create !== true) {
+    return `Role "${role}" may not create tables in schema "${schema}": GRANT CREATE ON SCHEMA "${schema}" TO "${role}"`;
+  }
+  return `The tables belong to role "${owner}": start this version once with DB_USER=${owner}`;
 }

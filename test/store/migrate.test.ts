@@ -18,7 +18,10 @@ const TWO = migration(2, "create table two (n int);");
 const THREE = migration(3, "create table three (n int);");
 
 /** Migrates through a new session, like a program that starts. */
-async function run(database: TestDatabase, migrations: readonly Migration[]): Promise<string[]> {
+async function run(
+  database: Pick<TestDatabase, "config">,
+  migrations: readonly Migration[],
+): Promise<string[]> {
   const session = await openSession(database, { role: "main" });
   try {
     return await migrate(session.sql, migrations);
@@ -40,8 +43,8 @@ async function tables({ sql }: TestDatabase): Promise<string[]> {
   const rows = await sql<{ name: string }[]>`
     select c.relname as name from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1`;
   const names = rows.map(({ name }) => name);
-  if (!names.includes("schema_migrations")) return names;
-  const applied = await sql<{ version: number }[]>`select version from schema_migrations order by 1`;
+  if (!names.includes("pipeline_migrations")) return names;
+  const applied = await sql<{ version: number }[]>`select version from pipeline_migrations order by 1`;
   return [...names, ...applied.map(({ version }) => `applied ${version}`)];
 }
 
@@ -83,7 +86,7 @@ describe("the migrations of sql/", () => {
       select c.relname, a.attname from pg_index i
         join pg_class c on c.oid = i.indrelid and c.relnamespace = 'public'::regnamespace
         join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
-      where a.atttypid = 'text'::regtype and a.attcollation <> '"C"'::regcollation and c.relname <> 'schema_migrations'
+      where a.atttypid = 'text'::regtype and a.attcollation <> '"C"'::regcollation and c.relname <> 'pipeline_migrations'
       union all
       select table_name, column_name from information_schema.columns
       where table_schema = 'public' and data_type = 'timestamp without time zone'`;
@@ -98,7 +101,7 @@ describe("migrate", () => {
     expect(await run(database, [ONE, TWO, THREE])).toEqual([TWO.name, THREE.name]);
     expect(await tables(database)).toEqual([
       "one",
-      "schema_migrations",
+      "pipeline_migrations",
       "three",
       "two",
       "applied 1",
@@ -139,6 +142,111 @@ describe("migrate", () => {
   });
 });
 
+/** A login without any right, and how it migrates. */
+async function outsider(database: TestDatabase) {
+  const user = `${database.name}_outsider`;
+  await database.sql.unsafe(`create role "${user}" login password 'p'`);
+  return { user, config: { ...database.config, user, password: "p" } };
+}
+
+describe("a role without all rights", () => {
+  test("starts on tables that are up to date", async () => {
+    await using database = await emptyDatabase();
+    await run(database, [ONE, TWO]);
+    const login = await outsider(database);
+    await database.sql.unsafe(`grant select on pipeline_migrations to "${login.user}"`);
+    expect(await run(login, [ONE, TWO])).toEqual([]);
+  });
+
+  test.each<[what: string, prepare: (user: string) => string, says: (user: string) => string]>([
+    [
+      "create tables",
+      () => "select 1",
+      (user) =>
+        `the table pipeline_migrations cannot be created: permission denied for schema public (42501). ` +
+        `Role "${user}" may not create tables in schema "public": GRANT CREATE ON SCHEMA "public" TO "${user}"`,
+    ],
+    [
+      "use a schema",
+      () => "revoke all on schema public from public",
+      (user) =>
+        `Role "${user}" may use no schema of its search_path: GRANT USAGE, CREATE ON SCHEMA public TO "${user}"`,
+    ],
+  ])("is told which right it lacks to %s", async (_what, prepare, says) => {
+    await using database = await emptyDatabase();
+    const login = await outsider(database);
+    await database.sql.unsafe(prepare(login.user));
+    const error = await rejection(run(login, [ONE]));
+    expect(error).toBeInstanceOf(FatalError);
+    expect(error.message).toContain(says(login.user));
+  });
+
+  test("is told who owns the tables that a new file changes, or which right is missing to read the history", async () => {
+    await using database = await emptyDatabase();
+    const first = migration(1, "create table raw_events (n int);");
+    await run(database, [first]);
+    const login = await outsider(database);
+    expect((await rejection(run(login, [first]))).message).toBe(
+      `role "${login.user}" lacks the right to SELECT on pipeline_migrations: as the owner of the tables, ` +
+        `GRANT SELECT ON pipeline_migrations TO "${login.user}"`,
+    );
+    await database.sql.unsafe(`grant select, insert on all tables in schema public to "${login.user}"`);
+    await database.sql.unsafe(`grant create on schema public to "${login.user}"`);
+    const error = await rejection(run(login, [first, migration(2, "alter table raw_events add m int;")]));
+    const owner = database.config.user;
+    expect(error.message).toBe(
+      `sql/002_step.sql cannot be applied: must be owner of table raw_events (42501). It was rolled back. ` +
+        `The tables belong to role "${owner}": start this version once with DB_USER=${owner}`,
+    );
+  });
+});
+
+describe("a table schema_migrations", () => {
+  const COLUMNS = "version integer primary key, name text not null, checksum text not null";
+  const OURS = `create table schema_migrations (${COLUMNS}, applied_at timestamptz not null default now())`;
+
+  test("of an earlier version becomes pipeline_migrations, once, and its name is free again", async () => {
+    await using database = await emptyDatabase();
+    await database.sql.unsafe(`${OURS}; ${ONE.text}`);
+    await database.sql`insert into schema_migrations ${database.sql([{ version: 1, name: ONE.name, checksum: ONE.checksum }])}`;
+    expect(await run(database, [ONE, TWO])).toEqual([TWO.name]);
+    expect(await tables(database)).toEqual(["one", "pipeline_migrations", "two", "applied 1", "applied 2"]);
+    // Another program may use the name now.
+    await database.sql.unsafe("create table schema_migrations (version varchar(255) primary key)");
+    expect(await run(database, [ONE, TWO])).toEqual([]);
+  });
+
+  test.each([
+    [
+      "of Rails",
+      "create table schema_migrations (version varchar(255) primary key)",
+      "values ('20240101000000')",
+    ],
+    [
+      "of golang-migrate",
+      "create table schema_migrations (version bigint primary key, dirty boolean)",
+      "values (1, false)",
+    ],
+    ["with our columns and other files", OURS, "values (1, '001_users.sql', 'c')"],
+    ["with our columns and no row", OURS, "select 1, 'x', 'c' where false"],
+  ])("%s is left alone", async (_whose, create, rows) => {
+    await using database = await emptyDatabase();
+    await database.sql.unsafe(`${create}; insert into schema_migrations ${rows}`);
+    const before = await database.sql`select * from schema_migrations`;
+    expect(await run(database, [ONE])).toEqual([ONE.name]);
+    expect([...(await database.sql`select * from schema_migrations`)]).toEqual([...before]);
+    expect(await tables(database)).toEqual(["one", "pipeline_migrations", "schema_migrations", "applied 1"]);
+  });
+
+  test("of another program that may not be read is left alone", async () => {
+    await using database = await emptyDatabase();
+    await database.sql.unsafe("create table schema_migrations (version varchar(255) primary key)");
+    const login = await outsider(database);
+    await database.sql.unsafe(`grant create on schema public to "${login.user}"`);
+    expect(await run(login, [ONE])).toEqual([ONE.name]);
+  });
+});
+
 describe("a changed database", () => {
   test("is refused unchanged when a file was changed after it was applied", async () => {
     await using database = await emptyDatabase();
@@ -146,6 +254,15 @@ describe("a changed database", () => {
     expect(await refusal(database, [migration(1, `${ONE.text} -- fixed`), TWO, THREE])).toContain(
       "sql/001_step.sql was changed after it was applied",
     );
+  });
+
+  test("is accepted where only the line ends of a file differ, now or when it was applied", async () => {
+    await using database = await emptyDatabase();
+    const lines = migration(1, "create table one (n int);\ninsert into one values (1);\n");
+    const withCr = migration(1, lines.text.replaceAll("\n", "\r\n"));
+    await run(database, [lines]);
+    await database.sql`update pipeline_migrations set checksum = ${withCr.checksum}`;
+    expect(await run(database, [lines])).toEqual([]);
   });
 
   test("is refused unchanged when its tables were created by hand", async () => {
@@ -171,7 +288,7 @@ describe("a changed database", () => {
     expect(await refusal(database, [ONE])).toContain("a newer version made it");
   });
 
-  test("is refused unchanged when a row of schema_migrations is missing", async () => {
+  test("is refused unchanged when a row of pipeline_migrations is missing", async () => {
     for (const [version, message] of [
       [1, "has a row for 002_step.sql but none for 001_step.sql"],
       [2, "has a row for 003_step.sql but none for 002_step.sql"],
@@ -179,7 +296,7 @@ describe("a changed database", () => {
     ] as const) {
       await using database = await emptyDatabase();
       await run(database, [ONE, TWO, THREE]);
-      await database.sql`delete from schema_migrations where version = ${version}`;
+      await database.sql`delete from pipeline_migrations where version = ${version}`;
       expect(await refusal(database, [ONE, TWO, THREE])).toContain(message);
     }
   });
@@ -231,6 +348,19 @@ describe("the names of migrations", () => {
       { version: 1, name: "001_a.sql", text: "-- 001_a.sql" },
       { version: 2, name: "002_b.sql", text: "-- 002_b.sql" },
     ]);
+  });
+
+  test("come with the same text and checksum whatever the line ends of the checkout", async () => {
+    const folders = await Promise.all(
+      ["\n", "\r\n"].map(async (end) => {
+        const folder = await mkdtemp(join(tmpdir(), "migrations-"));
+        await Bun.write(join(folder, "001_a.sql"), `select 1;${end}select 2;${end}`);
+        return folder;
+      }),
+    );
+    const [unix, windows] = await Promise.all(folders.map((folder) => readMigrations(folder)));
+    expect(windows).toEqual(unix!);
+    await Promise.all(folders.map((folder) => rm(folder, { recursive: true })));
   });
 
   test.each([

@@ -9,6 +9,7 @@ import { closeHours } from "../../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
+import { assertRights } from "../../shared/store/rights.ts";
 import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
@@ -73,7 +74,9 @@ export class Housekeeping {
         if (kind === "access") {
           throw new FatalError(describeRefusedLogin(error, this.#config.database), { cause: error });
         }
-        if (kind === "bug" || kind === "schema") throw error;
+        if (kind === "schema" || kind === "content")
+          throw new FatalError(this.#unfitTables(error), { cause: error });
+        if (kind === "bug") throw error;
         if (performance.now() - loggedAtMs > WAITING_LOG_MS) {
           loggedAtMs = performance.now();
           this.#log.warn({ reason: describeFault(error) }, `waiting for PostgreSQL at ${host}:${port}`);
@@ -169,11 +172,17 @@ export class Housekeeping {
     }
   }
 
+  #unfitTables(error: unknown): string {
+    const { host, port, name } = this.#config.database;
+    return `the tables in database "${name}" at ${host}:${port} are not as this version expects them: ${describeFault(error)}`;
+  }
+
   async #prepareOnce(): Promise<void> {
     const { consumerGroup } = this.#config.kafka;
     const session = await this.#session.open();
     const applied = await migrate(session.sql, await readMigrations());
     if (applied.length > 0) this.#log.info({ applied }, "brought the tables up to date");
+    await assertRights(session.sql, ["SELECT", "INSERT", "UPDATE"]);
     const { previousGroup } = await claimDatabase(session.sql, consumerGroup);
     if (previousGroup !== undefined) {
       this.#log.warn(

@@ -2,6 +2,7 @@
 
 import { FatalError } from "../../runtime/errors.ts";
 import type { StoredOffset } from "../offsets.ts";
+import { assertRights } from "../rights.ts";
 import type { Database, Transaction } from "../session.ts";
 import { classify, describeFault } from "../sqlstate.ts";
 import { checkDeadLetters } from "./dead-letters.ts";
@@ -52,6 +53,7 @@ export async function checkDatabase(sql: Database, { lag }: CheckOptions = {}): 
 async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promise<CheckReport> {
   await tx.unsafe(SETTINGS);
   await assertTables(tx);
+  await assertRights(tx, ["SELECT"]);
   const partitions = await readPartitions(tx);
   const current = partitions.filter(({ closed_at }) => closed_at === null);
   const lags = lag?.(
