@@ -78,10 +78,10 @@ const content: fc.Arbitrary<Content> = fc.record({
 /** A record without an offset: an event by number, or a kind of invalid record, after a gap of so many offsets. */
 type Draft =
   | { kind: "event"; id: number; variant: number; gap: number }
-  | { kind: "invalid"; how: keyof typeof INVALID; n: number; gap: number };
+  | { kind: "invalid"; how: keyof typeof INVALID_RECORDS; n: number; gap: number };
 
 /** Invalid records and their reasons. */
-const INVALID = {
+export const INVALID_RECORDS = {
   tombstone: { value: undefined, reason: "tombstone" },
   notJson: { value: '{"event_id":', reason: "not_json" },
   notUtf8: { value: Uint8Array.of(0x7b, 0xff, 0x7d), reason: "not_utf8" },
@@ -111,7 +111,7 @@ function draft(ids: number): fc.Arbitrary<Draft> {
   });
   const invalid = fc.record({
     kind: fc.constant("invalid" as const),
-    how: fc.constantFrom(...(Object.keys(INVALID) as (keyof typeof INVALID)[])),
+    how: fc.constantFrom(...(Object.keys(INVALID_RECORDS) as (keyof typeof INVALID_RECORDS)[])),
     n: fc.nat(),
     gap,
   });
@@ -162,7 +162,7 @@ function place(
 ): ScenarioRecord {
   const key = `key_${unique}`;
   if (each.kind === "invalid" && each.how !== "refused") {
-    const { value, reason } = INVALID[each.how];
+    const { value, reason } = INVALID_RECORDS[each.how];
     return { partition, offset, key, value, event: undefined, reason };
   }
   const isRefused = each.kind === "invalid";
@@ -177,18 +177,19 @@ function place(
       partition,
       offset,
       key,
-      value: textOf(id, said),
+      value: recordText(id, said),
       event: { id, content: said },
       reason: undefined,
     };
   // JSON.stringify cannot write a number of this size.
-  const value = textOf(id, { ...said, data: { ...said.data, n: 0 } }).replace('"n":0', '"n":1e200000');
+  const value = recordText(id, { ...said, data: { ...said.data, n: 0 } }).replace('"n":0', '"n":1e200000');
   return saveRawEvents
     ? { partition, offset, key, value, event: undefined, reason: "refused_by_database" }
     : { partition, offset, key, value, event: { id, content: said }, reason: undefined };
 }
 
-function textOf(id: string, { userId, eventType, micros, durationMs, data }: Content): string {
+/** The JSON text of an event. */
+export function recordText(id: string, { userId, eventType, micros, durationMs, data }: Content): string {
   return eventText({
     event_id: id,
     user_id: userId,

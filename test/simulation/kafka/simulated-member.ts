@@ -1,0 +1,374 @@
+// Models a member of a consumer group as workers see it: the same calls, events and orders as KafkaConsumer has.
+
+import type { TopicPartition, TopicPartitionOffset } from "../../../shared/event.ts";
+import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
+import { ErrorCode } from "../../../shared/kafka/error-codes.ts";
+import { KafkaError } from "../../../shared/kafka/kafka-error.ts";
+import type { RecordBlock } from "../../../shared/pipeline/record-block.ts";
+import type { KafkaPort } from "../../../workers/consumer/ports.ts";
+import { addRecord } from "../../pipeline/record.ts";
+import type { Scheduler } from "../postgres/scheduler.ts";
+import type { WorkerObserver } from "../worker-observer.ts";
+import { FetchedPartition } from "./fetched-partition.ts";
+import type { GroupCoordinator, GroupMember, Rebalance } from "./group-coordinator.ts";
+import type { KafkaCluster } from "./kafka-cluster.ts";
+import { MemberQueue } from "./member-queue.ts";
+
+const REQUEST_TIMEOUT_MS = 5000;
+/** A worker whose batch is full for this long stops fetching. */
+const STALLED_AFTER_MS = 2000;
+/** Of a wake-up that is not missed. */
+const MAX_WAKE_MS = 0.4;
+const MISSED_WAKE_UPS = 0.02;
+
+export interface MemberOptions {
+  readonly name: string;
+  readonly cluster: KafkaCluster;
+  readonly group: GroupCoordinator;
+  /** The timers of the member's process. */
+  readonly process: Scheduler;
+  readonly onWake: () => void;
+  readonly observer: WorkerObserver;
+}
+
+export class SimulatedMember implements KafkaPort, GroupMember {
+  readonly name: string;
+  readonly #options: MemberOptions;
+  readonly #queue: MemberQueue;
+  readonly #slots = new Map<string, number>();
+  readonly #partitions: TopicPartition[] = [];
+  /** By slot: the least offset of the next record. */
+  readonly #nextOffset: number[] = [];
+  /** By slot: the offset after the last one polled, since the partition was started. */
+  readonly #position: (number | undefined)[] = [];
+  readonly #owned = new Set<number>();
+  readonly #fetched = new Map<number, FetchedPartition>();
+  readonly #postponed = new Map<number, number | undefined>();
+  #unanswered: Rebalance | undefined;
+  #polledAtMs = 0;
+  /** Since when the worker polls with a full block. */
+  #fullSinceMs: number | undefined;
+  #isLost = false;
+  #isMember = false;
+  #isClosing = false;
+  #refusesNextCommit = false;
+  #repeatsNextRecord = false;
+  /** Answers to questions that arrived; they are given in `poll`. */
+  #answers: (() => void)[] = [];
+  readonly #open = new Set<(error: Error) => void>();
+
+  constructor(options: MemberOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#queue = new MemberQueue(() => this.#wake());
+    this.#join();
+  }
+
+  poll(block: RecordBlock): ConsumerEvent | undefined {
+    if (this.#isClosing) return undefined;
+    if (block.full) this.#fullSinceMs ??= this.#options.process.nowMs();
+    else this.#fullSinceMs = undefined;
+    const answers = this.#answers;
+    this.#answers = [];
+    for (const answer of answers) answer();
+    while (this.#unanswered === undefined && !block.full) {
+      const item = this.#queue.first();
+      if (item === undefined) return undefined;
+      if (item.kind === "entries") {
+        this.#takeEntries(item, block);
+        continue;
+      }
+      this.#queue.shift();
+      const event = item.kind === "event" ? item.event : this.#takeRebalance(item.rebalance, item.isLost);
+      this.#options.observer.polled(event);
+      return event;
+    }
+    return undefined;
+  }
+
+  slot({ topic, partition }: TopicPartition): number {
+    const name = `${topic} ${partition}`;
+    let slot = this.#slots.get(name);
+    if (slot === undefined) {
+      slot = this.#partitions.length;
+      this.#slots.set(name, slot);
+      this.#partitions.push({ topic, partition });
+      this.#nextOffset.push(0);
+    }
+    return slot;
+  }
+
+  topicPartition(slot: number): TopicPartition {
+    return this.#partitions[slot]!;
+  }
+
+  acknowledgeAssign(fetch: readonly TopicPartitionOffset[]): void {
+    if (this.#isClosing) return;
+    const rebalance = this.#takeUnanswered("assign");
+    for (const partition of rebalance.partitions) this.#owned.add(this.slot(partition));
+    this.#options.group.answered(this, rebalance);
+    this.fetch(fetch);
+    this.#applyPostponed();
+  }
+
+  acknowledgeRevoke(): void {
+    if (this.#isClosing) return;
+    const rebalance = this.#takeUnanswered("revoke");
+    for (const partition of rebalance.partitions) {
+      const slot = this.slot(partition);
+      this.#owned.delete(slot);
+      this.#postponed.delete(slot);
+      this.#unassign(slot);
+    }
+    this.#options.observer.revocationAnswered(this.#options.process.nowMs() - this.#polledAtMs);
+    this.#options.group.answered(this, rebalance);
+    this.#applyPostponed();
+    if (!this.#options.group.has(this)) this.#join();
+  }
+
+  fetch(partitions: readonly TopicPartitionOffset[]): void {
+    for (const { offset } of partitions) {
+      if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`cannot be fetched at ${offset}`);
+    }
+    if (this.#isClosing) return;
+    for (const partition of partitions) this.#postponed.set(this.slot(partition), partition.offset);
+    if (this.#unanswered === undefined) this.#applyPostponed();
+  }
+
+  stop(partitions: readonly TopicPartition[]): void {
+    if (this.#isClosing) return;
+    const { process, observer } = this.#options;
+    const isStalled = process.nowMs() - (this.#fullSinceMs ?? Infinity) >= STALLED_AFTER_MS;
+    if (isStalled && partitions.length > 0) observer.stalled();
+    for (const partition of partitions) this.#postponed.set(this.slot(partition), undefined);
+    if (this.#unanswered === undefined) this.#applyPostponed();
+  }
+
+  isMember(): boolean {
+    return !this.#isClosing && this.#isMember;
+  }
+
+  position(partition: TopicPartition): number | undefined {
+    return this.#isClosing ? undefined : this.#position[this.slot(partition)];
+  }
+
+  commit(offsets: readonly TopicPartitionOffset[]): void {
+    if (this.#isClosing || offsets.length === 0) return;
+    if (this.#refusesNextCommit) {
+      this.#refusesNextCommit = false;
+      throw new KafkaError(ErrorCode.invalidArgument, "_INVALID_ARG", "offsets cannot be committed");
+    }
+    const { process, cluster } = this.#options;
+    process.after(cluster.answerMs() ?? REQUEST_TIMEOUT_MS, () =>
+      this.#queue.push({ kind: "event", event: { kind: "committed", error: undefined } }),
+    );
+  }
+
+  listOffsets(
+    partitions: readonly TopicPartition[],
+    which: "beginning" | "end",
+  ): Promise<(number | undefined)[]> {
+    if (partitions.length === 0) return Promise.resolve([]);
+    const { cluster } = this.#options;
+    return this.#ask(`the ${which} of ${partitions.length} partition(s) cannot be read`, () => {
+      const found = partitions.map((partition) => {
+        const log = cluster.log(partition);
+        if (log === undefined || !log.hasLeader) return undefined;
+        return which === "beginning" ? log.beginning : log.stableEnd;
+      });
+      if (found.every((offset) => offset === undefined)) throw timedOut(`the ${which} cannot be read`);
+      return found;
+    });
+  }
+
+  topicIds(topics: readonly string[]): Promise<Map<string, string>> {
+    const { cluster } = this.#options;
+    return this.#ask("the topics cannot be described", () => {
+      const found = topics.flatMap((name) => cluster.topic(name) ?? []);
+      return new Map(found.map(({ name, id }) => [name, id]));
+    });
+  }
+
+  close(): Promise<void> {
+    if (this.#isClosing) return Promise.resolve();
+    this.#isClosing = true;
+    for (const reject of this.#open) reject(new Error("the consumer was closed"));
+    for (const slot of this.#fetched.keys()) this.#unassign(slot);
+    const { process, group } = this.#options;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    process.after(1 + process.random() * 50, () => {
+      group.leave(this);
+      resolve();
+    });
+    return promise;
+  }
+
+  /** The next commit of offsets throws. */
+  refuseNextCommit(): void {
+    this.#refusesNextCommit = true;
+  }
+
+  /** The next record is delivered twice, which librdkafka must never do. */
+  repeatNextRecord(): void {
+    this.#repeatsNextRecord = true;
+  }
+
+  /** An error or a log line of librdkafka. */
+  report(event: ConsumerEvent): void {
+    if (!this.#isClosing) this.#queue.push({ kind: "event", event });
+  }
+
+  onRebalance(rebalance: Rebalance): void {
+    const { process, group } = this.#options;
+    process.after(process.random() * 5, () => {
+      if (this.#isClosing) group.answered(this, rebalance);
+      else this.#queue.push({ kind: "rebalance", rebalance, isLost: false });
+    });
+  }
+
+  onEvicted(): void {
+    const { process } = this.#options;
+    // The next heartbeat tells.
+    process.after(process.random() * 1500, () => {
+      this.#isMember = false;
+      if (this.#isClosing) return;
+      this.#isLost = true;
+      const given = this.#queue
+        .rebalances()
+        .flatMap(({ kind, partitions }) => (kind === "assign" ? partitions : []));
+      const answered = this.#unanswered?.kind === "assign" ? this.#unanswered.partitions : [];
+      const partitions = [...[...this.#owned].map((slot) => this.#partitions[slot]!), ...answered, ...given];
+      if (partitions.length === 0) return this.#join();
+      this.#queue.push({ kind: "rebalance", rebalance: { kind: "revoke", partitions }, isLost: true });
+    });
+  }
+
+  #join(): void {
+    const { process, group } = this.#options;
+    process.after(1 + process.random() * 50, () => {
+      if (this.#isClosing || group.has(this)) return;
+      this.#isLost = false;
+      this.#isMember = true;
+      group.join(this);
+    });
+  }
+
+  #takeRebalance(rebalance: Rebalance, wasLost: boolean): ConsumerEvent {
+    this.#unanswered = rebalance;
+    this.#polledAtMs = this.#options.process.nowMs();
+    const partitions = [...rebalance.partitions];
+    if (rebalance.kind === "assign") return { kind: "assign", partitions };
+    return { kind: "revoke", partitions, lost: wasLost || this.#isLost };
+  }
+
+  #takeEntries(fetched: FetchedEntries, block: RecordBlock): void {
+    const { slot, source, entries } = fetched;
+    // What was fetched before a stop is dropped.
+    const isCurrent = this.#fetched.get(slot) === source;
+    const end = isCurrent ? entries.length : 0;
+    while (fetched.next < end && !block.full) {
+      const { offset, record } = entries[fetched.next++]!;
+      if (record !== undefined && offset >= this.#nextOffset[slot]!) {
+        const delivered = { slot, offset, value: record.value, ...(record.key && { key: record.key }) };
+        addRecord(block, delivered);
+        this.#nextOffset[slot] = offset + 1;
+        if (this.#repeatsNextRecord && !block.full) addRecord(block, delivered);
+        this.#repeatsNextRecord = false;
+      }
+      this.#position[slot] = offset + 1;
+    }
+    if (fetched.next >= end) this.#queue.shift();
+  }
+
+  #takeUnanswered(kind: Rebalance["kind"]): Rebalance {
+    const unanswered = this.#unanswered;
+    if (unanswered?.kind !== kind) throw new Error(`there is no "${kind}" event to answer`);
+    this.#unanswered = undefined;
+    return unanswered;
+  }
+
+  #applyPostponed(): void {
+    const changes = [...this.#postponed];
+    this.#postponed.clear();
+    let hasChanged = false;
+    for (const [slot, offset] of changes) {
+      hasChanged = this.#unassign(slot) || hasChanged;
+      if (offset === undefined || !this.#owned.has(slot)) continue;
+      this.#assign(slot, offset);
+      hasChanged = true;
+    }
+    // To librdkafka a change is the answer to a rebalance that waits in the queue.
+    const waiting = hasChanged ? this.#queue.rebalances()[0] : undefined;
+    if (waiting === undefined) return;
+    this.#options.observer.answeredEarly();
+    this.#options.group.answered(this, waiting);
+  }
+
+  #assign(slot: number, offset: number): void {
+    const { cluster, process, observer } = this.#options;
+    observer.fetching(this.#partitions[slot]!, offset);
+    this.#nextOffset[slot] = offset;
+    this.#position[slot] = undefined;
+    const source = new FetchedPartition(
+      this.#partitions[slot]!,
+      offset,
+      { cluster, process },
+      {
+        onEntries: (entries) => this.#queue.push({ kind: "entries", slot, source, entries, next: 0 }),
+        onEvent: (event) => this.#queue.push({ kind: "event", event }),
+        hasRoom: () => this.#queue.length < 50,
+      },
+    );
+    this.#fetched.set(slot, source);
+  }
+
+  #unassign(slot: number): boolean {
+    const source = this.#fetched.get(slot);
+    if (source === undefined) return false;
+    source.end();
+    return this.#fetched.delete(slot);
+  }
+
+  /** Asks the cluster; the answer is as of the moment at which the broker handles the question. */
+  #ask<T>(what: string, answer: () => T): Promise<T> {
+    if (this.#isClosing) return Promise.reject(new Error("the consumer was closed"));
+    const { process, cluster } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#open.add(reject);
+    const settle = (end: () => void): void => {
+      this.#answers.push(() => {
+        this.#open.delete(reject);
+        end();
+      });
+      this.#wake();
+    };
+    const ms = cluster.answerMs();
+    if (ms === undefined) {
+      process.after(REQUEST_TIMEOUT_MS, () => settle(() => reject(timedOut(what))));
+      return promise;
+    }
+    process.after(ms / 2, () => {
+      let end: () => void;
+      try {
+        const found = answer();
+        end = () => resolve(found);
+      } catch (error) {
+        end = () => reject(error);
+      }
+      process.after(ms / 2, () => settle(end));
+    });
+    return promise;
+  }
+
+  #wake(): void {
+    const { process, onWake, observer } = this.#options;
+    if (process.random() < MISSED_WAKE_UPS) return observer.wakeUpMissed();
+    process.after(process.random() * MAX_WAKE_MS, onWake);
+  }
+}
+
+type FetchedEntries = Extract<ReturnType<MemberQueue["first"]>, { kind: "entries" }>;
+
+function timedOut(what: string): KafkaError {
+  return new KafkaError(ErrorCode.timedOut, "_TIMED_OUT", `${what}: no response in ${REQUEST_TIMEOUT_MS} ms`);
+}

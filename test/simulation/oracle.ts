@@ -1,0 +1,299 @@
+// Proves at every commit that the tables equal the fold of the records below the stored offsets.
+
+import type { RawRow } from "../properties/fold.ts";
+import { ExpectedHours } from "./expected-hours.ts";
+import type { KafkaCluster } from "./kafka/kafka-cluster.ts";
+import type { PartitionLog } from "./kafka/partition-log.ts";
+import { keyOf } from "./postgres/tables.ts";
+import type {
+  Change,
+  CommittedTransaction,
+  DeadLetterRow,
+  HourRow,
+  OffsetRow,
+  RawEventRow,
+  Tables,
+} from "./postgres/tables.ts";
+import type { TopicRecord } from "./topic-record.ts";
+
+/** The tables are wrong. */
+export class FoldViolated extends Error {
+  override readonly name = "FoldViolated";
+}
+
+interface Step {
+  readonly sequence: number;
+  readonly rows: readonly RawRow[];
+}
+
+type ChangeIn<Table extends Change["table"]> = Extract<Change, { table: Table }>;
+
+export interface OracleOptions {
+  readonly cluster: KafkaCluster;
+  readonly saveRawEvents: boolean;
+  /** Called for an id that was stored before. */
+  readonly onDuplicate: (where: "within a partition" | "across partitions") => void;
+  readonly onSkipped: () => void;
+}
+
+/**
+ * Follows the commits of the database. What each may change follows from the records between the offsets that it
+ * moves; the rest of the tables is as the commit before has left it.
+ */
+export class Oracle {
+  readonly #options: OracleOptions;
+  /** The first violation. */
+  violation: FoldViolated | undefined;
+  readonly #events = new Map<string, RawRow>();
+  /** By event_id: the partition of the record that was stored. */
+  readonly #partitionOf = new Map<string, string>();
+  readonly #hours = new ExpectedHours();
+  readonly #steps: Step[] = [];
+
+  constructor(options: OracleOptions) {
+    this.#options = options;
+  }
+
+  onCommit(tables: Tables, transaction: CommittedTransaction): void {
+    try {
+      this.#check(tables, transaction);
+    } catch (error) {
+      if (!(error instanceof FoldViolated)) throw error;
+      this.violation ??= error;
+    }
+  }
+
+  /** A crash has taken back commits. */
+  onLost(lost: readonly CommittedTransaction[]): void {
+    const sequences = new Set(lost.map(({ sequence }) => sequence));
+    for (const { sequence, rows } of this.#steps.splice(0)) {
+      if (!sequences.has(sequence)) {
+        this.#steps.push({ sequence, rows });
+        continue;
+      }
+      for (const row of rows) {
+        this.#events.delete(row.id);
+        this.#hours.remove(row);
+      }
+    }
+  }
+
+  /** Proves the tables as a whole. */
+  checkAll(tables: Tables): void {
+    if (this.violation !== undefined) throw this.violation;
+    const { saveRawEvents } = this.#options;
+    const rawRows = tables.rawEvents.rows();
+    expectSame("rows of raw_events", rawRows.length, saveRawEvents ? this.#events.size : 0);
+    for (const row of rawRows) expectRawRow(row, this.#events.get(row.eventId));
+    const hours = tables.hours.rows();
+    const expected = this.#hours.all();
+    expectSame("rows of hourly_aggregations", hours.length, expected.length);
+    for (const row of hours) this.#expectHour(row);
+    const users = expected.reduce((sum, hour) => sum + hour.users.size, 0);
+    expectSame("rows of hourly_users", tables.hourUsers.rows().length, users);
+    for (const row of tables.offsets.rows()) expectAccount(row);
+    const deadLettered = tables.offsets.rows().reduce((sum, row) => sum + row.deadLettered, 0);
+    expectSame("rows of dead_letter_events", tables.deadLetters.rows().length, deadLettered);
+    const stored = tables.offsets.rows().reduce((sum, row) => sum + row.stored, 0);
+    expectSame("events stored, by the offsets", stored, this.#events.size);
+  }
+
+  #check(tables: Tables, { sequence, changes }: CommittedTransaction): void {
+    const offsets = changes.filter(
+      (change): change is ChangeIn<"pipeline_offsets"> => change.table === "pipeline_offsets",
+    );
+    const deadLetters = new Map<string, DeadLetterRow>();
+    const newRaw = new Map<string, RawEventRow>();
+    for (const change of changes) {
+      if (change.table === "dead_letter_events") {
+        if (change.before !== undefined) violated(`the dead letter ${change.key} is stored twice`);
+        deadLetters.set(change.key, change.after);
+      }
+      if (change.table === "raw_events") {
+        if (change.before !== undefined) violated(`the event ${change.key} is stored twice`);
+        newRaw.set(change.key, change.after);
+      }
+    }
+    const found = this.#records(offsets);
+    const rows = this.#storeEvents(found);
+    this.#steps.push({ sequence, rows });
+    if (this.#options.saveRawEvents) {
+      expectSame("events in raw_events by this commit", newRaw.size, rows.length);
+      for (const row of rows) expectRawRow(newRaw.get(row.id), row);
+    }
+    this.#checkDeadLetters(found, deadLetters);
+    this.#checkHours(tables, changes, rows);
+    const stored = offsets.reduce((sum, { before, after }) => sum + after.stored - (before?.stored ?? 0), 0);
+    expectSame("stored, by the offsets", stored, rows.length);
+  }
+
+  /** The records between the offsets that a commit moves. */
+  #records(offsets: readonly ChangeIn<"pipeline_offsets">[]): Found[] {
+    return offsets.flatMap(({ before, after }) => {
+      expectAccount(after);
+      const log = this.#log(after);
+      const name = `${after.topicId}[${after.partition}]`;
+      if (before === undefined) {
+        // Another reading begins where the log was cut.
+        if (after.reading > 0) return [];
+        if (after.nextOffset !== after.firstOffset || after.nextOffset > log.beginning) {
+          violated(`${name} is entered at ${after.nextOffset}, its log begins at ${log.beginning}`);
+        }
+        return [];
+      }
+      const [from, to] = [before.nextOffset, after.nextOffset];
+      if (to < from) violated(`the stored offset of ${name} goes back from ${from} to ${to}`);
+      if (to === from) return [];
+      if (after.deleted !== before.deleted) {
+        if (to > log.beginning) violated(`${name} skips to ${to}, its log begins at ${log.beginning}`);
+        this.#options.onSkipped();
+        return [];
+      }
+      if (to > log.end) violated(`the stored offset of ${name} is ${to}, its log ends at ${log.end}`);
+      const records = recordsOf(log, from, to);
+      expectSame(
+        `records of ${name} between ${from} and ${to}`,
+        after.consumed - before.consumed,
+        records.length,
+      );
+      const gaps = to - from - records.length;
+      expectSame(
+        `offsets without a record of ${name} between ${from} and ${to}`,
+        after.gaps - before.gaps,
+        gaps,
+      );
+      const rejected = records.filter(({ record }) => record.reason !== undefined);
+      expectSame(`dead letters of ${name}`, after.deadLettered - before.deadLettered, rejected.length);
+      return records.map(({ offset, record }) => ({
+        record,
+        partition: name,
+        key: keyOf(after.topic, after.topicId, after.partition, after.reading, offset),
+      }));
+    });
+  }
+
+  /** @returns those that are new */
+  #storeEvents(found: readonly Found[]): RawRow[] {
+    const rows: RawRow[] = [];
+    for (const { record, partition } of found) {
+      if (record.event === undefined) continue;
+      if (this.#events.has(record.event.id)) {
+        const isSame = this.#partitionOf.get(record.event.id) === partition;
+        this.#options.onDuplicate(isSame ? "within a partition" : "across partitions");
+        continue;
+      }
+      this.#partitionOf.set(record.event.id, partition);
+      this.#events.set(record.event.id, record.event);
+      rows.push(record.event);
+    }
+    return rows;
+  }
+
+  #checkDeadLetters(found: readonly Found[], letters: ReadonlyMap<string, DeadLetterRow>): void {
+    const rejected = found.filter(({ record }) => record.reason !== undefined);
+    expectSame("dead letters of this commit", letters.size, rejected.length);
+    for (const { key, record } of rejected) {
+      const letter = letters.get(key);
+      if (letter === undefined) violated(`${key.split("\0").join(" ")} is not in the dead letters`);
+      expectSame(`reason of ${key.split("\0").join(" ")}`, letter.reason, record.reason);
+      expectSame("value of a dead letter", hex(letter.value), hex(record.value));
+    }
+  }
+
+  #checkHours(tables: Tables, changes: readonly Change[], rows: readonly RawRow[]): void {
+    const touched = new Set(rows.map((row) => this.#hours.add(row)));
+    for (const { hour, eventType } of touched) {
+      const row = tables.hours.row(keyOf(hour, eventType));
+      if (row === undefined) violated(`the hour ${hour} of ${eventType} is missing`);
+      this.#expectHour(row);
+    }
+    for (const change of changes) {
+      if (change.table !== "hourly_aggregations") continue;
+      const { before, after } = change;
+      const isCounted = after.totalEvents !== (before?.totalEvents ?? 0);
+      const expected = this.#hours.get(after.hour, after.eventType);
+      if (isCounted && (expected === undefined || !touched.has(expected))) {
+        violated(`the hour ${after.hour} of ${after.eventType} changes without an event`);
+      }
+    }
+    for (const change of changes) {
+      if (change.table !== "hourly_users") continue;
+      const { hour, eventType, userId } = change.after;
+      const expected = this.#hours.get(hour, eventType);
+      if (!expected?.users.has(userId)) violated(`${userId} is a user of an hour without an event`);
+    }
+  }
+
+  #expectHour(row: HourRow): void {
+    const expected = this.#hours.get(row.hour, row.eventType);
+    const name = `hour ${row.hour} of ${row.eventType}`;
+    expectSame(`events of ${name}`, row.totalEvents, expected?.events ?? 0);
+    expectSame(`users of ${name}`, row.uniqueUsers, expected?.users.size ?? 0);
+    expectSame(`durations of ${name}`, row.durationCount, expected?.durations ?? 0);
+    expectSame(`duration of ${name}`, row.totalDurationMs, expected?.durationMs ?? 0n);
+    expectSame(
+      `unsaved events of ${name}`,
+      row.unsavedEvents,
+      this.#options.saveRawEvents ? 0 : row.totalEvents,
+    );
+  }
+
+  #log({ topic, topicId, partition }: OffsetRow): PartitionLog {
+    const incarnation = this.#options.cluster.incarnations.find(({ id }) => id === topicId);
+    const log = incarnation?.logs[partition];
+    if (log === undefined) violated(`there is no partition ${topic}[${partition}] of the id ${topicId}`);
+    return log;
+  }
+}
+
+interface Found {
+  readonly key: string;
+  readonly partition: string;
+  readonly record: TopicRecord;
+}
+
+function recordsOf(log: PartitionLog, from: number, to: number): { offset: number; record: TopicRecord }[] {
+  return log.entries
+    .slice(from - log.firstOffset, to - log.firstOffset)
+    .flatMap(({ offset, record }) => (record === undefined ? [] : [{ offset, record }]));
+}
+
+function expectAccount(row: OffsetRow): void {
+  const name = `${row.topicId}[${row.partition}]`;
+  expectSame(`account of ${name}`, row.consumed + row.deleted + row.gaps, row.nextOffset - row.firstOffset);
+  expectSame(`records of ${name}`, row.stored + row.duplicates + row.deadLettered, row.consumed);
+}
+
+function expectRawRow(row: RawEventRow | undefined, expected: RawRow | undefined): void {
+  if (row === undefined) violated(`the event ${expected?.id} is not stored`);
+  if (expected === undefined) violated(`the event ${row.eventId} is stored without its record`);
+  const { id, user, type, micros, durationMs, data } = expected;
+  expectSame("event_id", row.eventId, id);
+  expectSame(`user_id of ${id}`, row.userId, user);
+  expectSame(`event_type of ${id}`, row.eventType, type);
+  expectSame(`timestamp of ${id}`, microsOf(row.timestamp), micros);
+  expectSame(
+    `duration of ${id}`,
+    row.durationSeconds ?? null,
+    durationMs === null ? null : durationMs / 1000,
+  );
+  expectSame(`event_data of ${id}`, JSON.stringify(JSON.parse(row.eventDataText)), JSON.stringify(data));
+}
+
+/** @param timestamp as `formatTimestamp` writes it */
+function microsOf(timestamp: string): bigint {
+  const micros = /\.\d{3}(\d{3})/.exec(timestamp)?.[1] ?? "0";
+  return BigInt(Date.parse(timestamp.replace(/(\.\d{3})\d*/, "$1"))) * 1000n + BigInt(micros);
+}
+
+function hex(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? "null" : Buffer.from(bytes).toString("hex");
+}
+
+function expectSame(what: string, found: unknown, expected: unknown): void {
+  if (found !== expected) violated(`${what}: ${String(found)}, expected ${String(expected)}`);
+}
+
+function violated(message: string): never {
+  throw new FoldViolated(message);
+}

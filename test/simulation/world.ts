@@ -1,0 +1,193 @@
+// Holds everything that one history consists of: Kafka, PostgreSQL, the consumers, and what is known of them.
+
+import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
+import { ConsumerHealth } from "../../workers/consumer/health.ts";
+import type { SeededChoices } from "../support/seeded-random.ts";
+import { NOW_MS } from "../pipeline/record.ts";
+import { Counters } from "./counters.ts";
+import { GroupCoordinator } from "./kafka/group-coordinator.ts";
+import { KafkaCluster } from "./kafka/kafka-cluster.ts";
+import { SimulatedMember } from "./kafka/simulated-member.ts";
+import { OperatingSystemProcess } from "./operating-system-process.ts";
+import { Oracle } from "./oracle.ts";
+import type { ModelClient } from "./postgres/model-client.ts";
+import { PostgresModel } from "./postgres/postgres-model.ts";
+import { SimulatedConsumer } from "./simulated-consumer.ts";
+import { TopicContent } from "./topic-content.ts";
+import type { TopicRecord } from "./topic-record.ts";
+import { Trace } from "./trace.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+import { WorkerObserver } from "./worker-observer.ts";
+
+const GROUP = "simulated";
+const DATABASE = {} as never;
+
+/** A consumer with the processes and models that stand behind it. */
+export interface RunningConsumer {
+  readonly consumer: SimulatedConsumer;
+  readonly member: SimulatedMember;
+  readonly client: ModelClient;
+}
+
+export class World {
+  readonly time: VirtualTime;
+  readonly choices: SeededChoices;
+  readonly trace: Trace;
+  readonly counters = new Counters();
+  readonly cluster: KafkaCluster;
+  readonly group: GroupCoordinator;
+  readonly postgres: PostgresModel;
+  readonly oracle: Oracle;
+  readonly content: TopicContent;
+  readonly health: ConsumerHealth;
+  /** Every consumer that was ever started. */
+  readonly consumers: RunningConsumer[] = [];
+  readonly sessionTimeoutMs: number;
+  readonly #saveRawEvents: boolean;
+  readonly #copyRawEvents: boolean;
+  readonly #batchSize: number;
+
+  constructor(time: VirtualTime, choices: SeededChoices) {
+    this.time = time;
+    this.choices = choices;
+    this.trace = new Trace(() => time.nowMs());
+    this.#saveRawEvents = !choices.once(8);
+    this.#copyRawEvents = !choices.once(8);
+    this.#batchSize = choices.one([1, 4, 10, 40]);
+    this.sessionTimeoutMs = 6000 + choices.below(4000);
+    this.content = new TopicContent(choices, this.#saveRawEvents);
+    this.cluster = new KafkaCluster(time);
+    const protocol = choices.one(["classic", "consumer"] as const);
+    this.group = new GroupCoordinator(time, this.cluster, { protocol, rebalanceTimeoutMs: 60_000 });
+    this.oracle = new Oracle({
+      cluster: this.cluster,
+      saveRawEvents: this.#saveRawEvents,
+      onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
+      onSkipped: () => this.counters.count("records deleted before they were read"),
+    });
+    this.postgres = new PostgresModel(time, {
+      consumerGroup: GROUP,
+      epochMs: NOW_MS,
+      onCommit: (tables, transaction) => this.oracle.onCommit(tables, transaction),
+      onLost: (_tables, lost) => {
+        this.counters.count("crash took commits back");
+        this.oracle.onLost(lost);
+      },
+      trace: (text) => this.trace.note("database", text),
+    });
+    this.health = new ConsumerHealth(() => ({
+      workers: this.alive().map(({ consumer }, worker) => ({ worker, status: consumer.worker.status() })),
+      databaseFault: undefined,
+      isStopping: false,
+    }));
+    this.counters.count(`${protocol} protocol`);
+    if (!this.#saveRawEvents) this.counters.count("without raw rows");
+  }
+
+  alive(): RunningConsumer[] {
+    return this.consumers.filter(({ consumer }) => consumer.isAlive);
+  }
+
+  /** Those that no fault has stopped. */
+  running(): RunningConsumer[] {
+    return this.alive().filter(({ consumer }) => consumer.process.state === "running");
+  }
+
+  /** What is written next to a log: records, and offsets without one. */
+  records(count: number): (TopicRecord | undefined)[] {
+    return Array.from({ length: count }, () => this.content.next());
+  }
+
+  startConsumer(): void {
+    const name = `worker ${this.consumers.length}`;
+    this.trace.note(name, "starts");
+    const process = new OperatingSystemProcess(name, this.time);
+    const client = this.postgres.client(process);
+    const observer = new WorkerObserver(name, this.counters, this.trace);
+    let member: SimulatedMember | undefined;
+    const consumer = new SimulatedConsumer({
+      process,
+      trace: this.trace,
+      observer,
+      topics: this.cluster.names,
+      consumerGroup: GROUP,
+      batchSize: this.#batchSize,
+      database: makePostgresPort(
+        {
+          database: DATABASE,
+          consumerGroup: GROUP,
+          store: {
+            saveRawEvents: this.#saveRawEvents,
+            copyRawEvents: this.#copyRawEvents,
+            hourGraceMs: 300_000,
+          },
+        },
+        client.open,
+      ),
+      joinGroup: (onWake) => {
+        member = new SimulatedMember({
+          name,
+          cluster: this.cluster,
+          group: this.group,
+          process,
+          onWake,
+          observer,
+        });
+        return member;
+      },
+    });
+    this.consumers.push({ consumer, member: member!, client });
+  }
+
+  /** SIGKILL; the group notices when the session ends. */
+  kill({ consumer, member, client }: RunningConsumer): void {
+    this.trace.note(consumer.process.name, "is killed");
+    consumer.process.kill();
+    client.kill();
+    this.time.after(this.sessionTimeoutMs, () => this.group.evict(member));
+  }
+
+  /** SIGSTOP; neither the brokers nor PostgreSQL hear from it. */
+  stop({ consumer, member }: RunningConsumer): void {
+    this.trace.note(consumer.process.name, "is stopped");
+    consumer.process.stop();
+    this.time.after(this.sessionTimeoutMs, () => {
+      if (consumer.process.state === "stopped") this.group.evict(member);
+    });
+  }
+
+  continue({ consumer }: RunningConsumer): void {
+    if (consumer.process.state !== "stopped") return;
+    this.trace.note(consumer.process.name, "goes on");
+    consumer.process.continue();
+  }
+
+  /** What is still to be done until all is consumed and well; undefined: nothing. */
+  whatIsMissing(): string | undefined {
+    const rows = this.postgres.tables.offsets.rows().filter(({ closedAtMs }) => closedAtMs === undefined);
+    for (const log of this.cluster.logs()) {
+      const name = `${log.topic}[${log.partition}]`;
+      const { id } = this.cluster.topic(log.topic)!;
+      const stored = rows.find((row) => row.topicId === id && row.partition === log.partition)?.nextOffset;
+      const end = Math.max(log.beginning, log.endOfRecords);
+      if (stored === undefined || stored < end) {
+        return `${name} is stored up to ${stored ?? "nothing"}, its records end at ${end}`;
+      }
+    }
+    const statuses = this.alive().map(({ consumer }) => consumer.worker.status());
+    const owned = statuses.reduce((sum, { partitions }) => sum + partitions.length, 0);
+    if (owned !== this.cluster.logs().length) return `${owned} partitions are owned`;
+    for (const [index, { pausedBecause, partitions }] of statuses.entries()) {
+      const { name } = this.alive()[index]!.consumer.process;
+      if (pausedBecause !== undefined) return `${name} is paused: ${pausedBecause}`;
+      for (const { topic, partition, state, lag } of partitions) {
+        if (state !== "fetching") return `${name} has ${topic}[${partition}] in the state ${state}`;
+        if (lag !== 0) return `${name} has a lag of ${lag} in ${topic}[${partition}]`;
+      }
+    }
+    const isComplete = this.group.isStable && this.alive().every(({ member }) => this.group.has(member));
+    if (!isComplete) return "the group rebalances";
+    const [problem] = this.health.problems(this.time.nowMs());
+    return problem && `not ready: ${problem.message}`;
+  }
+}
