@@ -181,7 +181,7 @@ export class Backend implements TransactionHost {
     try {
       return await known.statement.run(this.#server.contextOf(this, transaction, known.parts), parameters);
     } catch (error) {
-      transaction.hasFailed = true;
+      transaction.fail();
       if (error instanceof ServerError) this.#server.faults.count(`error ${error.code}`);
       throw error;
     } finally {
@@ -192,7 +192,7 @@ export class Backend implements TransactionHost {
   #check({ statement }: KnownStatement, transaction: ServerTransaction): void {
     const error = this.#server.faults.errorFor(statement, transaction);
     if (error === undefined) return;
-    transaction.hasFailed = true;
+    transaction.fail();
     throw error;
   }
 

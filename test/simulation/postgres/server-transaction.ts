@@ -26,8 +26,7 @@ export class ServerTransaction {
   /** now(): the database's clock at the beginning, ms since 1970. */
   readonly startedAtMs: number;
   readonly isReadOnly: boolean;
-  /** True after an error: all further statements are refused until the rollback. */
-  hasFailed = false;
+  #hasFailed = false;
   #hasEnded = false;
   readonly #steps: Step[] = [];
   readonly #savepoints: { readonly name: string; readonly mark: number }[] = [];
@@ -39,6 +38,11 @@ export class ServerTransaction {
     this.host = host;
     this.startedAtMs = startedAtMs;
     this.isReadOnly = isReadOnly;
+  }
+
+  /** True after an error: all further statements are refused until the rollback. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
   }
 
   /** The transaction that this one waits for. */
@@ -79,16 +83,23 @@ export class ServerTransaction {
     }
   }
 
+  /** A statement has failed: its locks, and those since the last savepoint, are free at once, before any rollback. */
+  fail(): void {
+    this.#hasFailed = true;
+    this.#undoTo(this.#savepoints.at(-1)?.mark ?? 0);
+  }
+
   savepoint(name: string): void {
     this.#savepoints.push({ name, mark: this.#steps.length });
   }
 
   /** Undoes what was done since the savepoint, which stays. */
   rollbackTo(name: string): void {
-    const savepoint = this.#savepoints.findLast((each) => each.name === name);
-    if (savepoint === undefined) throw serverError("3B001");
-    this.hasFailed = false;
-    this.#undoTo(savepoint.mark);
+    const index = this.#savepoints.findLastIndex((each) => each.name === name);
+    if (index < 0) throw serverError("3B001");
+    this.#hasFailed = false;
+    this.#savepoints.length = index + 1;
+    this.#undoTo(this.#savepoints[index]!.mark);
   }
 
   /** Undoes everything, and lets the others go on. */
