@@ -359,7 +359,7 @@ describe("the names of migrations", () => {
       }),
     );
     const [unix, windows] = await Promise.all(folders.map((folder) => readMigrations(folder)));
-    expect(windows).toEqual(unix!);
+    expect(windows).toEqual(unix);
     await Promise.all(folders.map((folder) => rm(folder, { recursive: true })));
   });
 
