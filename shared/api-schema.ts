@@ -79,6 +79,7 @@ export const WorkersSchema = Type.Array(
       Type.Literal("joining"),
       Type.Literal("reading"),
       Type.Literal("paused"),
+      Type.Literal("silent"),
     ]),
     pausedBecause: nullable(Type.String()),
     hasDatabase: Type.Boolean(),

@@ -78,6 +78,7 @@ export class Alerting {
 /** The problem kinds behind the alerts of the consumer. */
 const PROBLEM_ALERTS: Readonly<Record<ConsumerProblem["kind"], AlertType | undefined>> = {
   no_database: "db_connection_failure",
+  thread_silent: "pipeline_failure",
   starting: "pipeline_failure",
   not_joined: "pipeline_failure",
   kafka_unreachable: "pipeline_failure",

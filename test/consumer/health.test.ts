@@ -33,7 +33,7 @@ function partition(number: number, changes: Partial<PartitionStatus> = {}): Part
 }
 
 function worker(status: Partial<WorkerStatus> = {}, number = 0): WorkerSnapshot {
-  return { worker: number, status: { ...HEALTHY, ...status } };
+  return { worker: number, status: { ...HEALTHY, ...status }, isSilent: false };
 }
 
 /** A consumer's health, with a snapshot that the test changes. */
@@ -65,7 +65,7 @@ describe("the consumer's health", () => {
     expect(trial.at(0)).toEqual(["starting (warning): waiting for PostgreSQL or Kafka"]);
     trial.snapshot = { ...trial.snapshot, databaseFault: "refused (db:5432)" };
     expect(trial.at(1)).toEqual(["no_database (critical): PostgreSQL is unreachable: refused (db:5432)"]);
-    const starting = { worker: 0, status: undefined };
+    const starting = { worker: 0, status: undefined, isSilent: false };
     trial.snapshot = { ...trial.snapshot, databaseFault: undefined };
     expect(trial.at(2, [starting, worker({ hasDatabase: false, hasJoined: false }, 1)])).toEqual([
       "starting (warning): all 2 workers are starting",
@@ -115,6 +115,19 @@ describe("the consumer's health", () => {
     expect(trial.at(0, [worker(paused), worker(paused, 1), worker({ pausedBecause: "locked" }, 2)])).toEqual([
       "paused (critical): workers 0, 1 are paused: no such table",
       "paused (critical): worker 2 is paused: locked",
+    ]);
+  });
+
+  test("reports a thread that hangs as critical, and nothing of its old state", () => {
+    const trial = new Trial();
+    const stuck = worker({ partitions: [partition(0, { lag: 5 })], databaseUnansweredSeconds: 60 }, 1);
+    trial.at(0, [worker(), stuck]);
+    expect(trial.at(60, [worker(), { ...stuck, isSilent: true }])).toEqual([
+      "thread_silent (critical): worker 1 hangs: no sign of life for 6 s; after 20 s the process ends",
+    ]);
+    const starting = { worker: 0, status: undefined, isSilent: true };
+    expect(trial.at(61, [starting])).toEqual([
+      "thread_silent (critical): the worker hangs: no sign of life for 6 s; after 20 s the process ends",
     ]);
   });
 
@@ -179,7 +192,7 @@ describe("the consumer's health", () => {
 
   test("turns a warning that stands for a minute critical", () => {
     for (const [stuck, message] of [
-      [{ worker: 0, status: undefined }, "the worker is starting"],
+      [{ worker: 0, status: undefined, isSilent: false }, "the worker is starting"],
       [worker({ hasJoined: false }), "the worker has not joined the consumer group"],
       [worker({ kafkaFault: "timed out" }), "Kafka does not answer the worker: timed out"],
     ] as const) {
@@ -229,6 +242,9 @@ describe("the consumer's alert conditions", () => {
     ]);
     expect(breachedAt(61, [worker({ ...stuck, hasDatabase: false, pausedBecause: "refused" })])).toEqual([
       "db_connection_failure: PostgreSQL is unreachable from the worker: refused",
+    ]);
+    expect(breachedAt(61.5, [{ ...worker(), isSilent: true }])).toEqual([
+      "pipeline_failure: the worker hangs: no sign of life for 6 s; after 20 s the process ends",
     ]);
     // A pause that keeps no record waiting harms nothing.
     expect(breachedAt(62, [worker({ pausedBecause: "no such table" })])).toEqual([]);

@@ -76,7 +76,11 @@ export class World {
       trace: (text) => this.trace.note("database", text),
     });
     this.health = new ConsumerHealth(() => ({
-      workers: this.alive().map(({ consumer }, worker) => ({ worker, status: consumer.worker.status() })),
+      workers: this.alive().map(({ consumer }, worker) => ({
+        worker,
+        status: consumer.worker.status(),
+        isSilent: false,
+      })),
       databaseFault: undefined,
       isStopping: false,
     }));

@@ -91,10 +91,10 @@ function lagOf(supervisor: Supervisor | undefined): number | undefined {
   return known === undefined || known.length === 0 ? undefined : known.reduce((sum, lag) => sum + lag, 0);
 }
 
-function toWorker({ worker, status }: WorkerSnapshot): Workers[number] {
+function toWorker({ worker, status, isSilent }: WorkerSnapshot): Workers[number] {
   return {
     worker,
-    state: stateOf(status),
+    state: isSilent ? "silent" : stateOf(status),
     pausedBecause: status?.pausedBecause ?? null,
     hasDatabase: status?.hasDatabase ?? false,
     partitions: (status?.partitions ?? [])

@@ -2,11 +2,13 @@
 
 import { plural } from "../../shared/text/format.ts";
 import type { Problem } from "../problem.ts";
+import { HUNG_SECONDS, SILENT_SECONDS } from "./heartbeat.ts";
 import type { PartitionStatus, WorkerStatus } from "./thread-messages.ts";
 
 export type ConsumerProblemKind =
   | "stopping"
   | "starting"
+  | "thread_silent"
   | "no_database"
   | "paused"
   | "not_joined"
@@ -21,6 +23,8 @@ export type ConsumerProblem = Problem<ConsumerProblemKind>;
 export interface WorkerSnapshot {
   readonly worker: number;
   readonly status: WorkerStatus | undefined;
+  /** Its thread hangs: the status is old. */
+  readonly isSilent: boolean;
 }
 
 /** What the problems are read from. */
@@ -102,8 +106,8 @@ export class ConsumerHealth {
   }
 }
 
-function databaseFindings({ worker, status }: WorkerSnapshot): Finding[] {
-  if (status === undefined) return [];
+function databaseFindings({ worker, status, isSilent }: WorkerSnapshot): Finding[] {
+  if (status === undefined || isSilent) return [];
   const { hasDatabase, databaseUnansweredSeconds, pausedBecause } = status;
   const finding = { kind: "no_database", subject: worker, isCritical: true } as const;
   // A worker that was never connected and has not failed either is starting.
@@ -113,7 +117,7 @@ function databaseFindings({ worker, status }: WorkerSnapshot): Finding[] {
 }
 
 function flowFindings(
-  { worker, status }: WorkerSnapshot,
+  { worker, status, isSilent }: WorkerSnapshot,
   isStuck: (what: string, mark?: string) => boolean,
 ): Finding[] {
   const ofWorker = (kind: FindingKind, detail = ""): Finding => ({
@@ -122,6 +126,7 @@ function flowFindings(
     detail,
     isCritical: isStuck(`${kind} ${worker}`),
   });
+  if (isSilent) return [{ kind: "thread_silent", subject: worker, detail: "", isCritical: true }];
   if (status === undefined) return [ofWorker("starting")];
   const { hasJoined, hasDatabase, kafkaFault, pausedBecause, partitions } = status;
   const findings: Finding[] = [];
@@ -179,6 +184,8 @@ function describe(
   switch (kind) {
     case "starting":
       return `${who} ${isOne ? "is" : "are"} starting`;
+    case "thread_silent":
+      return `${who} ${isOne ? "hangs" : "hang"}: no sign of life for ${SILENT_SECONDS} s; after ${HUNG_SECONDS} s the process ends`;
     case "no_database":
       return `PostgreSQL is unreachable from ${who}: ${detail}`;
     case "paused":

@@ -1,8 +1,9 @@
-// Starts the worker threads, merges their reports, drains them, and notices when one dies.
+// Starts the worker threads, merges their reports, drains them, and notices when one dies or hangs.
 
 import type { Config } from "../../shared/config/config.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { Heartbeat, HUNG_SECONDS, TICK_MS } from "./heartbeat.ts";
 import type { PartitionStatus, WorkerCommand, WorkerReport, WorkerStatus } from "./thread-messages.ts";
 import type { WorkerSnapshot } from "./health.ts";
 
@@ -13,19 +14,21 @@ interface Thread {
   readonly worker: number;
   readonly handle: Worker;
   readonly ended: PromiseWithResolvers<void>;
+  readonly heartbeat: Heartbeat;
   status: WorkerStatus | undefined;
   hasEnded: boolean;
 }
 
 /** The worker threads of one consumer process. */
 export class Supervisor {
-  /** Resolves with the reason when a worker ends without a request to drain. */
+  /** Resolves with the reason when a worker ends without a request to drain, or hangs. */
   readonly failed: Promise<string>;
   readonly #threads: Thread[];
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
   readonly #fail: (reason: string) => void;
   readonly #drainProblems: string[] = [];
+  readonly #timer: Timer;
   #isDraining = false;
 
   constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
@@ -37,11 +40,14 @@ export class Supervisor {
     this.#threads = Array.from({ length: config.consumer.workers }, (_, worker) =>
       this.#start(worker, config),
     );
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
   /** Every running worker with its last report. */
   workers(): WorkerSnapshot[] {
-    return this.#threads.filter(({ hasEnded }) => !hasEnded);
+    return this.#threads
+      .filter(({ hasEnded }) => !hasEnded)
+      .map(({ worker, status, heartbeat }) => ({ worker, status, isSilent: heartbeat.isSilent }));
   }
 
   /** All partitions of this process, by topic and number. */
@@ -60,6 +66,7 @@ export class Supervisor {
     for (const thread of this.#threads) send(thread, { kind: "drain" });
     const all = Promise.all(this.#threads.map(({ ended }) => ended.promise));
     await Promise.race([all, Bun.sleep(DRAIN_DEADLINE_MS)]);
+    clearInterval(this.#timer);
     const late = this.#threads.filter(({ hasEnded }) => !hasEnded);
     return [...this.#drainProblems, ...late.map(({ worker }) => `worker ${worker} did not drain in time`)];
   }
@@ -70,6 +77,7 @@ export class Supervisor {
       worker,
       handle,
       ended: Promise.withResolvers<void>(),
+      heartbeat: new Heartbeat(),
       status: undefined,
       hasEnded: false,
     };
@@ -83,26 +91,36 @@ export class Supervisor {
   }
 
   #onReport(thread: Thread, report: WorkerReport): void {
+    thread.heartbeat.heard();
     if (report.kind === "ended") {
-      if (this.#isDraining && report.failure !== undefined && !thread.hasEnded) {
-        this.#drainProblems.push(`worker ${thread.worker} did not drain: ${report.failure}`);
-      }
-      this.#onEnd(thread, report.failure ?? "the thread ended");
+      this.#onEnd(thread, report.failure);
       return;
     }
     if (report.recording !== undefined) this.#metrics.merge(report.recording, String(thread.worker));
     if (report.status !== undefined) thread.status = report.status;
   }
 
-  #onEnd(thread: Thread, reason: string): void {
+  #tick(): void {
+    for (const thread of this.#threads) {
+      if (thread.heartbeat.tick()) this.#onEnd(thread, `no sign of life for ${HUNG_SECONDS} s`, "hangs");
+    }
+  }
+
+  /** @param failure undefined where the thread has released everything without one */
+  #onEnd(thread: Thread, failure: string | undefined, what: "has ended" | "hangs" = "has ended"): void {
     if (thread.hasEnded) return;
     thread.hasEnded = true;
     thread.status = undefined;
     this.#metrics.dropSource(String(thread.worker));
     thread.ended.resolve();
-    if (this.#isDraining) return;
-    this.#log.error({ worker: thread.worker }, `worker ${thread.worker} has ended: ${reason}`);
-    this.#fail(`worker ${thread.worker} has ended: ${reason}`);
+    if (this.#isDraining) {
+      if (failure !== undefined)
+        this.#drainProblems.push(`worker ${thread.worker} did not drain: ${failure}`);
+      return;
+    }
+    const reason = `worker ${thread.worker} ${what}: ${failure ?? "the thread ended"}`;
+    this.#log.error({ worker: thread.worker }, reason);
+    this.#fail(reason);
   }
 }
 

@@ -4,6 +4,7 @@ import { errorMessage } from "../../shared/runtime/errors.ts";
 import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { makeLogger } from "../../shared/telemetry/log.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
+import { HEARTBEAT_MS } from "./heartbeat.ts";
 import type { WorkerCommand, WorkerReport } from "./thread-messages.ts";
 import { openPartitionWorker } from "./open-partition-worker.ts";
 import type { PartitionWorker } from "./partition-worker.ts";
@@ -35,13 +36,16 @@ async function start({ worker: number, config }: WorkerCommand & { kind: "start"
   const log = makeLogger("consumer", config.logLevel, { bindings: { worker: number } });
   const recorder = new ThreadRecorder();
   let lastStatus = "";
+  let reportedAtMs = -Infinity;
   const report = (): void => {
     const recording = recorder.take();
     const status = worker?.status();
     const text = JSON.stringify(status);
     const isNew = text !== lastStatus;
     lastStatus = text;
-    if (recording !== undefined || isNew) {
+    const now = performance.now();
+    if (recording !== undefined || isNew || now - reportedAtMs >= HEARTBEAT_MS) {
+      reportedAtMs = now;
       post({ kind: "report", recording, status: isNew ? status : undefined });
     }
   };

@@ -12,7 +12,8 @@ export function WorkersSection({ workers }: { workers: Workers }) {
     .toSorted((a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition);
   /** Workers that no row of a partition shows completely. */
   const withoutRow = workers.filter(
-    ({ partitions, pausedBecause }) => partitions.length === 0 || pausedBecause !== null,
+    ({ partitions, state, pausedBecause }) =>
+      partitions.length === 0 || state === "silent" || pausedBecause !== null,
   );
   const topics = new Set(owned.map(({ topic }) => topic));
   const most = owned.reduce((max, { lag }) => Math.max(max, lag ?? 0), MIN_FULL_LAG);
@@ -46,12 +47,10 @@ export function WorkersSection({ workers }: { workers: Workers }) {
               <tr key={`worker ${worker}`}>
                 <td>{UNKNOWN}</td>
                 <td>{worker}</td>
-                <td colspan={4} class={pausedBecause === null ? "quiet" : "bad words"}>
-                  {pausedBecause === null
-                    ? state === "reading"
-                      ? "no partition"
-                      : state
-                    : `paused: ${pausedBecause}`}
+                <td colspan={4} class={pausedBecause === null && state !== "silent" ? "quiet" : "bad words"}>
+                  {state !== "silent" && pausedBecause !== null
+                    ? `paused: ${pausedBecause}`
+                    : (WORKER_STATES[state] ?? state)}
                 </td>
               </tr>
             ))}
@@ -61,6 +60,11 @@ export function WorkersSection({ workers }: { workers: Workers }) {
     </Section>
   );
 }
+
+const WORKER_STATES: Readonly<Record<string, string>> = {
+  reading: "no partition",
+  silent: "no sign of life",
+};
 
 const STATES: Readonly<Record<string, string>> = {
   fetching: "reading",
