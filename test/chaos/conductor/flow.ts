@@ -1,0 +1,80 @@
+// Watches how far each partition is stored, and knows whether the flow goes on after a fault.
+import type { ChaosCluster } from "./cluster.ts";
+import type { LogKey } from "./log-history.ts";
+
+const POLL_MS = 200;
+
+/** How far each partition was stored at a moment. */
+export interface FlowMark {
+  readonly stored: ReadonlyMap<string, number>;
+  /** Partitions with records that were acknowledged and not stored at that moment. */
+  readonly behind: ReadonlySet<string>;
+}
+
+export class Flow implements AsyncDisposable {
+  readonly #cluster: ChaosCluster;
+  #stored: ReadonlyMap<string, number> = new Map();
+  /** Records that the offsets account for. */
+  consumed = 0;
+  #isStopped = false;
+  readonly #polling: Promise<void>;
+
+  constructor(cluster: ChaosCluster) {
+    this.#cluster = cluster;
+    this.#polling = this.#poll();
+  }
+
+  /** Acknowledged records that were not stored when PostgreSQL answered last. */
+  lag(): number {
+    return this.#lags().reduce((sum, { lag }) => sum + lag, 0);
+  }
+
+  mark(): FlowMark {
+    return {
+      stored: this.#stored,
+      behind: new Set(this.#lags().flatMap(({ key, lag }) => (lag > 0 ? [keyOf(key)] : []))),
+    };
+  }
+
+  /** True when something was stored since, and every partition that was behind has moved. */
+  hasMovedSince({ stored, behind }: FlowMark): boolean {
+    const moved = (key: string) => (this.#stored.get(key) ?? 0) > (stored.get(key) ?? 0);
+    return [...this.#stored.keys()].some(moved) && this.stuckSince({ stored, behind }).length === 0;
+  }
+
+  /** The partitions that were behind and have not moved since. */
+  stuckSince({ stored, behind }: FlowMark): string[] {
+    return [...behind].filter((key) => (this.#stored.get(key) ?? 0) <= (stored.get(key) ?? 0));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopped = true;
+    await this.#polling;
+  }
+
+  #lags(): { key: LogKey; lag: number }[] {
+    const { load } = this.#cluster;
+    return load.acknowledged
+      .filter(({ key }) => load.topicIds.includes(key.topicId))
+      .map(({ key, end }) => ({ key, lag: Math.max(0, end - (this.#stored.get(keyOf(key)) ?? 0)) }));
+  }
+
+  async #poll(): Promise<void> {
+    while (!this.#isStopped) {
+      await this.#read().catch(() => undefined);
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
+  async #read(): Promise<void> {
+    const rows = await this.#cluster.sql<(LogKey & { next: number; consumed: number })[]>`
+      select topic, topic_id as "topicId", partition, next_offset::float8 as next, consumed::float8
+      from pipeline_offsets order by reading`;
+    this.#stored = new Map(rows.map(({ next, ...key }) => [keyOf(key), next]));
+    this.consumed = rows.reduce((sum, { consumed }) => sum + consumed, 0);
+  }
+}
+
+function keyOf({ topic, topicId, partition }: LogKey): string {
+  return `${topic} ${topicId} [${partition}]`;
+}
