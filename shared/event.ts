@@ -40,15 +40,6 @@ export interface Rejection {
   readonly error: string;
 }
 
-/** A decoded record: valid JSON in strict UTF-8, without anything that PostgreSQL cannot hold. */
-export interface Decoded {
-  readonly value: unknown;
-  /** The text of the outermost object's event_data as it stands in the record, so that numbers keep their digits. */
-  readonly eventDataText: string | undefined;
-  /** False where no backslash occurs: then no string of the record needs quoting in SQL. */
-  readonly hasEscapes: boolean;
-}
-
 /** A decoded, validated record. */
 export interface PipelineEvent {
   readonly eventId: string;

@@ -1,12 +1,10 @@
 // Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
 import type { DeadLetter, PipelineEvent, Rejection, RejectionReason, TopicPartition } from "../event.ts";
-import { decode } from "./decode.ts";
 import { enrich } from "./enrich.ts";
-import { FastReader } from "./fast-reader.ts";
+import { EventReader } from "./event-reader.ts";
 import { RecordBlock } from "./record-block.ts";
 import { isRejection, makeRejection } from "./rejection.ts";
-import { validate } from "./validate.ts";
 
 /** A partition of one incarnation of a topic; a topic that is deleted and created again gets another id. */
 export interface PartitionKey extends TopicPartition {
@@ -81,13 +79,13 @@ export interface BatchClock {
 export class Batch {
   readonly block: RecordBlock;
   readonly spans = new Map<number, Span>();
-  /** False while no record holds a backslash: then no id needs quoting in SQL array literals. */
+  /** False while no event's id, user or type was written with an escape: then none needs quoting in SQL array literals. */
   hasEscapes = false;
   /** When the first record arrived, ms of the monotonic clock. */
   openedAtMs = 0;
   /** Time spent on decoding, validating and enriching, seconds. */
   transformationSeconds = 0;
-  readonly #fastReader = new FastReader();
+  readonly #reader = new EventReader();
   #events: BatchEvent[] = [];
   #rejected: RejectedRecord[] = [];
   #recordsRead = 0;
@@ -121,8 +119,7 @@ export class Batch {
   }
 
   /**
-   * Reads the records that were added to the block since the last call into events: by the fast reader, else by
-   * `decode` and `validate`; then enriches them.
+   * Reads the records that were added to the block since the last call into events, and enriches them.
    *
    * @param spanStart the partition of a slot and the offset that its span begins at; undefined for a partition that
    *   this worker no longer reads, whose records are skipped
@@ -153,34 +150,23 @@ export class Batch {
       span.to = offset + 1;
       span.consumed++;
       if (block.valueStart[record]! >= 0) span.bytes += block.valueEnd[record]! - block.valueStart[record]!;
-      const event =
-        this.#fastReader.read(
-          block.bytes,
-          block.valueStart[record]!,
-          block.valueEnd[record]!,
-          processedAtMs,
-          maxFutureSkewMs,
-        ) ?? this.#decodeAndValidate(record);
+      const event = this.#reader.read(
+        block.bytes,
+        block.valueStart[record]!,
+        block.valueEnd[record]!,
+        processedAtMs,
+        maxFutureSkewMs,
+      );
       if (isRejection(event)) {
         span.deadLettered++;
         this.#rejected.push({ span, offset, record, rejection: event });
       } else {
+        if (this.#reader.hasEscapes) this.hasEscapes = true;
         this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
       }
     }
     this.#recordsRead = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
-  }
-
-  /** Reads what the fast reader leaves: every record with a backslash and every record that is not an event. */
-  #decodeAndValidate(record: number): PipelineEvent | Rejection {
-    const { block } = this;
-    const { processedAtMs, maxFutureSkewMs } = this.#clock;
-    const decoded = decode(block.bytes, block.valueStart[record]!, block.valueEnd[record]!);
-    if (isRejection(decoded)) return decoded;
-    const event = validate(decoded, processedAtMs, maxFutureSkewMs);
-    if (!isRejection(event) && decoded.hasEscapes) this.hasEscapes = true;
-    return event;
   }
 
   /** Removes partitions that belong to another worker now, which reads their records again. */

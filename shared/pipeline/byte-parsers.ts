@@ -2,6 +2,7 @@
 
 import { type Instant, instantOf, parseTimestamp } from "./timestamp.ts";
 
+export const PLUS = 43;
 export const MINUS = 45;
 export const POINT = 46;
 const DIGIT_0 = 48;
@@ -25,6 +26,11 @@ export function isAt(bytes: Buffer, at: number, word: Buffer): boolean {
 /** True for 0 to 9. */
 export function isDigit(byte: number): boolean {
   return byte >= DIGIT_0 && byte <= DIGIT_9;
+}
+
+/** True for the first byte of a JSON number. */
+export function isNumberStart(byte: number): boolean {
+  return byte === MINUS || isDigit(byte);
 }
 
 /** True for e and E. */
@@ -58,6 +64,27 @@ export function decimalAt(bytes: Buffer, at: number): number {
   }
   const value = countBeforePoint < 0 ? digits : digits / POWERS_OF_TEN[count - countBeforePoint]!;
   return isNegative ? -value : value;
+}
+
+/**
+ * The JSON number at `at`, equal to the result of JSON.parse: infinite beyond a double.
+ * @param at where a valid JSON number starts
+ */
+export function numberAt(bytes: Buffer, at: number): number {
+  const decimal = decimalAt(bytes, at);
+  if (!Number.isNaN(decimal)) return decimal;
+  let end = at;
+  while (isInNumber(bytes[end]!)) end++;
+  return Number(bytes.toString("latin1", at, end));
+}
+
+function isInNumber(byte: number): boolean {
+  return isDigit(byte) || isExponent(byte) || byte === POINT || byte === MINUS || byte === PLUS;
+}
+
+/** The JSON string in [start, end), quotes included, with its escapes resolved. */
+export function stringAt(bytes: Buffer, start: number, end: number): string {
+  return JSON.parse(bytes.toString("utf8", start, end)) as string;
 }
 
 /**

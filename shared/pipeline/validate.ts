@@ -1,119 +1,109 @@
-// Validates a decoded record into an event, or names the field that is wrong.
+// Validates the members of a record, or names the first one that is wrong.
 
-import { type Static, Type } from "typebox";
-import { Compile } from "typebox/compile";
-import type { Decoded, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
-import { isRejection, makeRejection } from "./rejection.ts";
-import { type Instant, parseTimestamp } from "./timestamp.ts";
+import type { Rejection, RejectionReason } from "../event.ts";
+import { isNumberStart, numberAt, stringAt } from "./byte-parsers.ts";
+import {
+  DURATION_SECONDS,
+  EVENT_DATA,
+  MEMBERS,
+  NONE,
+  type RecordScanner,
+  TIMESTAMP,
+} from "./record-scanner.ts";
+import { makeRejection } from "./rejection.ts";
 
-/** Lengths count code points, as PostgreSQL does. Fields not named here are allowed and not stored. */
-const EventSchema = Type.Object({
-  event_id: Type.String({ minLength: 1, maxLength: 100 }),
-  user_id: Type.String({ minLength: 1, maxLength: 100 }),
-  event_type: Type.String({ minLength: 1, maxLength: 50 }),
-  timestamp: Type.String(),
-  event_data: Type.Object({}),
-  duration_seconds: Type.Optional(Type.Union([Type.Number({ minimum: 0, maximum: 1e9 }), Type.Null()])),
-});
-type RawEvent = Static<typeof EventSchema>;
+const QUOTE = 34;
+const SMALL_N = 110;
+const OPEN_BRACE = 123;
 
-const compiled = Compile(EventSchema);
+/** The most code points of event_id, user_id and event_type, by member: PostgreSQL counts code points. */
+export const MAX_LENGTHS = [100, 100, 50] as const;
+export const MAX_DURATION_SECONDS = 1e9;
+/** The most bytes of a code point in JSON: a surrogate pair, each half written as `\uXXXX`. */
+const MAX_CODE_POINT_BYTES = 12;
 
 /**
- * Checks a decoded record against `EventSchema`, and its timestamp against the calendar and the clock.
+ * Checks that the members of an event are there, and their types, lengths and ranges. Further members are allowed
+ * and not stored. The text of the timestamp is not judged here.
  *
- * @param decoded what `decode` returned
- * @param nowMs the database's clock, milliseconds since 1970
- * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
+ * @param bytes the buffer that holds the record
+ * @param record where its members lie
+ * @returns undefined where all of them are right
  */
-export function validate(
-  decoded: Decoded,
-  nowMs: number,
-  maxFutureSkewMs: number,
-): PipelineEvent | Rejection {
-  const { value } = decoded;
-  if (!compiled.Check(value)) return explain(value);
-  const timestamp = parseTimestamp(value.timestamp);
-  if (timestamp === undefined) {
-    return makeRejection(
-      "validate",
-      "invalid_timestamp",
-      "timestamp: not an ISO 8601 date and time with a zone in the years 1970 to 9999, UTC",
-    );
+export function violationOf(bytes: Buffer, record: RecordScanner): Rejection | undefined {
+  if (bytes[record.start] !== OPEN_BRACE)
+    return violation("not_an_object", "the value is JSON, but not an object");
+  // The range comes first so that a stored dead letter keeps its reason: it came first in earlier versions.
+  const outOfRange = durationOutOfRange(bytes, record.starts[DURATION_SECONDS]!);
+  if (outOfRange !== undefined) return outOfRange;
+  const missing = MEMBERS.filter((_, member) => isMissing(record, member) && member !== DURATION_SECONDS);
+  if (missing.length > 0) return violation("missing_field", `${missing.join(", ")}: missing`);
+  for (const [member, name] of MEMBERS.entries()) {
+    if (isMissing(record, member)) continue;
+    const wrong = memberViolation(bytes, record, member, name);
+    if (wrong !== undefined) return wrong;
   }
-  if (timestamp.ms - nowMs > maxFutureSkewMs) {
-    const aheadSeconds = Math.ceil((timestamp.ms - nowMs) / 1000);
-    return makeRejection(
-      "validate",
-      "future_timestamp",
-      `timestamp: ${aheadSeconds} s ahead of the database's clock; at most ${maxFutureSkewMs / 1000} s are accepted`,
-    );
-  }
-  return toEvent(value, timestamp, decoded.eventDataText ?? "{}");
+  return undefined;
 }
 
-function toEvent(raw: RawEvent, timestamp: Instant, eventDataText: string): PipelineEvent {
-  const duration = raw.duration_seconds;
-  const amount = raw.event_type === "purchase" ? (raw.event_data as { amount?: unknown }).amount : undefined;
-  return {
-    eventId: raw.event_id,
-    userId: raw.user_id,
-    eventType: raw.event_type,
-    timestampMs: timestamp.ms,
-    timestampMicros: timestamp.micros,
-    eventDataText,
-    purchaseAmount: typeof amount === "number" ? amount : undefined,
-    // + 0 turns -0 into 0: PostgreSQL would store and print -0.
-    durationMs: duration === null || duration === undefined ? undefined : Math.round(duration * 1000) + 0,
-  };
+function violation(reason: RejectionReason, error: string): Rejection {
+  return makeRejection("validate", reason, error);
 }
 
-const REASON_BY_KEYWORD: Readonly<Record<string, RejectionReason>> = {
-  required: "missing_field",
-  type: "wrong_type",
-  anyOf: "wrong_type",
-  minLength: "out_of_range",
-  maxLength: "out_of_range",
-  minimum: "out_of_range",
-  maximum: "out_of_range",
-};
-
-/** Names the first violation of the schema. */
-function explain(value: unknown): Rejection {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return makeRejection("validate", "not_an_object", "the value is JSON, but not an object");
-  }
-  const errors = compiled.Errors(value);
-  // A union reports each of its branches; a number out of range says more than "must be null".
-  const first = errors.find(({ keyword }) => keyword === "minimum" || keyword === "maximum") ?? errors[0];
-  if (first === undefined) throw new Error("the schema rejects a value without an error");
-  if (first.keyword === "required") {
-    const names = first.params.requiredProperties.join(", ");
-    return makeRejection("validate", "missing_field", `${names}: missing`);
-  }
-  const field = first.instancePath.slice(1);
-  const given = (value as Record<string, unknown>)[field];
-  // JSON has no infinity: JSON.parse returns it for a number beyond the range of a double, such as 1e400.
-  if (given === Infinity || given === -Infinity) {
-    return makeRejection("validate", "out_of_range", `${field}: beyond the range of a double`);
-  }
-  return makeRejection(
-    "validate",
-    REASON_BY_KEYWORD[first.keyword] ?? "wrong_type",
-    `${field}: ${first.message}`,
-  );
+function isMissing(record: RecordScanner, member: number): boolean {
+  return record.starts[member] === NONE;
 }
 
-/**
- * Why a decoded record is rejected as of a moment; undefined where it is an event. The check repeats the pipeline's
- * validation of a dead letter with it.
- */
-export function rejectionOf(
-  decoded: Decoded | Rejection,
-  nowMs: number,
-  maxFutureSkewMs: number,
+function durationOutOfRange(bytes: Buffer, start: number): Rejection | undefined {
+  if (start === NONE || !isNumberStart(bytes[start]!)) return undefined;
+  const seconds = numberAt(bytes, start);
+  if (seconds < 0 && seconds !== -Infinity)
+    return violation("out_of_range", "duration_seconds: must be >= 0");
+  if (seconds > MAX_DURATION_SECONDS && seconds !== Infinity) {
+    return violation("out_of_range", `duration_seconds: must be <= ${MAX_DURATION_SECONDS}`);
+  }
+  return undefined;
+}
+
+function memberViolation(
+  bytes: Buffer,
+  record: RecordScanner,
+  member: number,
+  name: string,
 ): Rejection | undefined {
-  if (isRejection(decoded)) return decoded;
-  const event = validate(decoded, nowMs, maxFutureSkewMs);
-  return isRejection(event) ? event : undefined;
+  const start = record.starts[member]!;
+  const first = bytes[start]!;
+  if (isNumberStart(first) && !Number.isFinite(numberAt(bytes, start))) {
+    return violation("out_of_range", `${name}: beyond the range of a double`);
+  }
+  switch (member) {
+    case DURATION_SECONDS:
+      if (first === SMALL_N) return undefined;
+      return isNumberStart(first) ? undefined : violation("wrong_type", `${name}: must be number`);
+    case EVENT_DATA:
+      return first === OPEN_BRACE ? undefined : violation("wrong_type", `${name}: must be object`);
+    default:
+      if (first !== QUOTE) return violation("wrong_type", `${name}: must be string`);
+      return member === TIMESTAMP
+        ? undefined
+        : lengthViolation(bytes, start, record.ends[member]!, MAX_LENGTHS[member]!, name);
+  }
+}
+
+function lengthViolation(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  max: number,
+  name: string,
+): Rejection | undefined {
+  const length = end - start - 2;
+  if (length === 0) return violation("out_of_range", `${name}: must not have fewer than 1 characters`);
+  // The bytes tell in nearly all cases; a text of up to 1 MiB is not built to be counted.
+  if (length <= max) return undefined;
+  const isLonger =
+    length > max * MAX_CODE_POINT_BYTES || Array.from(stringAt(bytes, start, end)).length > max;
+  return isLonger
+    ? violation("out_of_range", `${name}: must not have more than ${max} characters`)
+    : undefined;
 }

@@ -3,9 +3,8 @@ import { withDuplicates } from "../../bench/duplicates.ts";
 import { FORM_NAMES, eventsOf } from "../../bench/forms.ts";
 import { dumps } from "../../bench/json-dumps.ts";
 import { simulated } from "../../bench/records.ts";
-import { decode } from "../../shared/pipeline/decode.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
-import { validate } from "../../shared/pipeline/validate.ts";
 
 const EVENTS = 200;
 
@@ -37,10 +36,7 @@ describe("the forms of events", () => {
 
 /** The fields of an event except event_data, as the pipeline reads them. */
 function idsOf(text: string): Record<string, unknown> {
-  const bytes = Buffer.from(text);
-  const decoded = decode(bytes, 0, bytes.length);
-  if (isRejection(decoded)) throw new Error(`${decoded.reason}: ${text}`);
-  const event = validate(decoded, Date.now(), 60_000);
+  const event = new EventReader().readValue(Buffer.from(text), Date.now(), 60_000);
   if (isRejection(event)) throw new Error(`${event.reason}: ${text}`);
   const { eventId, userId, eventType, durationMs, purchaseAmount } = event;
   return {

@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import type { RejectionReason } from "../../shared/event.ts";
-import { decode } from "../../shared/pipeline/decode.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
-import { validate } from "../../shared/pipeline/validate.ts";
 import { simulatedRecords } from "../../shared/producer/record-source.ts";
 import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { INJECTED_EVERY, INVALID, REPEATED, withInjectedFaults } from "../../workers/demo/injected-faults.ts";
@@ -13,14 +12,13 @@ const THOUSANDS = 12;
 test("one record of each thousand is invalid, one is repeated, and the others are valid", () => {
   const simulator = new EventSimulator({ userCount: 1000, minIntervalSeconds: 0, maxIntervalSeconds: 0 });
   const source = withInjectedFaults(simulatedRecords(simulator));
+  const reader = new EventReader();
   const ids = new Map<string, string | undefined>();
   const reasons: RejectionReason[] = [];
   const repeatedKeys: boolean[] = [];
   for (let record = 0; record < THOUSANDS * INJECTED_EVERY; record++) {
     const { key, value, eventType } = source.next();
-    const bytes = Buffer.from(value);
-    const decoded = decode(bytes, 0, bytes.length);
-    const judged = isRejection(decoded) ? decoded : validate(decoded, Date.now(), DAY_MS);
+    const judged = reader.readValue(Buffer.from(value), Date.now(), DAY_MS);
     const isRejected = isRejection(judged);
     expect(isRejected).toBe(eventType === INVALID);
     if (isRejected) {

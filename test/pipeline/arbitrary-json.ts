@@ -43,7 +43,8 @@ const doubtfulEscape = fc.oneof(
   fc.constantFrom("\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\\\u0000", "\\\\ud800"),
 );
 
-const number = fc
+/** Text of a number. */
+export const jsonNumber = fc
   .tuple(
     fc.constantFrom("", "-"),
     fc.oneof(fc.constant("0"), fc.bigInt({ min: 1n, max: 10n ** 30n }).map(String)),
@@ -79,8 +80,9 @@ interface JsonTexts {
   object: string;
 }
 
-function texts({ doubtful = false }: Options) {
-  const string = fc
+/** Text of a string. */
+export function jsonString({ doubtful = false }: Options = {}): fc.Arbitrary<string> {
+  return fc
     .array(
       fc.oneof(
         { weight: 6, arbitrary: plainCharacter },
@@ -90,6 +92,10 @@ function texts({ doubtful = false }: Options) {
       { maxLength: 8 },
     )
     .map((characters) => `"${characters.join("")}"`);
+}
+
+function texts(options: Options) {
+  const string = jsonString(options);
   const spaced = (arbitrary: fc.Arbitrary<string>) =>
     fc.tuple(whiteSpace, arbitrary, whiteSpace).map((parts) => parts.join(""));
   return fc.letrec<JsonTexts>((tie: fc.LetrecTypedTie<JsonTexts>) => {
@@ -100,7 +106,7 @@ function texts({ doubtful = false }: Options) {
       value: fc.oneof(
         { depthSize: "small", withCrossShrink: true },
         fc.constantFrom("null", "true", "false"),
-        number,
+        jsonNumber,
         string,
         tie("array"),
         tie("object"),

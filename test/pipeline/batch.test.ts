@@ -260,7 +260,7 @@ describe("partitions dropped from a batch", () => {
   });
 });
 
-test("a batch reports escapes of its events, and not of rejected records", () => {
+test("a batch reports escapes in ids, and not in rejected records", () => {
   expect(batchOf([{ offset: 0, value: eventWithId("plain") }], [spanStart(0)]).hasEscapes).toBe(false);
   expect(batchOf([{ offset: 0, value: '{"\\n":1}' }], [spanStart(0)]).hasEscapes).toBe(false);
   const mixed = ['quote"', "plain"].map((id, offset) => ({ offset, value: eventWithId(id) }));

@@ -1,9 +1,8 @@
 // Builds records, record blocks and batches for tests.
-import type { Decoded, PipelineEvent, Rejection } from "../../shared/event.ts";
+import type { PipelineEvent, Rejection } from "../../shared/event.ts";
 import { Batch, type BatchClock, type SpanStart } from "../../shared/pipeline/batch.ts";
-import { decode } from "../../shared/pipeline/decode.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../shared/pipeline/record-block.ts";
-import { validate } from "../../shared/pipeline/validate.ts";
 
 /** 2026-03-14T09:26:53.589Z */
 export const NOW_MS = 1_773_480_413_589;
@@ -88,20 +87,16 @@ export function batchOf(
   return batch;
 }
 
-export function decodeText(text: string | Uint8Array): Decoded | Rejection {
-  const bytes = Buffer.from(text as Uint8Array);
-  return decode(bytes, 0, bytes.length);
+const reader = new EventReader();
+
+/** Reads a text as a record, at NOW_MS, with a day of skew. */
+export function readText(text: string | Uint8Array): PipelineEvent | Rejection {
+  return reader.readValue(Buffer.from(text as Uint8Array), NOW_MS, SKEW_MS);
 }
 
-/** Decodes and validates a text at NOW_MS, with a day of skew. */
-export function validateText(text: string | Uint8Array): PipelineEvent | Rejection {
-  const decoded = decodeText(text);
-  return "reason" in decoded ? decoded : validate(decoded, NOW_MS, SKEW_MS);
-}
-
-/** Like `validateText`, for a text that must be a valid event. */
+/** Like `readText`, for a text that must be a valid event. */
 export function eventOf(text: string): PipelineEvent {
-  const event = validateText(text);
+  const event = readText(text);
   if ("reason" in event) throw new Error(`rejected: ${event.reason}, ${event.error}`);
   return event;
 }

@@ -3,8 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/rejection.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { eventually } from "../support/eventually.ts";
 import { Program } from "../support/process.ts";
 import { KafkaCluster } from "../support/kafka.ts";
@@ -97,12 +96,11 @@ describe("the producer of simulated events", () => {
     expect({ failed, outstanding, acknowledged }).toEqual({ failed: 0, outstanding: 0, acknowledged: sent });
     const records = await read(kafka, topic, Number(sent));
     expect(records).toHaveLength(Number(sent));
+    const reader = new EventReader();
     const ids = new Set<unknown>();
     for (const { key, value } of records) {
-      const bytes = Buffer.from(value ?? "");
-      const decoded = decode(bytes, 0, bytes.length);
-      if (isRejection(decoded)) throw new Error(decoded.error);
-      expect(decoded.value).toMatchObject({ user_id: key });
+      const event = reader.readValue(Buffer.from(value ?? ""), Date.now(), 60_000);
+      expect(event).toMatchObject({ userId: key });
       ids.add(/"event_id":"([^"]+)"/.exec(value ?? "")?.[1]);
     }
     expect(ids.size).toBe(records.length);

@@ -1,7 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { decode } from "../../shared/pipeline/decode.ts";
-import { isRejection } from "../../shared/pipeline/rejection.ts";
-import { validate } from "../../shared/pipeline/validate.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { EventSimulator, type SimulatorOptions } from "../../shared/producer/simulator.ts";
 
@@ -62,9 +60,11 @@ describe("a simulated event", () => {
       });
       expect(userId).toMatch(/^user_\d+$/);
       const bytes = Buffer.from(json);
-      const decoded = decode(bytes, 0, bytes.length);
-      if (isRejection(decoded)) throw new Error(decoded.error);
-      expect(validate(decoded, NOW_MS, 0)).toMatchObject({ eventType, userId, timestampMs: NOW_MS });
+      expect(new EventReader().readValue(bytes, NOW_MS, 0)).toMatchObject({
+        eventType,
+        userId,
+        timestampMs: NOW_MS,
+      });
       // The producer counts bytes by the length of the text.
       expect(bytes.length).toBe(json.length);
     }

@@ -18,7 +18,8 @@ const SEQUENCES = [
 ];
 const NUMBERS =
   "0 -0 00 01 -01 1. .5 -.5 - + +1 1e5 1E+5 1e-5 1e 1e+ 1.e5 1e400 -1 0.0 0.5 -0.5 1e9 1000000000 1000000000.1 99.99 " +
-  "100.00000000001 9007199254740993 0.1234567890123456789 123456789012345 1234567890123456 0.0000000000001 0x1 1_0 1n";
+  "100.00000000001 9007199254740993 0.1234567890123456789 123456789012345 1234567890123456 0.0000000000001 0x1 1_0 1n " +
+  "1e999 1e1000 1e-999 1e-1000 1e131071 -1E+99999999999999999999 0e131071 0e-16384 9e-400";
 const VALUES = [
   ...NUMBERS.split(" "),
   ...'null|true|false|nul|nulll|True|NaN|Infinity|[]|{}|[1,]|[,]|[1 2]|{"a":1,}|{"a"}|{"a":}|{a:1}|{,"a":1}'.split(
@@ -29,6 +30,17 @@ const VALUES = [
   ...["x".repeat(50), "x".repeat(51), "x".repeat(101), "é".repeat(50), "é".repeat(51)].map(
     (text) => `"${text}"`,
   ),
+  "9".repeat(1000),
+  `-${"9".repeat(999)}.9`,
+  `${"9".repeat(999)}.99`,
+  '"\\ud83d\\ude00"',
+  '"\\ud83d"',
+  '"\\u0000"',
+  '"\\/\\b\\f\\n\\r\\t\\\\\\""',
+  '"\\u12"',
+  '"\\x"',
+  `"${"\\ud83d\\ude00".repeat(100)}"`,
+  `"${"\\u00e9".repeat(101)}"`,
   ...[97, 98, 99, 100, 101].flatMap((depth) => [
     "[".repeat(depth) + "]".repeat(depth),
     `${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`,
@@ -43,6 +55,9 @@ const KEYS = [
   "duration_seconds",
   "amount",
   "__proto__",
+  "\\u0065vent_id",
+  "event\\u005Fdata",
+  "amoun\\u0074",
 ];
 const TIMESTAMPS = (
   "2026-02-29T00:00:00Z|2100-02-29T00:00:00Z|2026-00-01T00:00:00Z|2026-13-01T00:00:00Z|2026-03-00T00:00:00Z|" +
@@ -89,6 +104,25 @@ const CORRUPTIONS: readonly Corruption[] = [
     const { 0: text, index } = choices.one(members);
     return splice(record, index, 0, Buffer.from(text, "latin1"));
   },
+  // writes a character as an escape, or damages one
+  (choices, record) =>
+    replaceOne(
+      choices,
+      record,
+      /[\w ]/g,
+      (found) =>
+        `\\u${found
+          .charCodeAt(0)
+          .toString(16)
+          .padStart(4, choices.once(4) ? "" : "0")}`,
+    ),
+  (choices, record) =>
+    replaceOne(
+      choices,
+      record,
+      /\\u[0-9a-fA-F]{4}/g,
+      choices.one(["\\u", "\\u00", "\\udead", "\\ud83d", "\\"]),
+    ),
   // cuts the end off, or appends something
   (choices, record) =>
     choices.once(3) ? record.subarray(0, choices.below(record.length)) : record.subarray(0, -1),
@@ -97,6 +131,11 @@ const CORRUPTIONS: readonly Corruption[] = [
       record,
       choices.one(["}", " ", "\n", "\0", "x", "{}", ",", "\ufeff"].map((text) => Buffer.from(text))),
     ]),
+  // puts something else in the place of the event, or puts it into something else
+  (choices, record) =>
+    choices.once(2)
+      ? Buffer.from(choices.one(VALUES))
+      : Buffer.concat([Buffer.from("["), record, Buffer.from("]")]),
   // replaces a value
   (choices, record) => replaceOne(choices, record, /(?<=:\s*)(?:"[^"]*"|[-\w.+]+)/g, choices.one(VALUES)),
   (choices, record) => replaceOne(choices, record, /(?<=:\s*)[-\d.]+/g, choices.one(NUMBERS.split(" "))),

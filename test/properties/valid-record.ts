@@ -4,7 +4,15 @@ import { EventSimulator } from "../../shared/producer/simulator.ts";
 import { NOW_MS } from "../pipeline/record.ts";
 import type { SeededChoices } from "../support/seeded-random.ts";
 
-export const VALID_FORMS = ["compact", "python", "reordered", "non-ASCII", "nested", "spaced"] as const;
+export const VALID_FORMS = [
+  "compact",
+  "python",
+  "reordered",
+  "non-ASCII",
+  "nested",
+  "spaced",
+  "escaped",
+] as const;
 type Form = (typeof VALID_FORMS)[number];
 
 const FOREIGN = [
@@ -21,7 +29,10 @@ const FOREIGN = [
   "\ufeff",
   "\u2028",
 ];
-const NUMBERS = ["0", "-0", "1e5", "-2.5E-3", "1e400", "12345678901234567890.123456789", "0.1", "10"];
+const NUMBERS = [
+  ..."0|-0|1e5|-2.5E-3|1e400|12345678901234567890.123456789|0.1|10|1e999|0e5000".split("|"),
+  "9".repeat(1000),
+];
 const LITERALS = ["null", "true", "false"];
 /** Timestamps in many forms, all before NOW_MS plus a day. */
 const TIMESTAMPS = [
@@ -58,6 +69,8 @@ export function validRecord(choices: SeededChoices, form: Form): string {
         ",",
         ":",
       );
+    case "escaped":
+      return withEscapes(choices, object(withForeignText(choices, members), ",", ":"));
     case "spaced":
       return spaced(choices, object(choices.shuffled(withForeignText(choices, members)), ",", ":"));
   }
@@ -128,6 +141,18 @@ function valueText(choices: SeededChoices, depth: number): string {
     items.map((text) => [choices.one(["a", "", "amount", "event_data", "__proto__"]), text]),
     ",",
     ":",
+  );
+}
+
+/** Writes some characters of keys and texts as escapes. */
+function withEscapes(choices: SeededChoices, text: string): string {
+  // Numbers and literals have no escapes.
+  return text.replaceAll(/"[^"]*"/g, (string) =>
+    string.replaceAll(/[^"\\]/gu, (character) => {
+      if (!choices.once(8)) return character;
+      const units = character.split("").map((unit) => unit.charCodeAt(0).toString(16).padStart(4, "0"));
+      return units.map((hex) => `\\u${choices.once(2) ? hex : hex.toUpperCase()}`).join("");
+    }),
   );
 }
 

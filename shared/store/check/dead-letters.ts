@@ -1,10 +1,9 @@
 // Proves that every dead letter would be rejected again, for the same reason.
 
 import type { RejectionReason } from "../../event.ts";
-import { decode } from "../../pipeline/decode.ts";
 import { enrich } from "../../pipeline/enrich.ts";
+import { EventReader } from "../../pipeline/event-reader.ts";
 import { isRejection } from "../../pipeline/rejection.ts";
-import { rejectionOf, validate } from "../../pipeline/validate.ts";
 import type { Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
 import { type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
@@ -28,9 +27,7 @@ interface LetterRow {
   max_future_skew_seconds: number;
 }
 
-const NOTHING = Buffer.alloc(0);
-
-/** Validates every dead letter again, with the clock and the limit of the first time, without the fast reader. */
+/** Validates every dead letter again, with the clock and the limit of the first time. */
 export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
   // An SQL cursor, not the driver's: other statements run between two fetches.
   await tx.unsafe(`
@@ -39,6 +36,7 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
       case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
       (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
     from dead_letter_events`);
+  const reader = new EventReader();
   let letters = 0;
   let wrong = 0;
   const samples: string[] = [];
@@ -47,7 +45,7 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
     if (rows.length === 0) break;
     letters += rows.length;
     for (const row of rows) {
-      const problem = await contradictionOf(tx, row);
+      const problem = await contradictionOf(tx, reader, row);
       if (problem === undefined) continue;
       wrong++;
       if (samples.length < MAX_SAMPLES)
@@ -62,17 +60,17 @@ export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
 }
 
 /** What contradicts a letter's reason; undefined where its bytes confirm it. */
-async function contradictionOf(tx: Transaction, row: LetterRow): Promise<string | undefined> {
-  const bytes = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
-  const decoded = bytes === undefined ? decode(NOTHING, -1, -1) : decode(bytes, 0, bytes.length);
-  const maxFutureSkewMs = row.max_future_skew_seconds * 1000;
-  if (row.reason !== "refused_by_database") {
-    const rejection = rejectionOf(decoded, row.first_seen_ms, maxFutureSkewMs);
-    if (rejection === undefined) return `reason ${row.reason}, but it is a valid event`;
-    return rejection.reason === row.reason ? undefined : `reason ${row.reason}, now ${rejection.reason}`;
+async function contradictionOf(
+  tx: Transaction,
+  reader: EventReader,
+  row: LetterRow,
+): Promise<string | undefined> {
+  const value = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
+  const event = reader.readValue(value, row.first_seen_ms, row.max_future_skew_seconds * 1000);
+  if (isRejection(event)) {
+    return event.reason === row.reason ? undefined : `reason ${row.reason}, now ${event.reason}`;
   }
-  const event = isRejection(decoded) ? decoded : validate(decoded, row.first_seen_ms, maxFutureSkewMs);
-  if (isRejection(event)) return `reason ${row.reason}, now ${event.reason}`;
+  if (row.reason !== "refused_by_database") return `reason ${row.reason}, but it is a valid event`;
   const { eventId, userId, eventType, eventDataText } = enrich(event);
   const isRefused = await refuses(tx, [eventId, userId, eventType, eventDataText]);
   return isRefused ? undefined : `reason ${row.reason}, but PostgreSQL accepts it`;

@@ -1,9 +1,29 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { findUnstorableEscape, scanJson } from "../../shared/pipeline/json-scan.ts";
+import { EVENT_DATA, NONE, RecordScanner } from "../../shared/pipeline/record-scanner.ts";
 import { jsonObjectText, jsonText } from "./arbitrary-json.ts";
 
-const member = (text: string) => scanJson(text, "event_data").member;
+/** One scanner for all texts: what it found in one must not show in another. */
+const scanner = new RecordScanner();
+
+const BEFORE = '{"event_data":1}\n';
+
+/** Scans a text between two others, so that both its ends must be found. */
+function scan(text: string): RecordScanner {
+  const before = Buffer.from(BEFORE);
+  const bytes = Buffer.concat([before, Buffer.from(`${text}\n`), before]);
+  const isJson = scanner.scan(bytes, before.length, bytes.length - before.length - 1);
+  if (!isJson) throw new Error(`not JSON: ${text}`);
+  return scanner;
+}
+
+/** The text of event_data. */
+function member(text: string): string | undefined {
+  const { starts, ends } = scan(text);
+  const offset = Buffer.byteLength(BEFORE);
+  const [start, end] = [starts[EVENT_DATA]!, ends[EVENT_DATA]!];
+  return start === NONE ? undefined : Buffer.from(text).toString("utf8", start - offset, end - offset);
+}
 
 describe("the member of the outermost object", () => {
   test.each<[text: string, member: string | undefined]>([
@@ -48,23 +68,19 @@ describe("the member of the outermost object", () => {
   test("equals the member of the parsed object once it is parsed", () => {
     let found = 0;
     fc.assert(
-      fc.property(
-        fc.oneof(jsonObjectText(), jsonText()),
-        fc.constantFrom("event_data", "a", ""),
-        (text, key) => {
-          const value = JSON.parse(text) as unknown;
-          const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-          const has = isObject && Object.hasOwn(value, key);
-          const cut = scanJson(text, key).member;
-          expect(cut !== undefined).toBe(has);
-          if (!has) return;
-          found++;
-          expect(JSON.parse(cut!)).toEqual((value as Record<string, unknown>)[key]);
-          // Exactly the text of the member, without white space around it.
-          expect(text).toContain(cut!);
-          expect(cut!.trim()).toBe(cut!);
-        },
-      ),
+      fc.property(fc.oneof(jsonObjectText(), jsonText()), (text) => {
+        const value = JSON.parse(text) as unknown;
+        const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+        const has = isObject && Object.hasOwn(value, "event_data");
+        const cut = member(text);
+        expect(cut !== undefined).toBe(has);
+        if (!has) return;
+        found++;
+        expect(JSON.parse(cut!)).toEqual((value as Record<string, unknown>)["event_data"]);
+        // Exactly the text of the member, without white space around it.
+        expect(text).toContain(cut!);
+        expect(cut!.trim()).toBe(cut!);
+      }),
       { numRuns: 3000 },
     );
     expect(found).toBeGreaterThan(300);
@@ -86,13 +102,13 @@ describe("the depth of a JSON text", () => {
     ['[[],[[]],{"a":[]}]', 3],
     ['{"[{\\"[":{"a":["]}"]}}', 3],
   ])("is counted in %s", (text, depth) => {
-    expect(scanJson(text, "event_data").depth).toBe(depth);
+    expect(scan(text).depth).toBe(depth);
   });
 
   test("equals the depth of the parsed value unless a repeated key hides the deepest part", () => {
     fc.assert(
       fc.property(jsonText(), (text) => {
-        const { depth } = scanJson(text, "event_data");
+        const { depth } = scan(text);
         const parsed = depthOf(JSON.parse(text));
         if (hasRepeatedKey(text)) expect(depth).toBeGreaterThanOrEqual(parsed);
         else expect(depth).toBe(parsed);
@@ -102,35 +118,71 @@ describe("the depth of a JSON text", () => {
   });
 });
 
+describe("a number of many digits", () => {
+  test.each<[eventData: string, isFound: boolean]>([
+    [`{"n":${"9".repeat(1000)}}`, false],
+    [`{"n":${"9".repeat(1001)}}`, true],
+    [`{"n":-${"9".repeat(1000)}.0}`, true],
+    [`{"n":-${"9".repeat(999)}.0}`, false],
+    [`{"n":[{"m":1e999}]}`, false],
+    [`{"n":[{"m":1e1000}]}`, true],
+    [`{"n":1e131071}`, true],
+    [`{"n":1E+131071,"m":1}`, true],
+    [`{"n":1e-999}`, false],
+    [`{"n":1e-1000}`, true],
+    [`{"n":0e99999}`, false],
+    [`{"n":0e-1000}`, true],
+    [`{"n":1e${"9".repeat(400)}}`, true],
+    [`{"n":1e-${"9".repeat(400)}}`, true],
+    [`{"n":0.${"0".repeat(998)}1e1998}`, false],
+    [`{"n":"1e131071","1e131071":1}`, false],
+    // A value that jsonb drops is read before it is dropped.
+    [`{"n":1e131071,"n":1}`, true],
+  ])("is found in event_data exactly where its text is too long: %s", (eventData, isFound) => {
+    for (const text of [
+      `{"event_data":${eventData}}`,
+      `{"event_data":{"n":1e5000},"a":1e5000,"event_data":${eventData},"b":[1e5000]}`,
+    ]) {
+      expect(scan(text).longNumber !== NONE).toBe(isFound);
+    }
+  });
+});
+
 describe("an escape that PostgreSQL cannot store", () => {
-  test.each<[text: string, found: string | undefined]>([
-    ['"\\u0000"', "\\u0000 at character 1"],
-    ['"abc\\u0000"', "\\u0000 at character 4"],
+  /** The byte of the text where the first one is. */
+  const unstorableAt = (text: string) => {
+    const at = scan(text).tokens.unstorableEscape;
+    return at < 0 ? undefined : at - Buffer.byteLength(BEFORE);
+  };
+
+  test.each<[text: string, at: number | undefined]>([
+    ['"\\u0000"', 1],
+    ['"abc\\u0000"', 4],
     ['"\\\\u0000"', undefined],
-    ['"\\\\\\u0000"', "\\u0000 at character 3"],
+    ['"\\\\\\u0000"', 3],
     ['"\\u0001"', undefined],
-    ['"\\u00000"', "\\u0000 at character 1"],
+    ['"\\u00000"', 1],
     ['"\\n\\u0020\\t"', undefined],
     ['"\\ud83d\\ude00"', undefined],
     ['"\\uD83D\\uDE00"', undefined],
-    ['"\\ud83d"', "half of a surrogate pair at character 1"],
-    ['"\\ude00"', "half of a surrogate pair at character 1"],
-    ['"\\ude00\\ud83d"', "half of a surrogate pair at character 1"],
-    ['"\\ud83d\\ud83d\\ude00"', "half of a surrogate pair at character 1"],
-    ['"\\ud83d\\ude00\\ude00"', "half of a surrogate pair at character 13"],
-    ['"\\ud83d \\ude00"', "half of a surrogate pair at character 1"],
-    ['"\\ud83d\\n"', "half of a surrogate pair at character 1"],
-    ['"\\ud83d\\\\ude00"', "half of a surrogate pair at character 1"],
+    ['"\\ud83d"', 1],
+    ['"\\ude00"', 1],
+    ['"\\ude00\\ud83d"', 1],
+    ['"\\ud83d\\ud83d\\ude00"', 1],
+    ['"\\ud83d\\ude00\\ude00"', 13],
+    ['"\\ud83d \\ude00"', 1],
+    ['"\\ud83d\\n"', 1],
+    ['"\\ud83d\\\\ude00"', 1],
     ['"\\udbff\\udfff\\ud7ff\\ue000"', undefined],
-    ['"\\ud800\\udbff"', "half of a surrogate pair at character 1"],
+    ['"\\ud800\\udbff"', 1],
     // the halves of a pair in two strings
-    ['["\\ud83d","\\ude00"]', "half of a surrogate pair at character 2"],
+    ['["\\ud83d","\\ude00"]', 2],
     // a repeated key that JSON.parse drops reaches jsonb
-    ['{"a":"\\u0000","a":1}', "\\u0000 at character 6"],
-    ['{"\\u0000":1}', "\\u0000 at character 2"],
-  ])("is found exactly when it is there: %s", (text, found) => {
+    ['{"a":"\\u0000","a":1}', 6],
+    ['{"\\u0000":1}', 2],
+  ])("is found exactly when it is there: %s", (text, at) => {
     expect(JSON.parse(text)).toBeDefined();
-    expect(findUnstorableEscape(text)).toBe(found);
+    expect(unstorableAt(text)).toBe(at);
   });
 
   test("is reported exactly when a string of the parsed value cannot be stored", () => {
@@ -144,7 +196,7 @@ describe("an escape that PostgreSQL cannot store", () => {
           return parsed.includes("\0") || !parsed.isWellFormed();
         });
         if (expected) unstorable++;
-        expect(findUnstorableEscape(text) !== undefined).toBe(expected);
+        expect(unstorableAt(text) !== undefined).toBe(expected);
       }),
       { numRuns: 3000 },
     );

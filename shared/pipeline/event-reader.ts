@@ -1,0 +1,230 @@
+// Reads a record into an event in one pass over its bytes, or rejects it with a reason.
+
+import { isUtf8 } from "node:buffer";
+import type { PipelineEvent, Rejection } from "../event.ts";
+import { decimalAt, instantAt, isNumberStart, numberAt, stringAt } from "./byte-parsers.ts";
+import {
+  DURATION_SECONDS,
+  EVENT_DATA,
+  EVENT_ID,
+  EVENT_TYPE,
+  NONE,
+  RecordScanner,
+  TIMESTAMP,
+  USER_ID,
+} from "./record-scanner.ts";
+import { makeRejection } from "./rejection.ts";
+import { StringInterner } from "./string-interner.ts";
+import { type Instant, parseTimestamp } from "./timestamp.ts";
+import { MAX_DURATION_SECONDS, MAX_LENGTHS, violationOf } from "./validate.ts";
+
+const NEWLINE = 10;
+const QUOTE = 34;
+const BACKSLASH = 92;
+const SMALL_N = 110;
+const OPEN_BRACE = 123;
+const LAST_ASCII = 127;
+
+/** The largest accepted value, bytes; about Kafka's default limit for a record. */
+export const MAX_VALUE_BYTES = 1_048_576;
+/** How deep arrays and objects may nest, counting the record itself; far below the limit of PostgreSQL's parser. */
+export const MAX_DEPTH = 100;
+const REMEMBERED_TYPES = 64;
+const REMEMBERED_USERS = 8192;
+const NO_BYTES = Buffer.alloc(0);
+
+/**
+ * Decodes and validates one record at a time. It builds the values of an event's members and nothing else, so that no
+ * record takes more memory than a few times its size. JSON.parse would take 800 times the size of a record that is
+ * full of keys such as "999".
+ *
+ * It remembers event types and users, and returns the same strings for them again.
+ */
+export class EventReader {
+  /** True where the id, user or type of the event read last was written with an escape: then it may hold a quote. */
+  hasEscapes = false;
+  readonly #record = new RecordScanner();
+  readonly #types = new StringInterner(REMEMBERED_TYPES);
+  readonly #users = new StringInterner(REMEMBERED_USERS);
+  #bytes: Buffer = NO_BYTES;
+  #start = 0;
+  #end = 0;
+
+  /**
+   * @param bytes the buffer that holds the value, with a newline after it
+   * @param start where the value starts, or -1 for a tombstone
+   * @param end where it ends (exclusive)
+   * @param nowMs the database's clock, milliseconds since 1970
+   * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
+   */
+  read(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    nowMs: number,
+    maxFutureSkewMs: number,
+  ): PipelineEvent | Rejection {
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    return this.#decode() ?? this.#validate(nowMs, maxFutureSkewMs);
+  }
+
+  /**
+   * Reads a value that stands alone, such as a dead letter's.
+   * @param value undefined for a tombstone
+   */
+  readValue(
+    value: Uint8Array | undefined,
+    nowMs: number,
+    maxFutureSkewMs: number,
+  ): PipelineEvent | Rejection {
+    if (value === undefined) return this.read(NO_BYTES, -1, -1, nowMs, maxFutureSkewMs);
+    const bytes = Buffer.allocUnsafeSlow(value.length + 1);
+    bytes.set(value);
+    bytes[value.length] = NEWLINE;
+    return this.read(bytes, 0, value.length, nowMs, maxFutureSkewMs);
+  }
+
+  /** Scans the record; afterwards its strings are UTF-8 that PostgreSQL can hold. */
+  #decode(): Rejection | undefined {
+    const bytes = this.#bytes;
+    const start = this.#start;
+    const end = this.#end;
+    if (start < 0) return makeRejection("decode", "tombstone", "the record has no value");
+    const length = end - start;
+    if (length > MAX_VALUE_BYTES) {
+      return makeRejection(
+        "decode",
+        "too_large",
+        `the value has ${length} bytes; at most ${MAX_VALUE_BYTES} are accepted`,
+      );
+    }
+    if (bytes[end] !== NEWLINE) throw new RangeError(`no newline after the value at ${start} to ${end}`);
+    const record = this.#record;
+    const isJson = record.scan(bytes, start, end);
+    // The scanner takes any bytes above ASCII in a string, and no others.
+    const isChecked = isJson && record.tokens.stringBytes <= LAST_ASCII;
+    if (!isChecked && !isUtf8(bytes.subarray(start, end))) {
+      return makeRejection("decode", "not_utf8", "the value is not valid UTF-8");
+    }
+    if (!isJson) return makeRejection("decode", "not_json", `the value (${length} bytes) is not JSON`);
+    if (record.depth > MAX_DEPTH) {
+      return makeRejection(
+        "decode",
+        "too_deep",
+        `the value nests ${record.depth} levels deep; at most ${MAX_DEPTH} are accepted`,
+      );
+    }
+    if (record.tokens.unstorableEscape >= 0) return this.#unstorable(record.tokens.unstorableEscape);
+    return undefined;
+  }
+
+  /** Names sizes and positions only: the payload must not appear in an error. */
+  #unstorable(at: number): Rejection {
+    const isNul = this.#bytes.toString("latin1", at + 2, at + 6) === "0000";
+    const what = isNul ? "\\u0000" : "half of a surrogate pair";
+    const character = this.#bytes.toString("utf8", this.#start, at).length;
+    return makeRejection("decode", "unstorable_text", `the value holds ${what} at character ${character}`);
+  }
+
+  /** Validates the members of the scanned record. */
+  #validate(nowMs: number, maxFutureSkewMs: number): PipelineEvent | Rejection {
+    const bytes = this.#bytes;
+    const record = this.#record;
+    const violation = this.#isPlainlyValid() ? undefined : violationOf(bytes, record);
+    if (violation !== undefined) return violation;
+
+    const timestamp = this.#timestamp();
+    if (timestamp === undefined) {
+      return makeRejection(
+        "validate",
+        "invalid_timestamp",
+        "timestamp: not an ISO 8601 date and time with a zone in the years 1970 to 9999, UTC",
+      );
+    }
+    if (timestamp.ms - nowMs > maxFutureSkewMs) {
+      const aheadSeconds = Math.ceil((timestamp.ms - nowMs) / 1000);
+      return makeRejection(
+        "validate",
+        "future_timestamp",
+        `timestamp: ${aheadSeconds} s ahead of the database's clock; at most ${maxFutureSkewMs / 1000} s are accepted`,
+      );
+    }
+    return this.#event(timestamp);
+  }
+
+  /** True where a look at the bytes shows that `violationOf` finds nothing, as for most events. */
+  #isPlainlyValid(): boolean {
+    const bytes = this.#bytes;
+    const { starts } = this.#record;
+    if (!this.#isShortText(EVENT_ID) || !this.#isShortText(USER_ID) || !this.#isShortText(EVENT_TYPE))
+      return false;
+    if (bytes[starts[TIMESTAMP]!] !== QUOTE || bytes[starts[EVENT_DATA]!] !== OPEN_BRACE) return false;
+    const durationStart = starts[DURATION_SECONDS]!;
+    if (durationStart === NONE || bytes[durationStart] === SMALL_N) return true;
+    const seconds = decimalAt(bytes, durationStart);
+    // NaN fails both comparisons.
+    return seconds >= 0 && seconds <= MAX_DURATION_SECONDS;
+  }
+
+  #isShortText(member: number): boolean {
+    const start = this.#record.starts[member]!;
+    const length = this.#record.ends[member]! - start - 2;
+    return this.#bytes[start] === QUOTE && length > 0 && length <= MAX_LENGTHS[member]!;
+  }
+
+  #event(timestamp: Instant): PipelineEvent {
+    const bytes = this.#bytes;
+    const { starts, ends, amountStart } = this.#record;
+    this.hasEscapes = false;
+    const eventType = this.#text(EVENT_TYPE, this.#types);
+    const durationStart = starts[DURATION_SECONDS]!;
+    const hasDuration = durationStart !== NONE && isNumberStart(bytes[durationStart]!);
+    const isAmount = amountStart !== NONE && isNumberStart(bytes[amountStart]!);
+    return {
+      eventId: this.#text(EVENT_ID),
+      userId: this.#text(USER_ID, this.#users),
+      eventType,
+      timestampMs: timestamp.ms,
+      timestampMicros: timestamp.micros,
+      eventDataText: this.#slice(starts[EVENT_DATA]!, ends[EVENT_DATA]!),
+      purchaseAmount: isAmount && eventType === "purchase" ? numberAt(bytes, amountStart) : undefined,
+      // + 0 turns -0 into 0: PostgreSQL would store and print -0.
+      durationMs: hasDuration ? Math.round(numberAt(bytes, durationStart) * 1000) + 0 : undefined,
+    };
+  }
+
+  /** @param interner keeps the string where it is likely to come again */
+  #text(member: number, interner?: StringInterner): string {
+    const start = this.#record.starts[member]!;
+    const end = this.#record.ends[member]!;
+    if (this.#record.tokens.hasEscapes && includesByte(this.#bytes, start, end, BACKSLASH)) {
+      this.hasEscapes = true;
+      return stringAt(this.#bytes, start, end);
+    }
+    return interner === undefined
+      ? this.#slice(start + 1, end - 1)
+      : interner.get(this.#bytes, start + 1, end - 1);
+  }
+
+  /** A copy, which does not keep the buffer alive. */
+  #slice(start: number, end: number): string {
+    const isAscii = this.#record.tokens.stringBytes <= LAST_ASCII;
+    return isAscii ? this.#bytes.toString("latin1", start, end) : this.#bytes.toString("utf8", start, end);
+  }
+
+  #timestamp(): Instant | undefined {
+    const start = this.#record.starts[TIMESTAMP]!;
+    const end = this.#record.ends[TIMESTAMP]!;
+    const hasEscapes = this.#record.tokens.hasEscapes && includesByte(this.#bytes, start, end, BACKSLASH);
+    return hasEscapes
+      ? parseTimestamp(stringAt(this.#bytes, start, end))
+      : instantAt(this.#bytes, start + 1, end - 1);
+  }
+}
+
+function includesByte(bytes: Buffer, start: number, end: number, byte: number): boolean {
+  for (let at = start; at < end; at++) if (bytes[at] === byte) return true;
+  return false;
+}
