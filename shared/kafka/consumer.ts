@@ -13,6 +13,7 @@ import { listOffsets } from "./list-offsets.ts";
 import { type LogTruncation, logTruncation } from "./log-truncation.ts";
 import { PartitionTable } from "./partition-table.ts";
 import { QueueEvents } from "./queue-events.ts";
+import { keepsPlace } from "./settings.ts";
 import { describeTopics } from "./topic-description.ts";
 import { unreadableReason } from "./unreadable-reason.ts";
 
@@ -59,6 +60,7 @@ export class KafkaConsumer {
   readonly #table: PartitionTable;
   readonly #requests: AdminRequests;
   readonly #queueEvents: QueueEvents;
+  readonly #keepsPlace: boolean;
   readonly #messages: MessageReader;
   readonly #assignment: LibrdkafkaAssignment;
   #closing: Promise<void> | undefined;
@@ -69,6 +71,7 @@ export class KafkaConsumer {
     topics: readonly Pointer[],
     table: PartitionTable,
     queueEvents: QueueEvents,
+    keepsItsPlace: boolean,
   ) {
     this.#client = client;
     this.#library = client.library;
@@ -79,6 +82,7 @@ export class KafkaConsumer {
     this.#assignment = new LibrdkafkaAssignment(client, table);
     this.#requests = new AdminRequests(client);
     this.#queueEvents = queueEvents;
+    this.#keepsPlace = keepsItsPlace;
     queueEvents.watch(queue);
     queueEvents.watch(this.#requests.queue);
   }
@@ -101,7 +105,7 @@ export class KafkaConsumer {
     });
     const queue = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
     const queueEvents = await QueueEvents.open(library, onWake);
-    const consumer = new KafkaConsumer(client, queue, handles, table, queueEvents);
+    const consumer = new KafkaConsumer(client, queue, handles, table, queueEvents, keepsPlace(settings));
     try {
       const unassigned = topics.map((topic) => ({ topic, partition: -1 }));
       library.withPartitions(unassigned, (list) =>
@@ -222,7 +226,7 @@ export class KafkaConsumer {
   }
 
   /**
-   * Leaves the group and frees everything. Rebalances that come are answered, records that come are dropped. After the
+   * Leaves the group, if it does not keep its place there, and frees everything. Rebalances that come are answered, records that come are dropped. After the
    * deadline it stops waiting for the group's coordinator, and frees the rest in the background.
    */
   close(deadlineMs: number): Promise<void> {
@@ -240,14 +244,8 @@ export class KafkaConsumer {
     this.#assignment.stopAll();
     this.#discardAll();
     this.#assignment.leave();
-    // Closed while subscribed, a member without partitions never sends LeaveGroup (rd_kafka_cgrp_revoke_all_rejoin:
-    // "terminating, skipping rejoin"), and the next rebalance waits for its session to end. So it unsubscribes first.
-    c.rd_kafka_unsubscribe(handle);
-    // During a rebalance librdkafka postpones the unsubscribe ("postponing subscribe") until JoinGroup is answered,
-    // which takes until the other members' next heartbeat. Closing before that skips LeaveGroup as well.
-    while (this.#library.subscribedTopics(handle) > 0 && performance.now() < deadline - deadlineMs / 5) {
-      if (!this.#discardAll()) await Bun.sleep(CLOSE_POLL_MS);
-    }
+    // Unsubscribing would give up the place (rd_kafka_cgrp_leave_maybe skips LeaveGroup only while terminating).
+    if (!this.#keepsPlace) await this.#unsubscribe(deadline - deadlineMs / 5);
     const refused = this.#library.takeError(c.rd_kafka_consumer_close_queue(handle, this.#queue), "close");
     const closed = () => refused !== undefined || c.rd_kafka_consumer_closed(handle) !== 0;
     while (!closed() && performance.now() < deadline) {
@@ -266,6 +264,20 @@ export class KafkaConsumer {
       this.#free();
     }, LATE_CLOSE_POLL_MS);
     timer.unref();
+  }
+
+  /**
+   * Closed while subscribed, a member without partitions never sends LeaveGroup (rd_kafka_cgrp_revoke_all_rejoin:
+   * "terminating, skipping rejoin"), and the next rebalance waits for its session to end. During a rebalance librdkafka
+   * postpones the unsubscribe ("postponing subscribe") until JoinGroup is answered, which takes until the other
+   * members' next heartbeat. Closing before that skips LeaveGroup as well.
+   */
+  async #unsubscribe(deadline: number): Promise<void> {
+    const { handle } = this.#client;
+    this.#library.c.rd_kafka_unsubscribe(handle);
+    while (this.#library.subscribedTopics(handle) > 0 && performance.now() < deadline) {
+      if (!this.#discardAll()) await Bun.sleep(CLOSE_POLL_MS);
+    }
   }
 
   #free(): void {

@@ -51,6 +51,13 @@ const ROWS: Readonly<Record<number, Row>> = {
   40: { kind: "final", meaning: "a setting of the topic is not valid" }, // INVALID_CONFIG
   42: { kind: "final", meaning: "the request is not valid" }, // INVALID_REQUEST
   44: { kind: "final", meaning: "a policy of the cluster forbids it" }, // POLICY_VIOLATION
+  82: { kind: "final", meaning: "another consumer runs with the same KAFKA_CONFIG_GROUP_INSTANCE_ID" }, // FENCED_INSTANCE_ID
+  // UNRELEASED_INSTANCE_ID
+  111: {
+    kind: "final",
+    meaning:
+      "another consumer runs with the same KAFKA_CONFIG_GROUP_INSTANCE_ID, or ran until it was killed: then its place is free when its session has ended",
+  },
   [-165]: { kind: "final", meaning: "the broker does not support this request" }, // _UNSUPPORTED_FEATURE
   [ErrorCode.invalidArgument]: { kind: "record", meaning: "librdkafka does not accept it" },
   [ErrorCode.timedOut]: NO_ANSWER,

@@ -2,6 +2,8 @@
 import type { KafkaConfig } from "../config/config.ts";
 import type { Settings } from "./client.ts";
 
+const INSTANCE_ID = "group.instance.id";
+
 type Source = Pick<KafkaConfig, "bootstrapServers" | "consumerGroup" | "passThrough">;
 
 const CLIENT_ID = "event-pipeline";
@@ -9,19 +11,20 @@ const CLIENT_ID = "event-pipeline";
 /**
  * For KafkaConsumer. The database owns the offsets: librdkafka commits, stores and resets none. Records of aborted
  * transactions are not seen. Pass-through properties come last.
+ * @param worker the number of the worker: each is a member of the group, so a static one needs an id of its own
  */
-export function consumerSettings(kafka: Source): Settings {
+export function consumerSettings(kafka: Source, worker = 0): Settings {
+  const instanceId = kafka.passThrough[INSTANCE_ID];
   // Under KIP-848 the broker decides these, and librdkafka refuses a client that sets them.
-  const classicGroup: Settings =
-    kafka.passThrough["group.protocol"]?.toLowerCase() === "consumer"
-      ? {}
-      : {
-          "partition.assignment.strategy": "cooperative-sticky",
-          // Longer than the failover of a broker (8 to 12 s), or each failover would cost a rebalance.
-          "session.timeout.ms": "45000",
-          // A member learns of a rebalance with its next heartbeat; a new member waits for two of these.
-          "heartbeat.interval.ms": "1000",
-        };
+  const classicGroup: Settings = isConsumerProtocol(kafka.passThrough)
+    ? {}
+    : {
+        "partition.assignment.strategy": "cooperative-sticky",
+        // Longer than the failover of a broker (8 to 12 s), or each failover would cost a rebalance.
+        "session.timeout.ms": "45000",
+        // A member learns of a rebalance with its next heartbeat; a new member waits for two of these.
+        "heartbeat.interval.ms": "1000",
+      };
   return {
     ...clientSettings(kafka),
     "group.id": kafka.consumerGroup,
@@ -35,7 +38,20 @@ export function consumerSettings(kafka: Source): Settings {
     "queued.min.messages": "20000",
     "queued.max.messages.kbytes": "16384",
     ...kafka.passThrough,
+    ...(instanceId === undefined ? {} : { [INSTANCE_ID]: `${instanceId}-${worker}` }),
   };
+}
+
+/**
+ * True where a member keeps its place in the group until its session ends, also when it closes: it has an id, and its
+ * successor takes the place over. Under KIP-848 such a member tells the group that it comes back.
+ */
+export function keepsPlace(settings: Settings): boolean {
+  return settings[INSTANCE_ID] !== undefined && !isConsumerProtocol(settings);
+}
+
+function isConsumerProtocol(settings: Settings): boolean {
+  return settings["group.protocol"]?.toLowerCase() === "consumer";
 }
 
 /** For KafkaProducer: idempotent, acknowledged by all replicas in sync, and without a limit to retries. */

@@ -2,7 +2,12 @@
 import { expect, test } from "bun:test";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
-import { adminSettings, consumerSettings, producerSettings } from "../../shared/kafka/settings.ts";
+import {
+  adminSettings,
+  consumerSettings,
+  keepsPlace,
+  producerSettings,
+} from "../../shared/kafka/settings.ts";
 
 await prepareNativeLibrary(() => {});
 
@@ -44,8 +49,23 @@ test("KIP-848 leaves out the session timeout and the assignor", () => {
   expect(settings).not.toHaveProperty("partition.assignment.strategy");
 });
 
+test("the id of a static member is a different one for each worker", () => {
+  const pod = { "group.instance.id": "pod-1" };
+  expect(consumerSettings(kafka(pod), 0)["group.instance.id"]).toBe("pod-1-0");
+  expect(consumerSettings(kafka(pod), 3)["group.instance.id"]).toBe("pod-1-3");
+  expect(consumerSettings(kafka(), 3)).not.toHaveProperty("group.instance.id");
+});
+
+test("only a static member of the classic protocol keeps its place when it closes", () => {
+  const pod = { "group.instance.id": "pod-1" };
+  expect(keepsPlace(consumerSettings(kafka(pod)))).toBe(true);
+  expect(keepsPlace(consumerSettings(kafka()))).toBe(false);
+  expect(keepsPlace(consumerSettings(kafka({ ...pod, "group.protocol": "consumer" })))).toBe(false);
+});
+
 test.each([
   ["consumer", consumerSettings(kafka())],
+  ["consumer", consumerSettings(kafka({ "group.instance.id": "pod-1" }), 1)],
   ["consumer", consumerSettings(kafka({ "group.protocol": "consumer" }))],
   ["producer", producerSettings(kafka())],
   ["producer", adminSettings(kafka())],

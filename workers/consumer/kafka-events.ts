@@ -1,7 +1,7 @@
 // Handles what Kafka delivers besides records: the group's events, partitions that cannot be read, errors, log lines.
 
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
-import { errorKind } from "../../shared/kafka/error-codes.ts";
+import { errorKind, errorMeaning } from "../../shared/kafka/error-codes.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment } from "./assignment.ts";
@@ -71,7 +71,10 @@ export class KafkaEvents {
   #onError({ code, name, message, fatal }: ConsumerEvent & { kind: "error" }): void {
     const { intake, telemetry } = this.#surroundings;
     telemetry.kafkaError(name, message);
-    if (fatal) throw new FatalError(`Kafka: ${message}`);
+    if (fatal) {
+      const meaning = errorMeaning(code);
+      throw new FatalError(`Kafka: ${meaning === undefined ? message : `${meaning} (${message})`}`);
+    }
     // Before the first record no waiting helps; later it may be a change in progress.
     if (intake.hasFetched || errorKind(code) !== "authorization") return;
     const { topics, consumerGroup } = this.#subscription;

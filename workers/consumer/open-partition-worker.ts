@@ -16,13 +16,14 @@ import { makePostgresPort } from "./postgres-port.ts";
  */
 export async function openPartitionWorker(
   { kafka, database, consumer }: Config,
+  worker: number,
   telemetry: WorkerTelemetry,
   onCommitted: () => void,
 ): Promise<PartitionWorker> {
   const { topics, consumerGroup } = kafka;
   const notifier = new Notifier();
   const member = await KafkaConsumer.open({
-    settings: consumerSettings(kafka),
+    settings: consumerSettings(kafka, worker),
     topics,
     onWake: () => notifier.notify(),
   });

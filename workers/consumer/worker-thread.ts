@@ -52,7 +52,7 @@ async function start({ worker: number, config }: WorkerCommand & { kind: "start"
   const timer = setInterval(report, REPORT_INTERVAL_MS);
   let failure: string | undefined;
   try {
-    worker = await openPartitionWorker(config, new WorkerTelemetry(recorder, log), report);
+    worker = await openPartitionWorker(config, number, new WorkerTelemetry(recorder, log), report);
     if (isDrainRequested) worker.drain();
     await worker.run();
   } catch (error) {
