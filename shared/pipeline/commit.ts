@@ -11,6 +11,8 @@ export interface CommitReport {
   readonly createdHours: readonly string[];
   /** Rows written to hourly_users. */
   readonly newUsers: number;
+  /** Events that their hours count as late. */
+  readonly lateEvents: number;
   /** Rows written to raw_events. */
   readonly rawRows: number;
   /** True if a COPY failed first and the batch was stored by unnest instead. */

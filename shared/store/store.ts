@@ -79,7 +79,7 @@ export class Store {
     const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch.distinct());
     let stored: readonly BatchEvent[] = distinct;
     let aggregationSeconds = 0;
-    let added: AddedToHours = { createdTypes: [], newUsers: 0 };
+    let added: AddedToHours = { createdTypes: [], newUsers: 0, lateEvents: 0 };
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
@@ -114,6 +114,7 @@ export class Store {
       deltas,
       createdHours: added.createdTypes,
       newUsers: added.newUsers,
+      lateEvents: added.lateEvents,
       rawRows: saveRawEvents ? stored.length : 0,
       committedAtMs: this.#session.now(),
       aggregationSeconds,

@@ -69,7 +69,7 @@ const CONSUMER_METRICS = {
   events_failed_total: counter("Records that became dead letters.", ["error_type", "topic"]),
   duplicate_events_total: counter("Events whose event_id was already stored.", ["topic"]),
   late_events_total: counter(
-    "Events that arrived after their hour was due to close; their hour counts them.",
+    "Events that were stored after their hour was due to close, or closed; their hour counts them.",
     [],
   ),
   dead_letter_events_total: counter("Dead letters stored, by reason.", ["reason"]),

@@ -70,10 +70,10 @@ export class WorkerTelemetry {
       recorder.add("events_failed_total", 1, reason, topic);
       recorder.add("dead_letter_events_total", 1, reason);
     }
-    for (const { eventType, totalEvents, lateEvents } of report.deltas) {
+    for (const { eventType, totalEvents } of report.deltas) {
       recorder.add("events_processed_total", totalEvents, eventType);
-      recorder.add("late_events_total", lateEvents);
     }
+    recorder.add("late_events_total", report.lateEvents);
     for (const eventType of report.createdHours) recorder.add("aggregations_created_total", 1, eventType);
     if (report.copyFailed) recorder.add("retries_total", 1, "copy");
     recorder.add("db_inserts_total", report.rawRows, "raw_events");

@@ -42,6 +42,35 @@ describe("housekeeping", () => {
     await housekeeping.close();
   }, 120_000);
 
+  test("closes very many hours in one run, and after a stop leaves the rest to the next consumer", async () => {
+    await using server = await startPostgres();
+    await using tables = await server.database();
+    const { metrics, housekeeping } = housekeepingOf(tables.env);
+    expect(await housekeeping.prepare(new StopSignal())).toBe(true);
+    const open = async (): Promise<number> => {
+      const [row] =
+        await tables.sql`select count(*)::int as rows from hourly_aggregations where closed_at is null`;
+      return Number(row!["rows"]);
+    };
+    const addHours = async (hour: string): Promise<unknown> =>
+      await tables.sql`
+        insert into hourly_aggregations (aggregation_hour, event_type, total_events, unique_users, total_duration_ms,
+          duration_count, unsaved_events, late_events)
+        select ${hour}::timestamptz, 'type ' || n, 1, 1, 0, 0, 0, 0 from generate_series(1, 50000) n`;
+    await addHours("2026-03-14T09:00:00Z");
+    await housekeeping.runOnce([]);
+    expect(await open()).toBe(0);
+    expect(metrics.total("aggregations_flushed_total")).toBe(50_000);
+
+    await addHours("2026-03-14T10:00:00Z");
+    housekeeping.stop();
+    await housekeeping.runOnce([]);
+    const left = await open();
+    expect(left).toBeGreaterThan(0);
+    expect(metrics.total("aggregations_flushed_total")).toBe(100_000 - left);
+    await housekeeping.close();
+  }, 120_000);
+
   test("never has two runs on its connection at the same time", async () => {
     await using server = await startPostgres();
     await using tables = await server.database();

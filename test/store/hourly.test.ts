@@ -1,10 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import type { HourDelta } from "../../shared/event.ts";
 import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
-import { addToHours, closeHours } from "../../shared/store/hourly.ts";
+import { addToHours, type ClosedHours, closeHours } from "../../shared/store/hourly.ts";
+import type { Session } from "../../shared/store/session.ts";
 import { codeOf } from "../../shared/runtime/errors.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";
+import { eventually } from "../support/eventually.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import {
   batchFrom,
@@ -40,7 +43,7 @@ describe("addToHours", () => {
     await using database = await pipelineDatabase();
     await using worker = await openStore(database);
     const add = (...deltas: HourDelta[]) => worker.session.transaction(5000, (tx) => addToHours(tx, deltas));
-    expect(await add()).toEqual({ createdTypes: [], newUsers: 0 });
+    expect(await add()).toEqual({ createdTypes: [], newUsers: 0, lateEvents: 0 });
     const first = delta({
       totalEvents: 3,
       totalDurationMs: 1501n,
@@ -51,6 +54,7 @@ describe("addToHours", () => {
     expect(await add(first, delta({ eventType: "login", newUserCandidates: ["u"] }))).toEqual({
       createdTypes: ["login", "page_view"],
       newUsers: 3,
+      lateEvents: 1,
     });
     const second = delta({
       totalEvents: 2,
@@ -63,6 +67,7 @@ describe("addToHours", () => {
     expect(await add(second, delta({ hour: HOUR + 1 }))).toEqual({
       createdTypes: ["page_view"],
       newUsers: 1,
+      lateEvents: 0,
     });
     const rows = await database.sql`
       select aggregation_hour, event_type, total_events::int, unique_users::int, total_duration_ms::text, duration_count::int,
@@ -226,6 +231,13 @@ describe("two workers with the same hours and users", () => {
   );
 });
 
+/** Closes the hours that are due; they are fewer than one call closes. @returns the number of rows */
+async function closeAll(session: Session, graceMinutes: number): Promise<number> {
+  const { rows, last } = await session.run((sql) => closeHours(sql, graceMinutes));
+  expect(last).toBeUndefined();
+  return rows;
+}
+
 describe("closeHours", () => {
   /** A database with hours that ended so many minutes ago by its clock, each with a type of that name. */
   async function withHoursEnded(minutesAgo: readonly number[]) {
@@ -247,12 +259,12 @@ describe("closeHours", () => {
   test("closes the hours that ended at least the grace period ago, once", async () => {
     await using database = await withHoursEnded([-60, -1, 0, 4, 6, 300]);
     const session = await openSession(database, { role: "main" });
-    expect(await session.run((sql) => closeHours(sql, 5))).toBe(2);
+    expect(await closeAll(session, 5)).toBe(2);
     expect(await closed(database)).toEqual([6, 300]);
     const before = await everything(database);
-    expect(await session.run((sql) => closeHours(sql, 5))).toBe(0);
+    expect(await closeAll(session, 5)).toBe(0);
     expect(await everything(database)).toEqual(before);
-    expect(await session.run((sql) => closeHours(sql, 0))).toBe(2);
+    expect(await closeAll(session, 0)).toBe(2);
     expect(await closed(database)).toEqual([0, 4, 6, 300]);
     session.destroy();
   });
@@ -260,8 +272,8 @@ describe("closeHours", () => {
   test("accepts a fraction of a minute", async () => {
     await using database = await withHoursEnded([1]);
     const session = await openSession(database, { role: "main" });
-    expect(await session.run((sql) => closeHours(sql, 1.5))).toBe(0);
-    expect(await session.run((sql) => closeHours(sql, 0.5))).toBe(1);
+    expect(await closeAll(session, 1.5)).toBe(0);
+    expect(await closeAll(session, 0.5)).toBe(1);
     session.destroy();
   });
 
@@ -271,11 +283,34 @@ describe("closeHours", () => {
     await using worker = await openStore(database);
     await worker.session.transaction(20_000, async (tx) => {
       await tx`select 1 from hourly_aggregations where event_type = '20' for update`;
-      expect(await session.run((sql) => closeHours(sql, 5))).toBe(2);
+      expect(await closeAll(session, 5)).toBe(2);
       expect(await closed(database)).toEqual([10, 30]);
     });
-    expect(await session.run((sql) => closeHours(sql, 5))).toBe(1);
+    expect(await closeAll(session, 5)).toBe(1);
     expect(await closed(database)).toEqual([10, 20, 30]);
+    session.destroy();
+  });
+
+  test("closes very many rows in transactions of a few thousand, from the oldest hour on", async () => {
+    await using database = await pipelineDatabase();
+    await database.sql`
+      insert into hourly_aggregations (aggregation_hour, event_type, total_events, unique_users, total_duration_ms,
+        duration_count, unsaved_events, late_events)
+      select timestamptz '2026-03-14 09:00Z' - make_interval(hours => n % 3), 'type ' || n, 1, 1, 0, 0, 0, 0
+      from generate_series(1, 7000) n`;
+    const session = await openSession(database, { role: "main" });
+    const calls: ClosedHours[] = [];
+    do {
+      calls.push(await session.run((sql) => closeHours(sql, 5, calls.at(-1)?.last)));
+    } while (calls.at(-1)!.last !== undefined);
+    expect(calls.map(({ rows }) => rows)).toEqual([2000, 2000, 2000, 1000]);
+    const transactions = await database.sql`
+      select count(*)::int as rows, min(aggregation_hour) as first, max(aggregation_hour) as last
+      from hourly_aggregations where closed_at is not null group by xmin::text::bigint order by xmin::text::bigint`;
+    expect(transactions.map(({ rows }) => rows)).toEqual([2000, 2000, 2000, 1000]);
+    for (const [index, { first }] of transactions.entries()) {
+      if (index > 0) expect(first >= transactions[index - 1]!["last"]).toBe(true);
+    }
     session.destroy();
   });
 
@@ -285,7 +320,7 @@ describe("closeHours", () => {
     await worker.store.commit(
       batchFrom(0, [eventText({ event_id: "a", timestamp: "2026-03-14T07:59:59Z" })]),
     );
-    await worker.session.run((sql) => closeHours(sql, 5));
+    await closeAll(worker.session, 5);
     const [before] = await database.sql`select closed_at from hourly_aggregations`;
     await worker.store.commit(
       batchFrom(1, [eventText({ event_id: "b", timestamp: "2026-03-14T07:00:00Z" })]),
@@ -296,6 +331,80 @@ describe("closeHours", () => {
     // Both events are late by the clock of their batch, 09:26.
     expect(after).toMatchObject({ closed_at: before!["closed_at"], total_events: 2, late_events: 2 });
     await expectProven(database);
+  });
+});
+
+describe("a closed hour", () => {
+  const event = (event_id: string) => eventText({ event_id, timestamp: "2026-03-14T09:10:00Z" });
+  const hour = async ({ sql }: TestDatabase) => {
+    const [row] = await sql`
+      select total_events::int as total, late_events::int as late, closed_at is not null as "isClosed"
+      from hourly_aggregations`;
+    return { ...row };
+  };
+
+  test("counts events as late whose batch was opened before it was due", async () => {
+    await using worker = await freshStore();
+    const { database } = worker;
+    // By the clock of the batches, 09:26, the hour is not due.
+    await worker.store.commit(batchFrom(0, [event("a"), event("b")]));
+    expect(await hour(database)).toEqual({ total: 2, late: 0, isClosed: false });
+    await closeAll(worker.session, 5);
+    const report = await worker.store.commit(batchFrom(2, [event("c"), event("b"), event("d"), "{"]));
+    expect(report.lateEvents).toBe(2);
+    expect(await hour(database)).toEqual({ total: 4, late: 2, isClosed: true });
+    await expectProven(database);
+  });
+
+  test("counts events as late that waited while it was being closed", async () => {
+    await using worker = await freshStore();
+    const { database } = worker;
+    await worker.store.commit(batchFrom(0, [event("a")]));
+    await using other = await openStore(database);
+    let commit: Promise<unknown> | undefined;
+    await other.session.sql.begin(async (tx) => {
+      await tx`update hourly_aggregations set closed_at = clock_timestamp()`;
+      commit = worker.store.commit(batchFrom(1, [event("b"), event("c")]));
+      await eventually("the batch waits for the row", async () => {
+        const [row] = await database.sql`
+          select wait_event_type from pg_stat_activity where pid = ${worker.session.backendPid}`;
+        return row?.["wait_event_type"] === "Lock";
+      });
+    });
+    await commit;
+    expect(await hour(database)).toEqual({ total: 3, late: 2, isClosed: true });
+  });
+
+  test("is not closed while a batch that has reached it is in flight", async () => {
+    await using worker = await freshStore();
+    const { database } = worker;
+    await worker.store.commit(batchFrom(0, [event("a")]));
+    await using main = await openStore(database);
+    await worker.session.transaction(20_000, async (tx) => {
+      await addToHours(tx, [delta({ totalEvents: 2 })]);
+      expect(await closeAll(main.session, 5)).toBe(0);
+    });
+    expect(await hour(database)).toEqual({ total: 3, late: 0, isClosed: false });
+    expect(await closeAll(main.session, 5)).toBe(1);
+  });
+
+  test("counts only the late events of a delta while it is open", async () => {
+    await using worker = await freshStore();
+    const { database } = worker;
+    const add = (...deltas: HourDelta[]) => worker.session.transaction(5000, (tx) => addToHours(tx, deltas));
+    expect(await add(delta({ totalEvents: 3, lateEvents: 3 }))).toMatchObject({ lateEvents: 3 });
+    expect(await add(delta({ totalEvents: 4 }))).toMatchObject({ lateEvents: 0 });
+    await closeAll(worker.session, 5);
+    // The other type and the other hour have open rows of their own.
+    const others = [delta({ eventType: "login", totalEvents: 7 }), delta({ hour: HOUR + 1, totalEvents: 9 })];
+    expect(await add(delta({ totalEvents: 5 }), ...others)).toMatchObject({ lateEvents: 5 });
+    expect(
+      await database.sql`select total_events::int as total, late_events::int as late from hourly_aggregations order by 1`,
+    ).toMatchObject([
+      { total: 7, late: 0 },
+      { total: 9, late: 0 },
+      { total: 12, late: 8 },
+    ]);
   });
 });
 

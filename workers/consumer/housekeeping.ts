@@ -5,11 +5,12 @@ import type { Config } from "../../shared/config/config.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { claimDatabase } from "../../shared/store/database-owner.ts";
-import { closeHours } from "../../shared/store/hourly.ts";
+import { type ClosedHours, closeHours } from "../../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
 import { assertRights } from "../../shared/store/rights.ts";
+import type { Session } from "../../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
@@ -31,6 +32,8 @@ export class Housekeeping {
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #isFailing = false;
+  /** Once true, what is still due is left to the next consumer. */
+  #isStopping = false;
   #fault: string | undefined;
   #probeTimer: Timer | undefined;
   #isProbing = false;
@@ -95,6 +98,7 @@ export class Housekeeping {
   }
 
   stop(): void {
+    this.#isStopping = true;
     clearInterval(this.#timer);
   }
 
@@ -116,10 +120,10 @@ export class Housekeeping {
   }
 
   async #run(samples: readonly MetricSample[]): Promise<void> {
-    const { hourGraceMinutes, savePipelineMetrics } = this.#config.consumer;
+    const { savePipelineMetrics } = this.#config.consumer;
     try {
       const session = await this.#session.open();
-      this.#hoursClosed(await session.run((sql) => closeHours(sql, hourGraceMinutes)));
+      await this.#closeHours(session);
       if (savePipelineMetrics) {
         await session.run((sql) => insertPipelineMetrics(sql, samples));
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
@@ -133,8 +137,16 @@ export class Housekeeping {
     }
   }
 
-  #hoursClosed(rows: number): void {
-    this.#metrics.add("aggregations_flushed_total", rows);
+  async #closeHours(session: Session): Promise<void> {
+    const { hourGraceMinutes } = this.#config.consumer;
+    let rows = 0;
+    let closed: ClosedHours | undefined;
+    do {
+      const after = closed?.last;
+      closed = await session.run((sql) => closeHours(sql, hourGraceMinutes, after));
+      rows += closed.rows;
+      this.#metrics.add("aggregations_flushed_total", closed.rows);
+    } while (closed.last !== undefined && !this.#isStopping);
     if (rows > 0) this.#log.info({ rows }, "closed the rows of hours that are over");
   }
 

@@ -41,13 +41,17 @@ async function insertUsers(context: StatementContext, parameters: Parameters): P
   return newUsers;
 }
 
-/** Inserts an hour, or adds to the one that is there. @returns true where it was created */
-async function addHour({ transaction, tables }: StatementContext, delta: HourRow): Promise<boolean> {
+/** Inserts an hour, or adds to the one that is there. */
+async function addHour(
+  { transaction, tables }: StatementContext,
+  delta: HourRow,
+): Promise<{ isCreated: boolean; isClosed: boolean }> {
   const key = keyOf(delta.hour, delta.eventType);
-  if (await transaction.insert(tables.hours, key, delta)) return true;
+  if (await transaction.insert(tables.hours, key, delta)) return { isCreated: true, isClosed: false };
   const entry = tables.hours.entry(key);
   await transaction.lock(tables.hours, entry);
   const row = visibleRow(entry, transaction)!;
+  const isClosed = row.closedAtMs !== undefined;
   transaction.write(tables.hours, entry, {
     ...row,
     totalEvents: row.totalEvents + delta.totalEvents,
@@ -55,9 +59,9 @@ async function addHour({ transaction, tables }: StatementContext, delta: HourRow
     totalDurationMs: row.totalDurationMs + delta.totalDurationMs,
     durationCount: row.durationCount + delta.durationCount,
     unsavedEvents: row.unsavedEvents + delta.unsavedEvents,
-    lateEvents: row.lateEvents + delta.lateEvents,
+    lateEvents: row.lateEvents + (isClosed ? delta.totalEvents : delta.lateEvents),
   });
-  return false;
+  return { isCreated: false, isClosed };
 }
 
 export const addToHoursStatement: Statement = {
@@ -88,9 +92,10 @@ export const addToHoursStatement: Statement = {
       total_duration_ms = h.total_duration_ms + excluded.total_duration_ms,
       duration_count = h.duration_count + excluded.duration_count,
       unsaved_events = h.unsaved_events + excluded.unsaved_events,
-      late_events = h.late_events + excluded.late_events,
+      late_events = h.late_events + case when h.closed_at is null then excluded.late_events else excluded.total_events end,
       updated_at = now()
-    returning event_type, (xmax = 0) as is_created, (select count(*)::int from new_users) as new_users`,
+    returning event_type, (xmax = 0) as is_created, (select count(*)::int from new_users) as new_users,
+      case when closed_at is not null then (extract(epoch from aggregation_hour) / 3600)::int end as closed_hour`,
   table: TABLE,
   writes: true,
   async run(context, parameters) {
@@ -122,8 +127,13 @@ export const addToHoursStatement: Statement = {
       (a, b) => a.hour - b.hour || compareTexts(a.eventType, b.eventType),
     );
     for (const delta of ordered) {
-      const isCreated = await addHour(context, delta);
-      rows.push({ event_type: delta.eventType, is_created: isCreated, new_users: allNewUsers });
+      const { isCreated, isClosed } = await addHour(context, delta);
+      rows.push({
+        event_type: delta.eventType,
+        is_created: isCreated,
+        new_users: allNewUsers,
+        closed_hour: isClosed ? delta.hour : null,
+      });
     }
     return { rows, count: rows.length };
   },
@@ -135,27 +145,43 @@ export const closeHoursStatement: Statement = {
     with due as (
       select aggregation_hour, event_type from hourly_aggregations
       where closed_at is null
-        and aggregation_hour <= now() - interval '1 hour' - make_interval(secs => $1::float8)
+        and (aggregation_hour, event_type) > ($1::timestamptz, $2::text)
+        and aggregation_hour <= now() - interval '1 hour' - make_interval(secs => $3::float8)
       order by aggregation_hour, event_type
+      limit $4
       for update skip locked
+    ), closed as (
+      update hourly_aggregations h set closed_at = greatest(now(), clock_timestamp())
+      from due
+      where h.aggregation_hour = due.aggregation_hour and h.event_type = due.event_type
+      returning 1
     )
-    update hourly_aggregations h set closed_at = now()
-    from due
-    where h.aggregation_hour = due.aggregation_hour and h.event_type = due.event_type`,
+    select aggregation_hour as hour, event_type as "eventType", (select count(*)::int from closed) as rows
+    from due order by aggregation_hour desc, event_type desc limit 1`,
   table: TABLE,
   writes: true,
-  async run({ transaction, tables }, [graceSeconds]) {
-    const { startedAtMs } = transaction;
-    const dueBefore = startedAtMs - HOUR_MS - Number(graceSeconds) * 1000;
-    let count = 0;
-    for (const entry of tables.hours.entries()) {
-      const row = visibleRow(entry, transaction);
-      if (row === undefined || row.closedAtMs !== undefined || row.hour * HOUR_MS > dueBefore) continue;
-      if (entry.owner !== undefined && entry.owner !== transaction) continue;
+  async run({ transaction, tables, clockMs }, [after, afterType, graceSeconds, limit]) {
+    const dueBefore = transaction.startedAtMs - HOUR_MS - Number(graceSeconds) * 1000;
+    const isAfter = ({ hour, eventType }: HourRow): boolean => {
+      const difference = hour * HOUR_MS - (after as Date).getTime();
+      return difference > 0 || (difference === 0 && compareTexts(eventType, String(afterType)) > 0);
+    };
+    const due = [...tables.hours.entries()]
+      .flatMap((entry) => {
+        const row = visibleRow(entry, transaction);
+        if (row === undefined || row.closedAtMs !== undefined || row.hour * HOUR_MS > dueBefore) return [];
+        if (entry.owner !== undefined && entry.owner !== transaction) return [];
+        return isAfter(row) ? [{ entry, row }] : [];
+      })
+      .toSorted((a, b) => a.row.hour - b.row.hour || compareTexts(a.row.eventType, b.row.eventType))
+      .slice(0, Number(limit));
+    for (const { entry, row } of due) {
       await transaction.lock(tables.hours, entry);
-      transaction.write(tables.hours, entry, { ...row, closedAtMs: startedAtMs });
-      count++;
+      transaction.write(tables.hours, entry, { ...row, closedAtMs: clockMs() });
     }
-    return { rows: [], count };
+    const last = due.at(-1)?.row;
+    if (last === undefined) return { rows: [], count: 0 };
+    const found = { hour: new Date(last.hour * HOUR_MS), eventType: last.eventType, rows: due.length };
+    return { rows: [found], count: 1 };
   },
 };
