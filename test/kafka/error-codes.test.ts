@@ -48,6 +48,8 @@ test("an error has the kind of its code, and is retryable without a row in the t
       "INVALID_CONFIG",
       "INVALID_REQUEST",
       "POLICY_VIOLATION",
+      "FENCED_INSTANCE_ID",
+      "UNRELEASED_INSTANCE_ID",
     ],
   });
   const error = library.error(29, "a message");
