@@ -17,6 +17,8 @@ const TABLES = [
 
 const NEWEST_HOURS = 20;
 const NEWEST_EVENTS = 5;
+/** Without raw rows (SAVE_RAW_EVENTS=false) no hour has them. */
+const MAX_HOURS_SEARCHED = 1000;
 
 /** @throws FatalError where tables are missing */
 export async function assertTables(tx: Transaction): Promise<void> {
@@ -72,12 +74,27 @@ export async function newestHours(tx: Transaction): Promise<HourReport[]> {
 
 type EventRow = Omit<EventReport, "timestamp" | "processed_at"> & { timestamp: Date; processed_at: Date };
 
-/** The newest rows of raw_events by the events' own timestamps, newest first. */
+/**
+ * The newest rows of raw_events by the events' own timestamps, newest first; events of the future come last. The hours
+ * show from when on there are enough of them, so that not all events have to be sorted.
+ */
 export async function newestEvents(tx: Transaction): Promise<EventReport[]> {
+  const [{ since }] = await tx<[{ since: Date | null }]>`
+    with newest as (
+      select aggregation_hour, event_type, total_events - unsaved_events as events from hourly_aggregations
+      where aggregation_hour <= now()
+      order by aggregation_hour desc, event_type desc
+      limit ${MAX_HOURS_SEARCHED}
+    ), counted as (
+      select aggregation_hour, sum(events) over (order by aggregation_hour desc, event_type desc) - events as newer
+      from newest
+    )
+    select min(aggregation_hour) as since from counted where newer < ${NEWEST_EVENTS}`;
   const rows = await tx<EventRow[]>`
     select event_id, user_id, event_type, "timestamp", processed_at
     from raw_events
-    order by "timestamp" desc, event_id
+    ${since === null ? tx`` : tx`where "timestamp" >= ${since}`}
+    order by "timestamp" > now(), "timestamp" desc, event_id
     limit ${NEWEST_EVENTS}`;
   return rows.map((row) => ({
     ...row,
