@@ -70,6 +70,28 @@ export const OFFSET_FAULTS: readonly Fault[] = [
     breaks: ["counters_not_negative"],
   },
   {
+    what: "no reading of a partition is the current one",
+    sql: "update pipeline_offsets set closed_at = now() where partition = 2",
+    breaks: ["one_current_reading"],
+  },
+  {
+    what: "the first reading of a partition is lost",
+    sql: "update pipeline_offsets set reading = 1 where partition = 2",
+    breaks: ["one_current_reading"],
+  },
+  {
+    what: "the next reading of a partition has begun, and the one before is not closed",
+    sql: `with closed as (update pipeline_offsets set closed_at = now() where partition = 2)
+      insert into pipeline_offsets (topic, topic_id, "partition", reading, first_offset, next_offset, closed_at)
+      select topic, topic_id, "partition", 1, 0, 0, now() from pipeline_offsets where partition = 2`,
+    breaks: ["one_current_reading"],
+  },
+  {
+    what: "a dead letter belongs to a reading that does not exist",
+    sql: "update dead_letter_events set reading = 1 where reason = 'not_utf8'",
+    breaks: ["dead_letters_kept", "dead_letters_within_offsets"],
+  },
+  {
     what: "a partition's row is lost",
     sql: "delete from pipeline_offsets where partition = 1",
     breaks: [

@@ -86,6 +86,9 @@ async function fill(database: TestDatabase): Promise<void> {
   await commit(database, 0, 2, FIRST);
   await commit(database, 0, 16, SECOND);
   await commit(database, 1, 0, THIRD);
+  // Its only event was processed an hour later, as a late one.
+  await database.sql`update hourly_aggregations set closed_at = '2026-03-14T08:00:00Z'
+    where aggregation_hour = '2026-02-01T00:00:00Z'`;
 }
 
 /** Events without raw rows: in an hour that also has events with raw rows, and in one that has none. */

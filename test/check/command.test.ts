@@ -28,7 +28,7 @@ describe("bun run check", () => {
     expect({ exitCode, stderr: linesOf(stderr) }).toEqual({ exitCode: 0, stderr: [] });
     expect(stdout).toMatch(/raw_events +18\n/);
     expect(stdout).toContain("Kafka does not answer");
-    expect(stdout).toEndWith("ok: all 14 proofs hold\n");
+    expect(stdout).toEndWith("ok: all 16 proofs hold\n");
   });
 
   test("shows the figures of a proof that does not hold, and exits with 1", async () => {
@@ -37,7 +37,7 @@ describe("bun run check", () => {
     const { exitCode, stdout } = await run({ ...database.env, ...NO_KAFKA });
     expect(exitCode).toBe(1);
     expect(stdout).toContain("FALSE  stored_events_kept           18 events stored, 17 rows");
-    expect(stdout).toEndWith("FALSE: 2 of 14 proofs do not hold\n");
+    expect(stdout).toEndWith("FALSE: 2 of 16 proofs do not hold\n");
   });
 
   test("prints one object and nothing else with --json", async () => {

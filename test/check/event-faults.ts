@@ -101,6 +101,21 @@ export const RAW_FAULTS: readonly Fault[] = [
 
 export const HOUR_FAULTS: readonly Fault[] = [
   {
+    what: "a closed hour does not count its late event",
+    sql: "update hourly_aggregations set late_events = 0 where closed_at is not null",
+    breaks: ["closed_hours_final"],
+  },
+  {
+    what: "an hour was closed before its events, which are not all late",
+    sql: `update hourly_aggregations set closed_at = '2026-03-14T09:20Z', late_events = late_events - 1 where ${AT_HOUR}`,
+    breaks: ["closed_hours_final"],
+  },
+  {
+    what: "an hour was closed before its end",
+    sql: `update hourly_aggregations set closed_at = '2026-03-14T08:59:59Z' where ${AT_HOUR}`,
+    breaks: ["closed_hours_final"],
+  },
+  {
     what: "an hour's count is doubled",
     sql: `update hourly_aggregations set total_events = total_events * 2 where ${AT_HOUR}`,
     breaks: ["hours_hold_every_event", "hours_recomputed"],

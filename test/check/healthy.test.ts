@@ -11,6 +11,7 @@ import { check, healthyDatabase, partlyUnsavedDatabase } from "./checked-databas
 const PROOFS = [
   "offsets_accounted_for",
   "records_accounted_for",
+  "one_current_reading",
   "counters_not_negative",
   "stored_events_kept",
   "durations_in_range",
@@ -20,6 +21,7 @@ const PROOFS = [
   "hours_recomputed",
   "hourly_users_recomputed",
   "unique_users_counted",
+  "closed_hours_final",
   "dead_letters_kept",
   "dead_letters_within_offsets",
   "dead_letters_rejected_again",

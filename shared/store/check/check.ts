@@ -5,6 +5,7 @@ import type { StoredOffset } from "../offsets.ts";
 import { assertRights } from "../rights.ts";
 import type { Database, Transaction } from "../session.ts";
 import { classify, describeFault } from "../sqlstate.ts";
+import { checkClosedHours } from "./closed-hours.ts";
 import { checkDeadLetters } from "./dead-letters.ts";
 import { checkHourCounts, checkHours } from "./hours.ts";
 import { assertTables, countDeadLetters, countRows, newestEvents, newestHours } from "./overview.ts";
@@ -73,6 +74,7 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
     ...rawEvents.invariants,
     ...hourCounts.invariants,
     ...(await checkHours(tx)),
+    await checkClosedHours(tx),
     ...(await checkDeadLetterCounts(tx)),
     await checkDeadLetters(tx),
   ];

@@ -24,7 +24,8 @@ export async function readPartitions(tx: Transaction): Promise<PartitionRow[]> {
 
 /** Checks the counts of each partition against its offsets and against each other. */
 export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] {
-  const where = plural(partitions.length, "partition");
+  const byPartition = [...Map.groupBy(partitions, placeOf).values()];
+  const where = plural(byPartition.length, "partition");
   const sum = (figure: (row: PartitionRow) => number): string => count(total(partitions, figure));
   const consumedInAll = `${sum((row) => row.consumed)} consumed`;
   return [
@@ -43,6 +44,21 @@ export function checkAccounts(partitions: readonly PartitionRow[]): Invariant[] 
       faultsOf(partitions, (row) => {
         if (row.consumed === row.stored + row.duplicates + row.dead_lettered) return undefined;
         return `${nameOf(row)} consumed ${row.consumed}, with ${row.stored} stored + ${row.duplicates} duplicates + ${row.dead_lettered} dead letters`;
+      }),
+    ),
+    makeInvariant(
+      "one_current_reading",
+      `${plural(byPartition.length, "partition")}, ${plural(partitions.length - byPartition.length, "earlier reading")}`,
+      faultsOf(byPartition, (readings) => {
+        const last = readings.length - 1;
+        const isRight = readings.every(
+          ({ reading, closed_at }, index) => reading === index && (closed_at === null) === (index === last),
+        );
+        if (isRight) return undefined;
+        const states = readings.map(
+          ({ reading, closed_at }) => `${reading} ${closed_at === null ? "current" : "closed"}`,
+        );
+        return `${placeOf(readings[0]!)} has the readings ${states.join(", ")}`;
       }),
     ),
     makeInvariant(
@@ -126,14 +142,14 @@ export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[
   ];
 }
 
-function nameOf({
-  topic,
-  topic_id,
-  partition,
-  reading,
-}: Pick<PartitionRow, "topic" | "topic_id" | "partition" | "reading">): string {
-  const ofReading = reading === 0 ? "" : `, reading ${reading}`;
-  return `${topic}[${partition}] (topic id ${topic_id}${ofReading})`;
+type Place = Pick<PartitionRow, "topic" | "topic_id" | "partition">;
+
+function placeOf({ topic, topic_id, partition }: Place): string {
+  return `${topic}[${partition}] (topic id ${topic_id})`;
+}
+
+function nameOf(row: Place & Pick<PartitionRow, "reading">): string {
+  return row.reading === 0 ? placeOf(row) : `reading ${row.reading} of ${placeOf(row)}`;
 }
 
 function total<Row>(rows: readonly Row[], figure: (row: Row) => number): number {
