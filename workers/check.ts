@@ -18,7 +18,7 @@ can run while the pipeline runs. It asks Kafka for the lag and waits about 2 s f
 environment variables (DB_*, KAFKA_*; see config.example.env).
 
   --json  prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
-          "dead_letters", "hours", "newest_events"}
+          "unread_partitions", "dead_letters", "hours", "newest_events"}
 
 Exit code: 0 all proofs hold, 1 a proof does not hold or the database cannot be read, 2 wrong configuration or usage.
 `;

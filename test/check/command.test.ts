@@ -50,6 +50,7 @@ describe("bun run check", () => {
       "invariants",
       "tables",
       "partitions",
+      "unread_partitions",
       "dead_letters",
       "hours",
       "newest_events",

@@ -34,6 +34,7 @@ const REPORT: CheckReport = {
   invariants: [HOLDS],
   tables: { raw_events: 1_234_560 },
   partitions: [PARTITION],
+  unread_partitions: [],
   dead_letters: { not_json: 2, tombstone: 1 },
   hours: [],
   newest_events: [],
@@ -70,6 +71,23 @@ test("the lag is a column where it was requested, with the reason where it is un
     partitions: [{ ...PARTITION, lag_problem: "Kafka does not answer" }],
   });
   expect(unknown).toMatch(/ lag\n.* Kafka does not answer\n/);
+});
+
+test("partitions that were never read are listed with a warning, where there are any", () => {
+  expect(formatReport(REPORT)).not.toContain("never read");
+  expect(formatReport({ ...REPORT, unread_partitions: null })).not.toContain("never read");
+  const unread = { topic: "user-events", topic_id: "AAAAAAAAQACAAAAAAAAAAA" };
+  const text = formatReport({
+    ...REPORT,
+    unread_partitions: [
+      { ...unread, partition: 3, records: 1200 },
+      { ...unread, partition: 5, records: null },
+    ],
+  });
+  expect(text).toMatch(
+    /^partitions never read into this database\n.*\n {2}user-events +3 +1,200\n {2}user-events +5 +Kafka does not say\n {2}warning: Kafka holds 1,200 records in them\./m,
+  );
+  expect(text).toContain("ok: all 1 proofs hold");
 });
 
 test("a long list of partitions is cut, and its title names the cut", () => {

@@ -17,13 +17,18 @@ import {
   storedEvents,
 } from "./partitions.ts";
 import { checkRawEvents } from "./raw-events.ts";
-import type { CheckReport, PartitionReport } from "./report.ts";
+import type { CheckReport, PartitionReport, UnreadPartition } from "./report.ts";
 
-/**
- * Returns the lag of partitions, in their order: records, or the reason why it is unknown. It must not reject: an
- * unreachable Kafka is no fault of the database.
- */
-export type LagReader = (partitions: readonly StoredOffset[]) => Promise<readonly (number | string)[]>;
+/** What Kafka says of the stored partitions, and of others. */
+export interface KafkaLags {
+  /** In the order of the stored partitions: records, or the reason why the lag is unknown. */
+  readonly lags: readonly (number | string)[];
+  /** Partitions of the configured topics that are not stored; undefined where Kafka does not answer. */
+  readonly unread: readonly UnreadPartition[] | undefined;
+}
+
+/** Asks Kafka. It must not reject: an unreachable Kafka is no fault of the database. */
+export type LagReader = (partitions: readonly StoredOffset[]) => Promise<KafkaLags>;
 
 export interface CheckOptions {
   /** Runs while the database is read. Without it the lag is unknown. */
@@ -82,7 +87,11 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
     ok: invariants.every(({ ok }) => ok),
     invariants,
     tables: await countRows(tx, rawEvents.rows),
-    partitions: withLags(partitions, new Map((await lags)?.map((value, index) => [current[index]!, value]))),
+    partitions: withLags(
+      partitions,
+      new Map((await lags)?.lags.map((value, index) => [current[index]!, value])),
+    ),
+    unread_partitions: (await lags)?.unread ?? null,
     dead_letters: await countDeadLetters(tx),
     hours: await newestHours(tx),
     newest_events: await newestEvents(tx),

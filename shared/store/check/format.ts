@@ -37,6 +37,7 @@ export function formatReport(report: CheckReport): string {
       ]),
     ),
     ...partitionLines(report),
+    ...unreadLines(report),
     ...section("dead letters", ["reason", "records"], Object.entries(dead_letters)),
     formatProofs(report),
   ].join("\n");
@@ -82,6 +83,22 @@ function partitionLines({ partitions }: CheckReport): string[] {
       ...(isLagRequested ? [row.lag ?? row.lag_problem] : []),
     ]),
   );
+}
+
+/** A warning and not a proof: a topic may be new, or its consumer not started yet. */
+function unreadLines({ unread_partitions }: CheckReport): string[] {
+  if (unread_partitions === null || unread_partitions.length === 0) return [];
+  const listed = unread_partitions.slice(0, MAX_PARTITIONS);
+  const records = unread_partitions.reduce((sum, partition) => sum + (partition.records ?? 0), 0);
+  return [
+    ...section(
+      title("partitions never read into this database", listed.length, unread_partitions.length, "first"),
+      ["topic", "p", "records"],
+      listed.map((row) => [row.topic, row.partition, row.records ?? "Kafka does not say"]),
+    ).slice(0, -1),
+    `  warning: Kafka holds ${count(records)} records in them. Does their consumer run, and does it write to this database?`,
+    "",
+  ];
 }
 
 function title(name: string, listed: number, all: number, which: string): string {

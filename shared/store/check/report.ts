@@ -37,6 +37,15 @@ export interface PartitionReport {
   readonly lag_problem: string | null;
 }
 
+/** A partition of a configured topic that has no row in pipeline_offsets. */
+export interface UnreadPartition {
+  readonly topic: string;
+  readonly topic_id: string;
+  readonly partition: number;
+  /** Records that Kafka holds; null where Kafka does not say. */
+  readonly records: number | null;
+}
+
 /** A row of hourly_aggregations. */
 export interface HourReport {
   /** ISO 8601, UTC. */
@@ -70,6 +79,8 @@ export interface CheckReport {
   /** Rows by table. */
   readonly tables: Readonly<Record<string, number>>;
   readonly partitions: readonly PartitionReport[];
+  /** Partitions of the configured topics that were never read into this database; null where Kafka was not asked or does not answer. */
+  readonly unread_partitions: readonly UnreadPartition[] | null;
   /** Rows of dead_letter_events by reason. */
   readonly dead_letters: Readonly<Record<string, number>>;
   /** The newest hours; all of them are counted in `tables`. */
