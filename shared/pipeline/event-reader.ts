@@ -3,6 +3,7 @@
 import { isUtf8 } from "node:buffer";
 import type { PipelineEvent, Rejection } from "../event.ts";
 import { decimalAt, instantAt, isNumberStart, numberAt, stringAt } from "./byte-parsers.ts";
+import { MAX_DIGITS } from "./number-size.ts";
 import {
   DURATION_SECONDS,
   EVENT_DATA,
@@ -149,6 +150,13 @@ export class EventReader {
         "validate",
         "future_timestamp",
         `timestamp: ${aheadSeconds} s ahead of the database's clock; at most ${maxFutureSkewMs / 1000} s are accepted`,
+      );
+    }
+    if (record.longNumber !== NONE) {
+      return makeRejection(
+        "validate",
+        "out_of_range",
+        `event_data: a number has more than ${MAX_DIGITS} digits when written out`,
       );
     }
     return this.#event(timestamp);

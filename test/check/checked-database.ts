@@ -3,6 +3,7 @@ import { checkDatabase } from "../../shared/store/check/check.ts";
 import type { CheckReport } from "../../shared/store/check/report.ts";
 import type { StoreOptions } from "../../shared/store/store.ts";
 import { type TestDatabase, sharedPostgres } from "../support/postgres.ts";
+import { REFUSED_DATA, refuseContent } from "../support/refused-content.ts";
 import { batchOf, eventText, eventTextWith, type TestRecord } from "../pipeline/record.ts";
 import { enter, migrateDatabase, openSession, openStore, partitionKey } from "../store/pipeline-database.ts";
 
@@ -58,8 +59,7 @@ const THIRD: readonly TestRecord[] = [
   { offset: 9, value: eventText({ timestamp: "yesterday" }) },
   { offset: 10, value: eventText({ timestamp: "2026-03-15T09:26:53.590Z" }) },
   { offset: 11, value: eventText({ event_data: { text: "\u0000" } }) },
-  // Infinite as a double, and too large for a numeric.
-  { offset: 12, value: eventTextWith('{"n":1e400000}', { event_id: "refused" }) },
+  { offset: 12, value: eventTextWith(REFUSED_DATA, { event_id: "refused" }) },
   { offset: 13, value: pageView("e1") },
   { offset: 14, value: pageView("f1", { user_id: "eve", timestamp: "2026-02-01T00:00:00Z" }) },
   // Too large for the check to fetch it together with others.
@@ -79,6 +79,7 @@ async function commit(
 
 async function fill(database: TestDatabase): Promise<void> {
   await migrateDatabase(database);
+  await refuseContent(database);
   const session = await openSession(database);
   await enter(session, 3);
   await session.sql`update pipeline_offsets set first_offset = 2, next_offset = 2 where partition = 0`;

@@ -1,6 +1,7 @@
 // Lists records that are not events, each with its reason, and events at the edge of what is accepted.
 import type { RejectionReason, RejectionStage } from "../../shared/event.ts";
 import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
+import { REFUSED_DATA } from "../support/refused-content.ts";
 
 const MAX_VALUE_BYTES = 1_048_576;
 const MAX_DEPTH = 100;
@@ -124,8 +125,10 @@ export const BAD_RECORDS: readonly BadRecord[] = [
   bad("one byte too many", "too_large", ofSize(MAX_VALUE_BYTES + 1, "too_large")),
   bad("one level too deep", "too_deep", text({ event_data: `{"a":${nested(MAX_DEPTH - 1)}}` })),
   bad("far too deep", "too_deep", text({ event_data: `{"a":${nested(5000)}}` })),
-  bad("a number beyond numeric", "refused_by_database", text({ event_data: '{"n":1e200000}' })),
-  bad("one deeper in", "refused_by_database", text({ event_data: '{"n":[{"m":-1e999999}]}' })),
+  bad("a number too long to be read again", "out_of_range", text({ event_data: '{"n":1e131071}' })),
+  bad("a number beyond numeric", "out_of_range", text({ event_data: '{"n":1e200000}' })),
+  bad("one deeper in", "out_of_range", text({ event_data: '{"n":[{"m":-1e999999}]}' })),
+  bad("data that the database refuses", "refused_by_database", text({ event_data: REFUSED_DATA })),
 ];
 
 /** Keys and headers of every kind. */
@@ -152,7 +155,7 @@ export const EDGE_RECORDS: readonly ((id: string) => Buffer)[] = [
   (id) => Buffer.from(text({ event_id: `"${id}"`, event_data: `{"a":${nested(MAX_DEPTH - 2)}}` })),
   (id) =>
     Buffer.from(text({ event_id: `"${id}"`, event_data: String.raw`{"a":"\\u0000 \ud83d\ude00 \u0001"}` })),
-  (id) => Buffer.from(text({ event_id: `"${id}"`, event_data: '{"n":1e131000,"tiny":1e-16000}' })),
+  (id) => Buffer.from(text({ event_id: `"${id}"`, event_data: '{"n":1e999,"tiny":1e-999}' })),
   (id) => Buffer.from(text({ event_id: `"${id}"`, duration_seconds: "null", more: "[]" })),
   (id) => Buffer.from(` \r\n\t${text({ event_id: `"${id}"`, user_id: `"${"😀".repeat(100)}"` })}\n`),
 ];

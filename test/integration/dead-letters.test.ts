@@ -3,8 +3,10 @@ import { describe, expect } from "bun:test";
 import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-block.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import type { RawRecord } from "../support/raw-producer.ts";
+import { refuseContent } from "../support/refused-content.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { sharedKafka } from "../support/shared-kafka.ts";
+import { migrateDatabase } from "../store/pipeline-database.ts";
 import { BAD_RECORDS, type BadRecord, EDGE_RECORDS, HEADERS, KEYS, stageOf } from "./bad-records.ts";
 
 interface Sent extends RawRecord {
@@ -87,6 +89,8 @@ describe("dead letter", () => {
             CONSUMER_BATCH_SIZE: String(batchSize),
           },
         });
+        await migrateDatabase(pipeline.database);
+        await refuseContent(pipeline.database);
         const { sql } = pipeline.database;
         const broken = sent.filter((record) => record.bad !== undefined);
         Object.assign(pipeline.published, {
@@ -157,6 +161,8 @@ describe("dead letter", () => {
     "is written for a poison record at the end of a batch, and the records after it are stored",
     async () => {
       await using pipeline = await TestPipeline.start({ partitions: 1, env: { CONSUMER_WORKERS: "1" } });
+      await migrateDatabase(pipeline.database);
+      await refuseContent(pipeline.database);
       const { sql } = pipeline.database;
       const consumer = pipeline.consumer();
       const { published: counts } = pipeline;

@@ -69,6 +69,10 @@ function validate(
     const error = `timestamp: ${ahead}; at most ${maxFutureSkewMs / 1000} s are accepted`;
     return makeRejection("validate", "future_timestamp", error);
   }
+  if (numbersOf(eventDataText).some((number) => writtenOut(number).length > 1000)) {
+    const error = "event_data: a number has more than 1000 digits when written out";
+    return makeRejection("validate", "out_of_range", error);
+  }
   const { duration_seconds: duration, event_data } = value;
   const amount = value.event_type === "purchase" ? (event_data as { amount?: unknown }).amount : undefined;
   return {
@@ -81,6 +85,22 @@ function validate(
     purchaseAmount: typeof amount === "number" ? amount : undefined,
     durationMs: typeof duration === "number" ? Math.round(duration * 1000) + 0 : undefined,
   };
+}
+
+/** The numbers of a JSON text, as they stand there. */
+function numbersOf(text: string): string[] {
+  return text.replaceAll(/"(?:[^"\\]|\\.)*"/g, "").match(/-?\d[\d.eE+-]*/g) ?? [];
+}
+
+/** The digits of a JSON number without its exponent. */
+export function writtenOut(number: string): string {
+  const [, whole = "", fraction = "", exponent = "0"] = /^-?(\d+)(?:\.(\d+))?(?:[eE](.+))?$/.exec(number)!;
+  const digits = whole + fraction;
+  // A larger exponent makes no difference: the digits are too many by far.
+  const point = whole.length + Math.max(-20_000, Math.min(20_000, Number(exponent)));
+  const padded = point <= 0 ? "0".repeat(1 - point) + digits : digits.padEnd(point, "0");
+  const wholeDigits = Math.max(1, point);
+  return padded.slice(0, wholeDigits).replace(/^0+(?=\d)/, "") + padded.slice(wholeDigits);
 }
 
 const REASON_BY_KEYWORD: Readonly<Record<string, RejectionReason>> = {

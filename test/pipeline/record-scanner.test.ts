@@ -119,26 +119,26 @@ describe("the depth of a JSON text", () => {
 });
 
 describe("a number of many digits", () => {
-  test.each<[eventData: string, isFound: boolean]>([
-    [`{"n":${"9".repeat(1000)}}`, false],
-    [`{"n":${"9".repeat(1001)}}`, true],
-    [`{"n":-${"9".repeat(1000)}.0}`, true],
-    [`{"n":-${"9".repeat(999)}.0}`, false],
-    [`{"n":[{"m":1e999}]}`, false],
-    [`{"n":[{"m":1e1000}]}`, true],
-    [`{"n":1e131071}`, true],
-    [`{"n":1E+131071,"m":1}`, true],
-    [`{"n":1e-999}`, false],
-    [`{"n":1e-1000}`, true],
-    [`{"n":0e99999}`, false],
-    [`{"n":0e-1000}`, true],
-    [`{"n":1e${"9".repeat(400)}}`, true],
-    [`{"n":1e-${"9".repeat(400)}}`, true],
-    [`{"n":0.${"0".repeat(998)}1e1998}`, false],
-    [`{"n":"1e131071","1e131071":1}`, false],
-    // A value that jsonb drops is read before it is dropped.
-    [`{"n":1e131071,"n":1}`, true],
-  ])("is found in event_data exactly where its text is too long: %s", (eventData, isFound) => {
+  test.each<[what: string, eventData: string, isFound: boolean]>([
+    ["1000 digits", `{"n":${"9".repeat(1000)}}`, false],
+    ["1001 digits", `{"n":${"9".repeat(1001)}}`, true],
+    ["1000 digits, sign and point aside", `{"n":-${"9".repeat(999)}.0}`, false],
+    ["1001 digits, sign and point aside", `{"n":-${"9".repeat(1000)}.0}`, true],
+    ["999 zeros", '{"n":[{"m":1e999}]}', false],
+    ["1000 zeros", '{"n":[{"m":1e1000}]}', true],
+    ["the most that jsonb takes", '{"n":1e131071}', true],
+    ["one before a short one", '{"n":1E+131071,"m":1}', true],
+    ["999 digits behind the point", '{"n":1e-999}', false],
+    ["1000 digits behind the point", '{"n":1e-1000}', true],
+    ["zero with a large exponent", '{"n":0e99999}', false],
+    ["zero with many zeros behind the point", '{"n":0e-1000}', true],
+    ["an exponent beyond a double", `{"n":1e${"9".repeat(400)}}`, true],
+    ["a negative exponent beyond a double", `{"n":1e-${"9".repeat(400)}}`, true],
+    ["zeros that the exponent takes away", `{"n":0.${"0".repeat(998)}1e1998}`, false],
+    ["a text that looks like one", '{"n":"1e131071","1e131071":1}', false],
+    // jsonb drops the value, but reads it before.
+    ["one that a repeated key hides", '{"n":1e131071,"n":1}', true],
+  ])("is found in event_data exactly where its text is too long: %s", (_what, eventData, isFound) => {
     for (const text of [
       `{"event_data":${eventData}}`,
       `{"event_data":{"n":1e5000},"a":1e5000,"event_data":${eventData},"b":[1e5000]}`,

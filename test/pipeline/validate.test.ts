@@ -206,6 +206,18 @@ describe("event_data", () => {
   ])("is kept as sent: %s", (eventData) => {
     expect(eventOf(eventTextWith(eventData)).eventDataText).toBe(eventData);
   });
+
+  test.each([
+    ["1e1000", "1e1000"],
+    ["1e-1000, deeper", '[{"a":1e-1000}]'],
+    ["1001 digits", "7".repeat(1001)],
+  ])("is out of range with a number of more than 1000 digits: %s", (_what, value) => {
+    const error = "event_data: a number has more than 1000 digits when written out";
+    expectRejected(eventTextWith(`{"n":${value}}`), "out_of_range", error);
+    // It is the last thing to be wrong, and does not matter where it is not stored.
+    expectRejected(eventTextWith(`{"n":${value}}`, { timestamp: "" }), "invalid_timestamp", /^timestamp: /);
+    expect(eventOf(`{"extra":${value},${eventText().slice(1)}`)).toEqual(eventOf(eventText()));
+  });
 });
 
 describe("an unknown field", () => {

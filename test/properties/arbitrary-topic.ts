@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { RejectionReason } from "../../shared/event.ts";
 import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import { eventText, NOW_MS, type TestRecord } from "../pipeline/record.ts";
+import { REFUSED_DATA } from "../support/refused-content.ts";
 
 /** The content of an event without its id. */
 export interface Content {
@@ -181,8 +182,7 @@ function place(
       event: { id, content: said },
       reason: undefined,
     };
-  // JSON.stringify cannot write a number of this size.
-  const value = recordText(id, { ...said, data: { ...said.data, n: 0 } }).replace('"n":0', '"n":1e200000');
+  const value = recordText(id, { ...said, data: { ...said.data, ...(JSON.parse(REFUSED_DATA) as object) } });
   return saveRawEvents
     ? { partition, offset, key, value, event: undefined, reason: "refused_by_database" }
     : { partition, offset, key, value, event: { id, content: said }, reason: undefined };

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Session } from "../../shared/store/session.ts";
 import type { TestDatabase } from "../support/postgres.ts";
+import { refuseContent } from "../support/refused-content.ts";
 import { expectProven, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
 import { fold, hoursOf, rawRow, readTables } from "./fold.ts";
 import { schedule, type Step } from "./schedule.ts";
@@ -21,6 +22,7 @@ let sessions: Session[] = [];
 
 beforeAll(async () => {
   database = await pipelineDatabase();
+  await refuseContent(database);
   // Events of one id in two partitions may deadlock; PostgreSQL looks for that after this time.
   await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '20ms'`);
 });

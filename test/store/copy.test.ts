@@ -5,6 +5,7 @@ import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";
+import { REFUSED_DATA, refuseContent } from "../support/refused-content.ts";
 import { rejection } from "../support/rejection.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import {
@@ -21,7 +22,7 @@ import {
 } from "./pipeline-database.ts";
 
 const event = (event_id: string) => eventText({ event_id });
-const refused = (event_id: string) => eventTextWith('{"n":1e200000}', { event_id });
+const refused = (event_id: string) => eventTextWith(REFUSED_DATA, { event_id });
 const many = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, n) => event(`${prefix}${n}`));
 
@@ -39,6 +40,7 @@ describe("a COPY that fails on its last row", () => {
   test("makes a dead letter and stores the rest when the content is refused", async () => {
     await using worker = await freshStore();
     const { database } = worker;
+    await refuseContent(database);
     const report = await worker.store.commit(batchFrom(0, [...many("a", 499), refused("b")]));
     expect(report).toMatchObject({ copyFailed: true, rawRows: 499 });
     expect(await ledgerOf(database)).toMatchObject({ next_offset: 500, stored: 499, dead_lettered: 1 });

@@ -13,6 +13,11 @@ import { count } from "../../text/format.ts";
 const LETTERS_AT_ONCE = 500;
 const MAX_BYTES_AT_ONCE = 64 * 1024;
 
+/** Fails as an insert would, without writing. */
+const BUILD_ROW = `
+  select jsonb_populate_record(null::raw_events, jsonb_build_object(
+    'event_id', $1::text, 'user_id', $2::text, 'event_type', $3::text, 'event_data', $4::text::jsonb)) is null`;
+
 interface LetterRow {
   topic: string;
   topic_id: string;
@@ -84,13 +89,11 @@ async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
   return found.value;
 }
 
-/** True where PostgreSQL refuses the content of an event: its ids as text, or its data as jsonb. */
+/** True where PostgreSQL refuses the content of an event for the types that the columns have. */
 async function refuses(tx: Transaction, texts: readonly [string, string, string, string]): Promise<boolean> {
   try {
     await tx.savepoint(async (savepoint) => {
-      await savepoint.unsafe("select $1::text, $2::text, $3::text, $4::text::jsonb is null", [...texts], {
-        prepare: true,
-      });
+      await savepoint.unsafe(BUILD_ROW, [...texts], { prepare: true });
     });
     return false;
   } catch (error) {

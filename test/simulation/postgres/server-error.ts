@@ -22,7 +22,7 @@ export class DriverError extends Error {
 }
 
 const MESSAGES: Readonly<Record<string, string>> = {
-  "22003": "value overflows numeric format",
+  "22003": 'value "100000000000000000000" is out of range for type smallint',
   "25006": "cannot execute the statement in a read-only transaction",
   "25P02": "current transaction is aborted, commands ignored until end of transaction block",
   "25P03": "terminating connection due to idle-in-transaction timeout",

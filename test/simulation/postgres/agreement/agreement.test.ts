@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { StoredOffset } from "../../../../shared/store/offsets.ts";
+import { refuseContent } from "../../../support/refused-content.ts";
 import { enter, GROUP, partitionKey, pipelineDatabase } from "../../../store/pipeline-database.ts";
 import type { TestDatabase } from "../../../support/postgres.ts";
 import type { Actor } from "./actor.ts";
@@ -31,6 +32,7 @@ let real: RealSide;
 
 beforeAll(async () => {
   database = await pipelineDatabase();
+  await refuseContent(database);
   await database.sql.unsafe(`alter database "${database.name}" set deadlock_timeout = '10ms'`);
   await database.sql`update pipeline_state set consumer_group = ${GROUP}`;
   real = await RealSide.open(database, ACTORS);

@@ -20,6 +20,7 @@ import { startReading } from "../../../../shared/store/readings.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
 import { batchOf, CLOCK, eventText, eventTextWith, NOW_MS } from "../../../pipeline/record.ts";
+import { REFUSED_DATA } from "../../../support/refused-content.ts";
 import { countedSpans, partitionKey } from "../../../store/pipeline-database.ts";
 import { type EventsOf, type LoneStep, PARTITIONS, type TransactionStep } from "./operation.ts";
 
@@ -44,7 +45,7 @@ function batchWith({ ids, hasRefused }: EventsOf, { partition, reading, nextOffs
       ...(id === 1 ? {} : { duration_seconds: id / 4 }),
     }),
   );
-  if (hasRefused) values.splice(1, 0, eventTextWith('{"n":1e200000}', { event_id: `refused ${ids[0]}` }));
+  if (hasRefused) values.splice(1, 0, eventTextWith(REFUSED_DATA, { event_id: `refused ${ids[0]}` }));
   return batchOf(
     [...values, "not JSON"].map((value, index) => ({ offset: nextOffset + index * 2, value, key: "key" })),
     [{ ...partitionKey(partition), reading, from: nextOffset }],
