@@ -1,7 +1,8 @@
 // Reports what a database contains and proves that every record is stored exactly once: `bun run check [--json]`.
 
 import { type Config, loadConfig } from "../shared/config/config.ts";
-import { codeOf, FatalError } from "../shared/runtime/errors.ts";
+import { parseDecimal } from "../shared/config/environment.ts";
+import { codeOf, ConfigurationError, FatalError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
@@ -10,34 +11,48 @@ import { Session } from "../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../shared/store/sqlstate.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
-const USAGE = `Usage: bun run check [--json] [--help]
+const USAGE = `Usage: bun run check [--json] [--minutes N] [--help]
 
 Shows what the database contains (rows, newest events, hours, offsets and lag, dead letters by reason) and proves
 that every record was stored exactly once; each proof shows its figures. It reads one snapshot, changes nothing, and
-can run while the pipeline runs. It asks Kafka for the lag and waits about 2 s for the answer. Configured by
-environment variables (DB_*, KAFKA_*; see config.example.env).
+can run while the pipeline runs, but each commit gets slower while the snapshot is open. It asks Kafka for the lag and
+waits about 2 s for the answer. Configured by environment variables (DB_*, KAFKA_*; see config.example.env).
 
-  --json  prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
-          "unread_partitions", "dead_letters", "hours", "newest_events"}
+  --json       prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
+               "unread_partitions", "dead_letters", "hours", "newest_events"}
+  --minutes N  how long the snapshot may stay open (default: 10)
 
 Exit code: 0 all proofs hold, 1 a proof does not hold or the database cannot be read, 2 wrong configuration or usage.
 `;
 
-await runProgram({ usage: USAGE, options: { json: { type: "boolean" } } }, async (stop, options) => {
+const OPTIONS = { json: { type: "boolean" }, minutes: { type: "string" } } as const;
+const DEFAULT_MINUTES = 10;
+const MAX_MINUTES = 1440;
+
+await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, options) => {
+  const minutes = options.minutes === undefined ? DEFAULT_MINUTES : readMinutes(options.minutes);
   const config = loadConfig(process.env, "check");
   for (const warning of config.warnings) say(warning);
-  const report = await stop.orStopped(readReport(config));
+  const report = await stop.orStopped(readReport(config, minutes));
   if (report === undefined) throw new FatalError(`stopped by ${stop.reason}`);
   await print(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
   return report.ok ? 0 : 1;
 });
 
-async function readReport(config: Config): Promise<CheckReport> {
+function readMinutes(text: string): number {
+  const minutes = parseDecimal(text);
+  if (minutes !== undefined && minutes > 0 && minutes <= MAX_MINUTES) return minutes;
+  throw new ConfigurationError([
+    `--minutes ${text}: must be a number above 0, at most ${MAX_MINUTES} (see --help)`,
+  ]);
+}
+
+async function readReport(config: Config, minutes: number): Promise<CheckReport> {
   const { kafka, database } = config;
   try {
     const session = await Session.open(database, { role: "check", consumerGroup: kafka.consumerGroup });
     try {
-      return await checkDatabase(session.sql, { lag: kafkaLag(kafka, say) });
+      return await checkDatabase(session.sql, { minutes, lag: kafkaLag(kafka, say) });
     } finally {
       await session.close();
     }

@@ -70,6 +70,8 @@ const WANTED: Settings = {
   tcp_keepalives_idle: "10",
   tcp_keepalives_interval: "5",
   tcp_keepalives_count: "3",
+  // For a client that is gone, or suspended, before it has taken an answer: keepalives do not count then.
+  tcp_user_timeout: "25s",
 };
 
 /** The roles that write; the others can work on a standby. */

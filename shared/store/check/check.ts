@@ -1,6 +1,6 @@
 // Reads and proves the contents of a database in one snapshot.
 
-import { FatalError } from "../../runtime/errors.ts";
+import { codeOf, FatalError } from "../../runtime/errors.ts";
 import type { StoredOffset } from "../offsets.ts";
 import { assertRights } from "../rights.ts";
 import type { Database, Transaction } from "../session.ts";
@@ -17,7 +17,7 @@ import {
   storedEvents,
 } from "./partitions.ts";
 import { checkRawEvents } from "./raw-events.ts";
-import type { CheckReport, PartitionReport, UnreadPartition } from "./report.ts";
+import type { CheckReport, Invariant, PartitionReport, UnreadPartition } from "./report.ts";
 
 /** What Kafka says of the stored partitions, and of others. */
 export interface KafkaLags {
@@ -33,36 +33,131 @@ export type LagReader = (partitions: readonly StoredOffset[]) => Promise<KafkaLa
 export interface CheckOptions {
   /** Runs while the database is read. Without it the lag is unknown. */
   readonly lag?: LagReader;
+  /** How long the snapshot may stay open; by default without an end. */
+  readonly minutes?: number;
 }
 
 // Enough memory to group a few million rows without a file. A parallel hash would need shared memory, and a
 // container has only 64 MB of it.
 const SETTINGS = `set local work_mem = '128MB'; set local enable_parallel_hash = off; set local jit = off`;
 
+// Ends the snapshot of a check that was killed in the middle of a statement.
+const WATCH_CLIENT = `set client_connection_check_interval = '5s'`;
+
+const QUERY_CANCELED = "57014";
+
 /**
  * Proves that every record below the stored offsets counts exactly once, from independent figures in one REPEATABLE
- * READ snapshot. It writes nothing and blocks no worker. It takes seconds for a few million events.
+ * READ snapshot. It writes nothing and takes no lock that a worker waits for, but while its snapshot is open each
+ * commit gets slower (README, "An open snapshot"). It takes seconds for a few million events.
  *
- * @throws FatalError for a database without our tables or with other columns; else what the driver throws
+ * @throws FatalError for a database without our tables or with other columns, or when the time is over; else what the
+ *   driver throws
  */
-export async function checkDatabase(sql: Database, { lag }: CheckOptions = {}): Promise<CheckReport> {
+export async function checkDatabase(
+  sql: Database,
+  { lag, minutes = 0 }: CheckOptions = {},
+): Promise<CheckReport> {
   try {
-    return await sql.begin("isolation level repeatable read read only", (tx) => checkSnapshot(tx, lag));
+    // Not every platform can do it.
+    await sql.unsafe(WATCH_CLIENT).catch(() => undefined);
+    const { invariants, partitions, lags, ...figures } = await sql.begin(
+      "isolation level repeatable read read only",
+      (tx) => checkSnapshot(tx, lag, minutes),
+    );
+    invariants.push(await checkDeadLetters(sql));
+    return {
+      ok: invariants.every(({ ok }) => ok),
+      invariants,
+      tables: figures.tables,
+      partitions: withLags(partitions, await lags),
+      unread_partitions: (await lags)?.unread ?? null,
+      dead_letters: figures.dead_letters,
+      hours: figures.hours,
+      newest_events: figures.newest_events,
+    };
   } catch (error) {
-    if (classify(error) !== "schema") throw error;
-    throw new FatalError(`the tables cannot be read as this version expects them: ${describeFault(error)}`, {
-      cause: error,
-    });
+    throw explained(error, minutes);
   }
 }
 
-async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promise<CheckReport> {
+function explained(error: unknown, minutes: number): unknown {
+  if (codeOf(error) === QUERY_CANCELED && minutes > 0) {
+    return new FatalError(
+      `the check was ended after ${minutes} minutes, because its snapshot slows every commit: give it longer with --minutes, ` +
+        "when few records arrive, or check a standby",
+      { cause: error },
+    );
+  }
+  if (classify(error) !== "schema") return error;
+  return new FatalError(`the tables cannot be read as this version expects them: ${describeFault(error)}`, {
+    cause: error,
+  });
+}
+
+interface Lags extends Pick<KafkaLags, "unread"> {
+  readonly ofPartition: ReadonlyMap<PartitionRow, number | string>;
+}
+
+/** What comes from the snapshot. */
+type Figures = Pick<CheckReport, "tables" | "dead_letters" | "hours" | "newest_events"> & {
+  readonly invariants: Invariant[];
+  readonly partitions: readonly PartitionRow[];
+  /** To be awaited when the snapshot is closed. */
+  readonly lags: Promise<Lags | undefined>;
+};
+
+async function checkSnapshot(tx: Transaction, lag: LagReader | undefined, minutes: number): Promise<Figures> {
   await tx.unsafe(SETTINGS);
+  const limit = timeLimit(tx, minutes);
   await assertTables(tx);
   await assertRights(tx, ["SELECT"]);
   const partitions = await readPartitions(tx);
+  const lags = readLags(partitions, lag);
+  const stored = storedEvents(partitions);
+  const hourCounts = await checkHourCounts(tx, stored);
+  await limit();
+  const rawEvents = await checkRawEvents(tx, stored, hourCounts.unsavedEvents);
+  await limit();
+  const hours = await checkHours(tx);
+  await limit();
+  const closedHours = await checkClosedHours(tx);
+  await limit();
+  return {
+    invariants: [
+      ...checkAccounts(partitions),
+      ...rawEvents.invariants,
+      ...hourCounts.invariants,
+      ...hours,
+      closedHours,
+      ...(await checkDeadLetterCounts(tx)),
+    ],
+    tables: await countRows(tx, rawEvents.rows),
+    partitions,
+    lags,
+    dead_letters: await countDeadLetters(tx),
+    hours: await newestHours(tx),
+    newest_events: await newestEvents(tx),
+  };
+}
+
+/** @returns sets the limit of the next statement to the time that is left; 0 minutes = no limit */
+function timeLimit(tx: Transaction, minutes: number): () => Promise<void> {
+  const endMs = performance.now() + minutes * 60_000;
+  return async () => {
+    if (minutes === 0) return;
+    const leftMs = Math.max(1, Math.round(endMs - performance.now()));
+    await tx.unsafe(`set local statement_timeout = '${leftMs}ms'`);
+  };
+}
+
+async function readLags(
+  partitions: readonly PartitionRow[],
+  lag: LagReader | undefined,
+): Promise<Lags | undefined> {
+  if (lag === undefined) return undefined;
   const current = partitions.filter(({ closed_at }) => closed_at === null);
-  const lags = lag?.(
+  const { lags, unread } = await lag(
     current.map(({ topic, topic_id, partition, reading, next_offset }) => ({
       topic,
       topicId: topic_id,
@@ -71,39 +166,12 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined): Promi
       nextOffset: next_offset,
     })),
   );
-  const stored = storedEvents(partitions);
-  const hourCounts = await checkHourCounts(tx, stored);
-  const rawEvents = await checkRawEvents(tx, stored, hourCounts.unsavedEvents);
-  const invariants = [
-    ...checkAccounts(partitions),
-    ...rawEvents.invariants,
-    ...hourCounts.invariants,
-    ...(await checkHours(tx)),
-    await checkClosedHours(tx),
-    ...(await checkDeadLetterCounts(tx)),
-    await checkDeadLetters(tx),
-  ];
-  return {
-    ok: invariants.every(({ ok }) => ok),
-    invariants,
-    tables: await countRows(tx, rawEvents.rows),
-    partitions: withLags(
-      partitions,
-      new Map((await lags)?.lags.map((value, index) => [current[index]!, value])),
-    ),
-    unread_partitions: (await lags)?.unread ?? null,
-    dead_letters: await countDeadLetters(tx),
-    hours: await newestHours(tx),
-    newest_events: await newestEvents(tx),
-  };
+  return { ofPartition: new Map(lags.map((value, index) => [current[index]!, value])), unread };
 }
 
-function withLags(
-  partitions: readonly PartitionRow[],
-  lags: ReadonlyMap<PartitionRow, number | string>,
-): PartitionReport[] {
+function withLags(partitions: readonly PartitionRow[], lags: Lags | undefined): PartitionReport[] {
   return partitions.map((row) => {
-    const lag = lags.get(row);
+    const lag = lags?.ofPartition.get(row);
     return {
       ...row,
       lag: typeof lag === "number" ? lag : null,

@@ -4,7 +4,7 @@ import type { RejectionReason } from "../../event.ts";
 import { enrich } from "../../pipeline/enrich.ts";
 import { EventReader } from "../../pipeline/event-reader.ts";
 import { isRejection } from "../../pipeline/rejection.ts";
-import type { Transaction } from "../session.ts";
+import type { Database, Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
 import { type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 import { count } from "../../text/format.ts";
@@ -32,36 +32,54 @@ interface LetterRow {
   max_future_skew_seconds: number;
 }
 
-/** Validates every dead letter again, with the clock and the limit of the first time. */
-export async function checkDeadLetters(tx: Transaction): Promise<Invariant> {
-  // An SQL cursor, not the driver's: other statements run between two fetches.
-  await tx.unsafe(`
-    declare dead_letters no scroll cursor for
-    select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone,
-      case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
-      (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
-    from dead_letter_events`);
-  const reader = new EventReader();
+type LetterKey = Pick<LetterRow, "topic" | "topic_id" | "partition" | "reading" | "offset">;
+
+const BEFORE_ALL: LetterKey = { topic: "", topic_id: "", partition: -1, reading: -1, offset: -1 };
+
+/**
+ * Validates every dead letter again, with the clock and the limit of the first time. A letter never changes and is
+ * judged alone, so each page of them is read in its own short transaction.
+ */
+export async function checkDeadLetters(sql: Database): Promise<Invariant> {
   let letters = 0;
   let wrong = 0;
   const samples: string[] = [];
+  let last = BEFORE_ALL;
+  const reader = new EventReader();
   for (;;) {
-    const rows = await tx.unsafe<LetterRow[]>(`fetch ${LETTERS_AT_ONCE} from dead_letters`);
-    if (rows.length === 0) break;
+    const rows = await sql.begin("isolation level repeatable read read only", async (tx) => {
+      const page = await readPage(tx, last);
+      for (const row of page) {
+        const problem = await contradictionOf(tx, reader, row);
+        if (problem === undefined) continue;
+        wrong++;
+        if (samples.length < MAX_SAMPLES)
+          samples.push(`${row.topic}[${row.partition}]@${row.offset}: ${problem}`);
+      }
+      return page;
+    });
     letters += rows.length;
-    for (const row of rows) {
-      const problem = await contradictionOf(tx, reader, row);
-      if (problem === undefined) continue;
-      wrong++;
-      if (samples.length < MAX_SAMPLES)
-        samples.push(`${row.topic}[${row.partition}]@${row.offset}: ${problem}`);
-    }
+    const end = rows.at(-1);
+    if (end === undefined) break;
+    last = end;
   }
-  await tx.unsafe("close dead_letters");
   return makeInvariant("dead_letters_rejected_again", `${count(letters)} dead letters validated again`, {
     count: wrong,
     samples,
   });
+}
+
+/** The next letters behind `after`, in the order of their key. */
+async function readPage(tx: Transaction, after: LetterKey): Promise<LetterRow[]> {
+  return await tx<LetterRow[]>`
+    select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone,
+      case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
+      (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
+    from dead_letter_events
+    where (topic, topic_id, partition, reading, "offset")
+      > (${after.topic}, ${after.topic_id}, ${after.partition}, ${after.reading}, ${after.offset})
+    order by topic, topic_id, partition, reading, "offset"
+    limit ${LETTERS_AT_ONCE}`;
 }
 
 /** What contradicts a letter's reason; undefined where its bytes confirm it. */
