@@ -27,6 +27,8 @@ export class Backend implements TransactionHost {
   /** The COPY whose data the client has not sent yet. */
   #copy: KnownStatement | undefined;
   #idleTimer: Timer | undefined;
+  /** What it executes, or has executed last. */
+  statementName = "";
   /** When it last began to wait for its client or to work, by the database's clock. */
   #changedAtMs: number;
 
@@ -58,6 +60,14 @@ export class Backend implements TransactionHost {
   hasWaitedForClientSince(clockMs: number): boolean {
     const isWaiting = this.#transaction !== undefined && !this.#isBusy;
     return isWaiting && this.#changedAtMs < clockMs;
+  }
+
+  pause(ms: number = this.#server.pauseMs()): Promise<void> {
+    return new Promise((resolve) => void this.after(ms, resolve));
+  }
+
+  onDeadlock(members: readonly ServerTransaction[]): void {
+    this.#server.onDeadlock(members);
   }
 
   after(ms: number, run: () => void): Timer {
@@ -164,7 +174,7 @@ export class Backend implements TransactionHost {
     try {
       const answer = await this.#run(known, parameters, transaction);
       // It holds its locks for a moment more.
-      await this.#pause(this.#server.latencyMs());
+      await this.pause();
       if (!this.#hasEnded) this.#server.commit(this, transaction, this.#isSynchronous);
       return answer;
     } catch (error) {
@@ -176,6 +186,8 @@ export class Backend implements TransactionHost {
   }
 
   async #run(known: KnownStatement, parameters: Parameters, transaction: ServerTransaction): Promise<Answer> {
+    this.statementName = known.statement.name;
+    transaction.locksUntilPause = this.#server.locksUntilPause();
     this.#check(known, transaction);
     const timer = this.after(STATEMENT_TIMEOUT_MS, () => transaction.cancelWait(serverError("57014")));
     try {
@@ -203,7 +215,7 @@ export class Backend implements TransactionHost {
       transaction.rollback();
     } else {
       const { lostAnswer, delayMs } = this.#server.faults.takeCommitFault();
-      if (delayMs > 0) await this.#pause(delayMs);
+      if (delayMs > 0) await this.pause(delayMs);
       if (this.#hasEnded) return "dropped";
       if (lostAnswer?.connection === "closed") this.#server.cut(this.pid);
       if (lostAnswer?.connection === "silent") this.#server.silence(this.pid);
@@ -213,10 +225,6 @@ export class Backend implements TransactionHost {
     }
     this.#transaction = undefined;
     return NOTHING;
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.after(ms, resolve));
   }
 
   get #who(): string {

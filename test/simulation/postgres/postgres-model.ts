@@ -4,6 +4,7 @@ import { Backend } from "./backend.ts";
 import { CommitLog } from "./commit-log.ts";
 import type { Connection } from "./connection.ts";
 import { ModelClient } from "./model-client.ts";
+import type { PostgresModelOptions } from "./model-options.ts";
 import type { Scheduler, Timer } from "./scheduler.ts";
 import { TimeGate } from "./time-gate.ts";
 import { DriverError, serverError } from "./server-error.ts";
@@ -11,21 +12,6 @@ import type { ServerTransaction } from "./server-transaction.ts";
 import type { StatementContext } from "./statement.ts";
 import { StatementFaults } from "./statement-faults.ts";
 import { type CommittedTransaction, Tables } from "./tables.ts";
-
-export interface PostgresModelOptions {
-  readonly consumerGroup: string;
-  /** The database's clock at the beginning, ms since 1970. */
-  readonly epochMs: number;
-  readonly maxConnections: number;
-  /** A transaction that has waited for a lock this long looks for a deadlock. */
-  readonly deadlockTimeoutMs: number;
-  /** Called in each COMMIT that takes effect and has changed something, before anybody hears of it. */
-  readonly onCommit?: (tables: Tables, transaction: CommittedTransaction) => void;
-  /** Called when a crash has taken commits back, newest first. */
-  readonly onLost?: (tables: Tables, lost: readonly CommittedTransaction[]) => void;
-  /** Hears of everything that happens, in words. */
-  readonly trace?: (text: string) => void;
-}
 
 const DEFAULTS = { maxConnections: 100, deadlockTimeoutMs: 1000 } as const;
 const DEFAULT_LATENCY_MS = { from: 0.1, to: 1.5 } as const;
@@ -168,6 +154,16 @@ export class PostgresModel {
     return from + (to - from) * this.scheduler.random();
   }
 
+  /** After how many locks a statement takes a moment: one in a few does, so that two of them can lock in turns. */
+  locksUntilPause(): number {
+    return this.scheduler.random() < 0.25 ? 1 + Math.floor(this.scheduler.random() * 4) : Infinity;
+  }
+
+  /** How long such a moment is, ms; some are much longer than what others do meanwhile. */
+  pauseMs(): number {
+    return this.latencyMs() * 4 * this.scheduler.random();
+  }
+
   /** Runs something of the server; while the server is frozen it waits. */
   after(ms: number, run: () => void): Timer {
     if (ms === Infinity) return { cancel: () => undefined };
@@ -198,6 +194,19 @@ export class PostgresModel {
     if (changes.length === 0) return;
     const committed = this.#log.add({ backendPid: backend.pid, atMs: this.nowMs(), changes }, isSynchronous);
     this.options.onCommit?.(this.tables, committed);
+  }
+
+  onDeadlock(transactions: readonly ServerTransaction[]): void {
+    const members = transactions.map(({ host, isInSavepoint }) => ({
+      backendPid: host.pid,
+      statement: host.statementName,
+      isInSavepoint,
+    }));
+    this.#bite(
+      "deadlock",
+      members.map(({ backendPid, statement }) => `${statement} of backend ${backendPid}`).join(", "),
+    );
+    this.options.onDeadlock?.(members);
   }
 
   contextOf(backend: Backend, transaction: ServerTransaction, parts: ReadonlySet<string>): StatementContext {

@@ -10,7 +10,13 @@ export interface TransactionHost {
   readonly pid: number;
   readonly lockTimeoutMs: number;
   readonly deadlockTimeoutMs: number;
+  /** What it executes now, in a few words. */
+  readonly statementName: string;
+  /** The transactions that wait for each other; the first one is ended. */
+  onDeadlock(members: readonly ServerTransaction[]): void;
   after(ms: number, run: () => void): Timer;
+  /** Takes a moment, in which other transactions go on. */
+  pause(): Promise<void>;
 }
 
 interface Step {
@@ -30,6 +36,8 @@ export class ServerTransaction {
   #hasEnded = false;
   readonly #steps: Step[] = [];
   readonly #savepoints: { readonly name: string; readonly mark: number }[] = [];
+  /** After so many more locks the statement takes a moment; Infinity: it does not. */
+  locksUntilPause = Infinity;
   /** The entry whose owner this transaction waits for. */
   #waitsFor: Entry<object> | undefined;
   #endWait: ((error: Error) => void) | undefined;
@@ -45,6 +53,11 @@ export class ServerTransaction {
     return this.#hasFailed;
   }
 
+  /** True in a savepoint: what it has done so far may still be undone, without the end of the transaction. */
+  get isInSavepoint(): boolean {
+    return this.#savepoints.length > 0;
+  }
+
   /** The transaction that this one waits for. */
   get blocker(): ServerTransaction | undefined {
     return this.#waitsFor?.owner;
@@ -54,6 +67,7 @@ export class ServerTransaction {
   async lock<Row extends object>(table: RowTable<Row>, entry: Entry<Row>): Promise<void> {
     while (entry.owner !== undefined && entry.owner !== this) await this.#wait(entry);
     this.#own(table, entry);
+    if (--this.locksUntilPause === 0) await this.host.pause();
   }
 
   /** Changes a row that this transaction has locked. */
@@ -79,6 +93,7 @@ export class ServerTransaction {
       if (visibleRow(entry, this) !== undefined) return false;
       this.#own(table, entry);
       this.write(table, entry, row);
+      if (--this.locksUntilPause === 0) await this.host.pause();
       return true;
     }
   }
@@ -166,7 +181,10 @@ export class ServerTransaction {
       host.after(host.lockTimeoutMs, () => waiting.reject(serverError("55P03"))),
       // The transaction that finds the deadlock is the one that ends.
       host.after(host.deadlockTimeoutMs, () => {
-        if (this.deadlock().length > 0) waiting.reject(serverError("40P01"));
+        const members = this.deadlock();
+        if (members.length === 0) return;
+        host.onDeadlock(members);
+        waiting.reject(serverError("40P01"));
       }),
     ];
     this.#waitsFor = entry;

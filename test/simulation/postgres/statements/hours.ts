@@ -6,6 +6,7 @@ import { visibleRow } from "../row-table.ts";
 import {
   compareTexts,
   inOrder,
+  NOTHING,
   type Parameters,
   type Statement,
   type StatementContext,
@@ -166,22 +167,27 @@ export const closeHoursStatement: Statement = {
       const difference = hour * HOUR_MS - (after as Date).getTime();
       return difference > 0 || (difference === 0 && compareTexts(eventType, String(afterType)) > 0);
     };
-    const due = [...tables.hours.entries()]
+    const found = [...tables.hours.entries()]
       .flatMap((entry) => {
         const row = visibleRow(entry, transaction);
         if (row === undefined || row.closedAtMs !== undefined || row.hour * HOUR_MS > dueBefore) return [];
-        if (entry.owner !== undefined && entry.owner !== transaction) return [];
         return isAfter(row) ? [{ entry, row }] : [];
       })
-      .toSorted((a, b) => a.row.hour - b.row.hour || compareTexts(a.row.eventType, b.row.eventType))
-      .slice(0, Number(limit));
-    for (const { entry, row } of due) {
+      .toSorted((a, b) => a.row.hour - b.row.hour || compareTexts(a.row.eventType, b.row.eventType));
+    let rows = 0;
+    let last: HourRow | undefined;
+    for (const { entry } of found) {
+      if (rows === Number(limit)) break;
+      // Asked when it is its turn: what is locked then is left out, what was closed meanwhile too.
+      if (entry.owner !== undefined && entry.owner !== transaction) continue;
       await transaction.lock(tables.hours, entry);
+      const row = visibleRow(entry, transaction)!;
+      if (row.closedAtMs !== undefined) continue;
       transaction.write(tables.hours, entry, { ...row, closedAtMs: clockMs() });
+      last = row;
+      rows++;
     }
-    const last = due.at(-1)?.row;
-    if (last === undefined) return { rows: [], count: 0 };
-    const found = { hour: new Date(last.hour * HOUR_MS), eventType: last.eventType, rows: due.length };
-    return { rows: [found], count: 1 };
+    if (last === undefined) return NOTHING;
+    return { rows: [{ hour: new Date(last.hour * HOUR_MS), eventType: last.eventType, rows }], count: 1 };
   },
 };

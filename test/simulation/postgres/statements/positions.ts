@@ -13,6 +13,7 @@ import {
   touched,
   updateOffset,
 } from "../offset-rows.ts";
+import { visibleRow } from "../row-table.ts";
 import { uniqueViolation } from "../server-error.ts";
 import { inOrder, NOTHING, type Statement } from "../statement.ts";
 
@@ -39,16 +40,18 @@ export const positionsStatement: Statement = {
     const found = partitionsAt(parameters, 0).flatMap((partition) => findCurrent(context, partition));
     for (const { entry, row } of found) {
       if (!isCurrent(row)) continue;
-      const isLocked = entry.owner !== undefined && entry.owner !== transaction;
-      const isFree = !parts.has("lock") || !isLocked;
-      if (isFree && parts.has("lock")) await transaction.lock(tables.offsets, entry);
+      const isSkipped = parts.has("lock") && entry.owner !== undefined && entry.owner !== transaction;
+      if (parts.has("lock") && !isSkipped) await transaction.lock(tables.offsets, entry);
+      // The row as it was locked, which is newer than the snapshot where another transaction has just ended.
+      const locked = parts.has("lock") ? visibleRow(entry, transaction)! : row;
+      const free = isSkipped || !isCurrent(locked) ? undefined : locked;
       rows.push({
         topic: row.topic,
         topic_id: row.topicId,
         partition: row.partition,
-        reading: isFree ? row.reading : null,
-        next_offset: isFree ? row.nextOffset : null,
-        leader_epoch: isFree ? (row.leaderEpoch ?? null) : null,
+        reading: free?.reading ?? null,
+        next_offset: free?.nextOffset ?? null,
+        leader_epoch: free?.leaderEpoch ?? null,
       });
     }
     return { rows, count: rows.length };
