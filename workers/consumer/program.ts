@@ -82,7 +82,8 @@ async function consume(
   resources.defer("the console", 3000, () => webConsole.close());
   log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
 
-  const library = await prepareNativeLibrary((line) => log.info(line));
+  const library = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
+  if (library === undefined) return 0;
   setBuildInfo(metrics, library.version);
   setAlertThresholds(metrics, config.monitoring);
   // Reports properties that the workers' clients would refuse once, before anything is waited for.
