@@ -75,11 +75,15 @@ interface HourRow {
   readonly lateEvents: number;
 }
 
-/** The newest hours that have events, oldest first; in each hour the most frequent types first. */
+/**
+ * The newest hours that have begun and have events, oldest first; in each hour the most frequent types first. An hour
+ * of the future shows when it begins: a client whose clock is ahead must not push all others out.
+ */
 export async function readHours(tx: Transaction): Promise<Hours["hours"]> {
   const rows = await tx<HourRow[]>`
     with recursive hours (hour, n) as (
-      (select aggregation_hour, 1 from hourly_aggregations order by aggregation_hour desc limit 1)
+      (select aggregation_hour, 1 from hourly_aggregations where aggregation_hour <= now()
+        order by aggregation_hour desc limit 1)
       union all
       select (select aggregation_hour from hourly_aggregations where aggregation_hour < hours.hour
               order by aggregation_hour desc limit 1), n + 1

@@ -107,6 +107,17 @@ describe("the read model", () => {
     expect(hours[0]?.types[0]).toMatchObject({ averageSeconds: 1.5, lateEvents: 6 });
   });
 
+  test("lists the newest hours that have begun, whatever the clocks of clients say", async () => {
+    const before = await read(readHours);
+    await database.sql`
+      insert into hourly_aggregations (aggregation_hour, event_type, total_events, unique_users, total_duration_ms,
+        duration_count, unsaved_events, late_events)
+      select date_trunc('hour', now(), 'UTC') + make_interval(hours => h), 'early', 1, 1, 0, 0, 0, 0 from generate_series(1, 30) h`;
+    const hours = await read(readHours);
+    await database.sql`delete from hourly_aggregations where event_type = 'early'`;
+    expect(hours).toEqual(before);
+  });
+
   test("lists the newest dead letters of all partitions, each with the first bytes of its value", async () => {
     const letters = await read(readNewestDeadLetters);
     expect(letters.map(({ offset }) => offset)).toEqual(Array.from({ length: 20 }, (_, index) => 99 - index));

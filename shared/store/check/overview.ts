@@ -56,14 +56,21 @@ type HourRow = Omit<HourReport, "aggregation_hour" | "closed_at"> & {
   closed_at: Date | null;
 };
 
-/** The newest rows of hourly_aggregations, newest first. */
+/** The newest rows of hourly_aggregations, newest first; hours of the future come last. */
 export async function newestHours(tx: Transaction): Promise<HourReport[]> {
   const rows = await tx<HourRow[]>`
+    with listed as (
+      (select * from hourly_aggregations where aggregation_hour <= now()
+        order by aggregation_hour desc, event_type limit ${NEWEST_HOURS})
+      union all
+      (select * from hourly_aggregations where aggregation_hour > now()
+        order by aggregation_hour, event_type limit ${NEWEST_HOURS})
+    )
     select aggregation_hour, event_type, total_events, unique_users,
       total_duration_seconds::float8 as total_duration_seconds, avg_duration_seconds::float8 as avg_duration_seconds,
       unsaved_events, late_events, closed_at
-    from hourly_aggregations
-    order by aggregation_hour desc, event_type
+    from listed
+    order by aggregation_hour > now(), aggregation_hour desc, event_type
     limit ${NEWEST_HOURS}`;
   return rows.map((row) => ({
     ...row,
