@@ -112,4 +112,16 @@ describe("an intake that cannot read its records", () => {
     expect(intake.take()?.kind).toBe("revoke");
     expect(() => intake.take()).toThrow(OffsetRegression);
   });
+
+  test("gives the events that come later, and drops the records", () => {
+    const { kafka, intake } = intakeOfTwo();
+    kafka.records = [5, 4, 6].map((offset) => ({ slot: 0, offset }));
+    expect(() => intake.take()).toThrow(OffsetRegression);
+    expect(kafka.fetched.size).toBe(0);
+    kafka.records = [{ slot: 1, offset: 0 }];
+    kafka.events.push({ kind: "revoke", partitions: [{ topic: "t", partition: 1 }], lost: false });
+    expect(intake.take()?.kind).toBe("revoke");
+    expect(intake.take()).toBeUndefined();
+    expect(intake.holds(1)).toBe(false);
+  });
 });

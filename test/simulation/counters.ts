@@ -28,6 +28,7 @@ export const SOMETIMES = [
   "wake-up missed",
   "answer to a queued rebalance given early",
   "crash took commits back",
+  "trouble in one partition",
   "without raw rows",
   "classic protocol",
   "consumer protocol",

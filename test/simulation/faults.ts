@@ -14,10 +14,6 @@ const TABLES = [
   "dead_letter_events",
 ];
 
-function someLog({ cluster, choices }: World): PartitionLog {
-  return choices.one(cluster.logs());
-}
-
 function somePid({ postgres, choices }: World): number | undefined {
   const pids = postgres.backendPids;
   return pids.length === 0 ? undefined : choices.one(pids);
@@ -36,6 +32,46 @@ function refusing(code: string): Fault {
     postgres.refuseConnections(code);
     return () => postgres.start();
   };
+}
+
+/** What can happen to one partition. @returns what ends it */
+export const PARTITION_FAULTS = {
+  "kafka: leader away": (_world, log) => {
+    log.hasLeader = false;
+    return () => {
+      log.hasLeader = true;
+      log.changed();
+    };
+  },
+  "kafka: retention": ({ choices }, log) => {
+    log.beginning += choices.below(log.stableEnd - log.beginning + 1);
+    return () => undefined;
+  },
+  "kafka: unreadable batch": ({ choices }, log) => {
+    const batches = log.entries.filter(
+      ({ offset, record }) => record !== undefined && offset >= log.beginning,
+    );
+    if (batches.length > 0) log.unreadableOffset = choices.one(batches).offset;
+    return () => {
+      log.unreadableOffset = undefined;
+      log.changed();
+    };
+  },
+  "kafka: open transaction": (_world, log) => {
+    log.openTransactionFrom = log.end;
+    return () => {
+      log.openTransactionFrom = undefined;
+      log.changed();
+    };
+  },
+} satisfies Readonly<Record<string, (world: World, log: PartitionLog) => () => void>>;
+
+type PartitionFault = keyof typeof PARTITION_FAULTS;
+
+export const PARTITION_FAULT_NAMES = Object.keys(PARTITION_FAULTS) as PartitionFault[];
+
+function inSomeLog(name: PartitionFault): Fault {
+  return (world) => PARTITION_FAULTS[name](world, world.choices.one(world.cluster.logs()));
 }
 
 const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
@@ -71,14 +107,7 @@ const KAFKA_FAULTS: Readonly<Record<string, Fault>> = {
     if (running.length > 0) world.group.evict(world.choices.one(running).member);
     return undefined;
   },
-  "kafka: leader away": (world) => {
-    const log = someLog(world);
-    log.hasLeader = false;
-    return () => {
-      log.hasLeader = true;
-      log.changed();
-    };
-  },
+  "kafka: leader away": inSomeLog("kafka: leader away"),
   "kafka: all leaders away": ({ cluster }) => {
     const logs = cluster.logs();
     for (const log of logs) log.hasLeader = false;
@@ -95,27 +124,9 @@ const KAFKA_FAULTS: Readonly<Record<string, Fault>> = {
     cluster.answers = "silent";
     return () => (cluster.answers = "prompt");
   },
-  "kafka: retention": (world) => {
-    const log = someLog(world);
-    log.beginning += world.choices.below(log.stableEnd - log.beginning + 1);
-    return undefined;
-  },
-  "kafka: unreadable batch": (world) => {
-    const log = someLog(world);
-    log.unreadableOffset = log.beginning + world.choices.below(log.end - log.beginning + 1);
-    return () => {
-      log.unreadableOffset = undefined;
-      log.changed();
-    };
-  },
-  "kafka: open transaction": (world) => {
-    const log = someLog(world);
-    log.openTransactionFrom = log.end;
-    return () => {
-      log.openTransactionFrom = undefined;
-      log.changed();
-    };
-  },
+  "kafka: retention": inSomeLog("kafka: retention"),
+  "kafka: unreadable batch": inSomeLog("kafka: unreadable batch"),
+  "kafka: open transaction": inSomeLog("kafka: open transaction"),
   "kafka: topic created again": (world) => {
     const { cluster, choices } = world;
     const name = choices.one(cluster.names);

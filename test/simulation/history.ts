@@ -3,14 +3,17 @@
 import { SeededChoices } from "../support/seeded-random.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import type { Counters } from "./counters.ts";
-import { FAULT_NAMES, FAULTS } from "./faults.ts";
+import { FAULT_NAMES, FAULTS, PARTITION_FAULT_NAMES, PARTITION_FAULTS } from "./faults.ts";
 import type { Trace } from "./trace.ts";
+import { Violated } from "./violations.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { withVirtualGlobals } from "./virtual-globals.ts";
 import { World } from "./world.ts";
 
 /** After the last fault has ended, all is consumed and well within this time. */
 const LIVENESS_MS = 45_000;
+/** What happens to one partition does not hold up the others. */
+const LIVENESS_OF_OTHERS_MS = 20_000;
 const CHECK_MS = 200;
 /** A worker without anything to do looks about four times a second. */
 const REST_MS = 3000;
@@ -28,10 +31,6 @@ export interface History {
   readonly virtualMs: number;
 }
 
-class Violated extends Error {
-  override readonly name = "Violated";
-}
-
 export function runHistory(seed: number): History {
   const choices = new SeededChoices(seed);
   const time = new VirtualTime(choices.random);
@@ -41,10 +40,8 @@ export function runHistory(seed: number): History {
     try {
       play(world);
     } catch (error) {
-      failure = errorMessage(error);
-      if (!(error instanceof Error) || !error.name.endsWith("Violated")) {
-        failure = error instanceof Error ? (error.stack ?? failure) : failure;
-      }
+      const isViolated = error instanceof Violated || !(error instanceof Error);
+      failure = isViolated ? errorMessage(error) : error.stack;
     }
     return { seed, failure, trace: world.trace, counters: world.counters, virtualMs: time.nowMs() };
   });
@@ -57,9 +54,12 @@ function play(world: World): void {
   for (let n = 1 + choices.below(3); n > 0; n--) {
     time.after(choices.once(2) ? 0 : choices.below(phaseMs), () => world.startConsumer());
   }
-  const healed = planFaults(world, phaseMs);
-  run(world, phaseMs, () => false);
-  run(world, Infinity, healed);
+  if (choices.once(8)) withTroubleInOnePartition(world, phaseMs);
+  else {
+    const healed = planFaults(world, phaseMs);
+    run(world, phaseMs, () => false);
+    run(world, Infinity, healed);
+  }
   heal(world);
   expectWell(world);
   expectRest(world);
@@ -118,10 +118,31 @@ function burst(world: World, atMs: number): void {
   }
 }
 
+/** One partition cannot be read: all others are consumed all the same. */
+function withTroubleInOnePartition(world: World, phaseMs: number): void {
+  const { choices, cluster, counters, time, trace } = world;
+  const log = choices.one(cluster.logs());
+  const others = cluster.logs().filter((other) => other !== log);
+  let end: () => void = () => undefined;
+  time.after(choices.once(2) ? 0 : choices.below(phaseMs), () => {
+    const fault = choices.one(PARTITION_FAULT_NAMES);
+    trace.note("fault", `${fault}, in ${log.topic}[${log.partition}] alone`);
+    end = PARTITION_FAULTS[fault](world, log);
+  });
+  run(world, phaseMs, () => false);
+  const untilMs = time.nowMs() + LIVENESS_OF_OTHERS_MS;
+  const isDone = () => world.whatIsUnstored(others) === undefined;
+  while (!isDone() && time.nowMs() < untilMs) run(world, CHECK_MS, () => false);
+  const unstored = world.whatIsUnstored(others);
+  if (unstored !== undefined) throw new Violated(`held up by ${log.topic}[${log.partition}]: ${unstored}`);
+  counters.count("trouble in one partition");
+  end();
+}
+
 function run(world: World, ms: number, isDone: () => boolean): void {
-  const { time, oracle } = world;
-  time.runUntil(time.nowMs() + ms, () => oracle.violation !== undefined || isDone());
-  if (oracle.violation !== undefined) throw oracle.violation;
+  const { time, violations } = world;
+  time.runUntil(time.nowMs() + ms, () => violations.first !== undefined || isDone());
+  violations.throwIfAny();
   for (const { consumer } of world.consumers) {
     const { failure } = consumer;
     // A drain in the middle of a fault may have to drop what was read, and says so.

@@ -21,7 +21,7 @@ export class ObservedTelemetry extends WorkerTelemetry {
   }
 
   override batchCommitted(batch: Batch, report: CommitReport): void {
-    this.#observer.committed(report);
+    this.#observer.committed(batch, report);
     super.batchCommitted(batch, report);
   }
 

@@ -7,6 +7,8 @@ export class OperatingSystemProcess implements Scheduler {
   readonly name: string;
   readonly #time: Scheduler;
   #state: "running" | "stopped" | "killed" = "running";
+  #stoppedAtMs = 0;
+  #stoppedMs = 0;
   /** What was due while the process was stopped. */
   #due: (() => void)[] = [];
 
@@ -17,6 +19,12 @@ export class OperatingSystemProcess implements Scheduler {
 
   get state(): "running" | "stopped" | "killed" {
     return this.#state;
+  }
+
+  /** Virtual ms that the process has run for, up to now. */
+  ranMs(): number {
+    const stoppedNow = this.#state === "stopped" ? this.nowMs() - this.#stoppedAtMs : 0;
+    return this.nowMs() - this.#stoppedMs - stoppedNow;
   }
 
   nowMs(): number {
@@ -43,13 +51,16 @@ export class OperatingSystemProcess implements Scheduler {
 
   /** SIGSTOP */
   stop(): void {
-    if (this.#state === "running") this.#state = "stopped";
+    if (this.#state !== "running") return;
+    this.#state = "stopped";
+    this.#stoppedAtMs = this.nowMs();
   }
 
   /** SIGCONT */
   continue(): void {
     if (this.#state !== "stopped") return;
     this.#state = "running";
+    this.#stoppedMs += this.nowMs() - this.#stoppedAtMs;
     const due = this.#due;
     this.#due = [];
     for (const run of due) this.after(0, run);

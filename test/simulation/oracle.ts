@@ -1,5 +1,6 @@
 // Proves at every commit that the tables equal the fold of the records below the stored offsets.
 
+import type { Span } from "../../shared/pipeline/batch.ts";
 import type { RawRow } from "../properties/fold.ts";
 import { ExpectedHours } from "./expected-hours.ts";
 import type { KafkaCluster } from "./kafka/kafka-cluster.ts";
@@ -15,11 +16,7 @@ import type {
   Tables,
 } from "./postgres/tables.ts";
 import type { TopicRecord } from "./topic-record.ts";
-
-/** The tables are wrong. */
-export class FoldViolated extends Error {
-  override readonly name = "FoldViolated";
-}
+import { expectSame, violated, type Violations } from "./violations.ts";
 
 interface Step {
   readonly sequence: number;
@@ -31,6 +28,7 @@ type ChangeIn<Table extends Change["table"]> = Extract<Change, { table: Table }>
 export interface OracleOptions {
   readonly cluster: KafkaCluster;
   readonly saveRawEvents: boolean;
+  readonly violations: Violations;
   /** Called for an id that was stored before. */
   readonly onDuplicate: (where: "within a partition" | "across partitions") => void;
   readonly onSkipped: () => void;
@@ -42,25 +40,25 @@ export interface OracleOptions {
  */
 export class Oracle {
   readonly #options: OracleOptions;
-  /** The first violation. */
-  violation: FoldViolated | undefined;
   readonly #events = new Map<string, RawRow>();
   /** By event_id: the partition of the record that was stored. */
   readonly #partitionOf = new Map<string, string>();
   readonly #hours = new ExpectedHours();
   readonly #steps: Step[] = [];
+  /** What `moveOf` names: every advance of an offset so far. */
+  readonly #moves = new Set<string>();
 
   constructor(options: OracleOptions) {
     this.#options = options;
   }
 
   onCommit(tables: Tables, transaction: CommittedTransaction): void {
-    try {
-      this.#check(tables, transaction);
-    } catch (error) {
-      if (!(error instanceof FoldViolated)) throw error;
-      this.violation ??= error;
-    }
+    this.#options.violations.prove(() => this.#check(tables, transaction));
+  }
+
+  /** True where a commit has moved the offset of the partition from one to the other, even if a crash has taken it back. */
+  hasCommitted({ topicId, partition, reading, from, to }: Span): boolean {
+    return this.#moves.has(moveOf({ topicId, partition, reading }, from, to));
   }
 
   /** A crash has taken back commits. */
@@ -80,7 +78,6 @@ export class Oracle {
 
   /** Proves the tables as a whole. */
   checkAll(tables: Tables): void {
-    if (this.violation !== undefined) throw this.violation;
     const { saveRawEvents } = this.#options;
     const rawRows = tables.rawEvents.rows();
     expectSame("rows of raw_events", rawRows.length, saveRawEvents ? this.#events.size : 0);
@@ -149,6 +146,7 @@ export class Oracle {
         this.#options.onSkipped();
         return [];
       }
+      this.#moves.add(moveOf(after, from, to));
       if (to > log.end) violated(`the stored offset of ${name} is ${to}, its log ends at ${log.end}`);
       const records = recordsOf(log, from, to);
       expectSame(
@@ -252,6 +250,14 @@ interface Found {
   readonly record: TopicRecord;
 }
 
+function moveOf(
+  { topicId, partition, reading }: Pick<OffsetRow, "topicId" | "partition" | "reading">,
+  from: number,
+  to: number,
+): string {
+  return `${topicId}[${partition}] ${reading} ${from} ${to}`;
+}
+
 function recordsOf(log: PartitionLog, from: number, to: number): { offset: number; record: TopicRecord }[] {
   return log.entries
     .slice(from - log.firstOffset, to - log.firstOffset)
@@ -288,12 +294,4 @@ function microsOf(timestamp: string): bigint {
 
 function hex(bytes: Uint8Array | undefined): string {
   return bytes === undefined ? "null" : Buffer.from(bytes).toString("hex");
-}
-
-function expectSame(what: string, found: unknown, expected: unknown): void {
-  if (found !== expected) violated(`${what}: ${String(found)}, expected ${String(expected)}`);
-}
-
-function violated(message: string): never {
-  throw new FoldViolated(message);
 }

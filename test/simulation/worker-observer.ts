@@ -2,37 +2,64 @@
 
 import type { TopicPartition } from "../../shared/event.ts";
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Counters } from "./counters.ts";
+import type { Oracle } from "./oracle.ts";
 import type { Trace } from "./trace.ts";
+import type { Violations } from "./violations.ts";
 
 /** A revocation waits this long for the transaction in flight, and no longer. */
 const REVOCATION_DEADLINE_MS = 5000;
 
+/** With a full batch the group's events may wait this long behind records, and then the records are dropped. */
+const QUEUED_DEADLINE_MS = 2500;
+/** For the turns in between. */
+const MARGIN_MS = 50;
+
+export interface ObserverOptions {
+  readonly counters: Counters;
+  readonly trace: Trace;
+  readonly violations: Violations;
+  readonly oracle: Oracle;
+  /** Deadlocks that a fault has made; undefined where others are possible. */
+  readonly injectedDeadlocks: () => number | undefined;
+}
+
 export class WorkerObserver {
   readonly #name: string;
+  readonly #options: ObserverOptions;
   readonly #counters: Counters;
-  readonly #trace: Trace;
-  /** The longest that a revocation has waited for its answer, ms. */
-  longestRevocationMs = 0;
 
-  constructor(name: string, counters: Counters, trace: Trace) {
+  constructor(name: string, options: ObserverOptions) {
     this.#name = name;
-    this.#counters = counters;
-    this.#trace = trace;
+    this.#options = options;
+    this.#counters = options.counters;
   }
 
   resynced(cause: ResyncCause, message: string): void {
     this.#counters.count(`resync: ${cause}`);
-    if (cause !== "fence") return;
-    const numbers = /the stored offset is (\S+), this batch begins at (\d+)/.exec(message);
-    const isTakenBack =
-      numbers === null ? message.includes("lost its last") : !(Number(numbers[1]) > Number(numbers[2]));
-    this.#counters.count(`fence failed by a ${isTakenBack ? "crash" : "zombie"}`);
+    if (cause === "fence") {
+      const numbers = /the stored offset is (\S+), this batch begins at (\d+)/.exec(message);
+      const isZombie = numbers !== null && Number(numbers[1]) > Number(numbers[2]);
+      this.#counters.count(`fence failed by a ${isZombie ? "zombie" : "crash"}`);
+    }
+    if (!message.includes("deadlock detected")) return;
+    this.#counters.count("deadlock");
+    const injected = this.#options.injectedDeadlocks();
+    if (injected !== undefined && this.#counters.get("deadlock") > injected) {
+      this.#violated(
+        "deadlocks with another worker, although no event_id comes twice: rows are locked out of order",
+      );
+    }
   }
 
-  committed({ copyFailed }: CommitReport): void {
+  committed(batch: Batch, { copyFailed }: CommitReport): void {
+    for (const span of batch.spans.values()) {
+      if (this.#options.oracle.hasCommitted(span)) continue;
+      this.#violated(`counts ${names([span])} from ${span.from} to ${span.to}, which was never committed`);
+    }
     if (copyFailed) this.#counters.count("COPY repeated as INSERT");
   }
 
@@ -52,9 +79,18 @@ export class WorkerObserver {
     }
   }
 
+  /** @param waitedMs until the worker has polled a rebalance */
+  rebalancePolled(waitedMs: number): void {
+    if (waitedMs > QUEUED_DEADLINE_MS + MARGIN_MS) {
+      this.#violated(`takes notice of a rebalance after ${Math.round(waitedMs)} ms`);
+    }
+  }
+
   /** @param waitedMs since the worker has polled the revocation */
   revocationAnswered(waitedMs: number): void {
-    this.longestRevocationMs = Math.max(this.longestRevocationMs, waitedMs);
+    if (waitedMs > REVOCATION_DEADLINE_MS + MARGIN_MS) {
+      this.#violated(`answers a revocation after ${Math.round(waitedMs)} ms`);
+    }
     this.#counters.count(`revocation ${waitedMs === 0 ? "without" : "with"} a transaction in flight`);
     if (waitedMs >= REVOCATION_DEADLINE_MS) this.#counters.count("revocation answered at its deadline");
     this.#note("gives them up");
@@ -78,7 +114,11 @@ export class WorkerObserver {
   }
 
   #note(what: string): void {
-    this.#trace.note(this.#name, what);
+    this.#options.trace.note(this.#name, what);
+  }
+
+  #violated(what: string): void {
+    this.#options.violations.note(`${this.#name} ${what}`);
   }
 }
 

@@ -7,6 +7,7 @@ import { NOW_MS } from "../pipeline/record.ts";
 import { Counters } from "./counters.ts";
 import { GroupCoordinator } from "./kafka/group-coordinator.ts";
 import { KafkaCluster } from "./kafka/kafka-cluster.ts";
+import type { PartitionLog } from "./kafka/partition-log.ts";
 import { SimulatedMember } from "./kafka/simulated-member.ts";
 import { OperatingSystemProcess } from "./operating-system-process.ts";
 import { Oracle } from "./oracle.ts";
@@ -16,8 +17,9 @@ import { SimulatedConsumer } from "./simulated-consumer.ts";
 import { TopicContent } from "./topic-content.ts";
 import type { TopicRecord } from "./topic-record.ts";
 import { Trace } from "./trace.ts";
+import { Violations } from "./violations.ts";
 import type { VirtualTime } from "./virtual-time.ts";
-import { WorkerObserver } from "./worker-observer.ts";
+import { type ObserverOptions, WorkerObserver } from "./worker-observer.ts";
 
 const GROUP = "simulated";
 const DATABASE = {} as never;
@@ -38,6 +40,7 @@ export class World {
   readonly group: GroupCoordinator;
   readonly postgres: PostgresModel;
   readonly oracle: Oracle;
+  readonly violations = new Violations();
   readonly content: TopicContent;
   readonly health: ConsumerHealth;
   /** Every consumer that was ever started. */
@@ -46,6 +49,7 @@ export class World {
   readonly #saveRawEvents: boolean;
   readonly #copyRawEvents: boolean;
   readonly #batchSize: number;
+  readonly #observed: ObserverOptions;
 
   constructor(time: VirtualTime, choices: SeededChoices) {
     this.time = time;
@@ -55,13 +59,15 @@ export class World {
     this.#copyRawEvents = !choices.once(8);
     this.#batchSize = choices.one([1, 4, 10, 40]);
     this.sessionTimeoutMs = 6000 + choices.below(4000);
-    this.content = new TopicContent(choices, this.#saveRawEvents);
+    const repeatsIds = this.#saveRawEvents && !choices.once(4);
+    this.content = new TopicContent(choices, repeatsIds);
     this.cluster = new KafkaCluster(time);
     const protocol = choices.one(["classic", "consumer"] as const);
     this.group = new GroupCoordinator(time, this.cluster, { protocol, rebalanceTimeoutMs: 60_000 });
     this.oracle = new Oracle({
       cluster: this.cluster,
       saveRawEvents: this.#saveRawEvents,
+      violations: this.violations,
       onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
       onSkipped: () => this.counters.count("records deleted before they were read"),
     });
@@ -75,6 +81,14 @@ export class World {
       },
       trace: (text) => this.trace.note("database", text),
     });
+    this.#observed = {
+      counters: this.counters,
+      trace: this.trace,
+      violations: this.violations,
+      oracle: this.oracle,
+      injectedDeadlocks: () =>
+        repeatsIds ? undefined : (this.postgres.faults.bitten.get("statement 40P01") ?? 0),
+    };
     this.health = new ConsumerHealth(() => ({
       workers: this.alive().map(({ consumer }, worker) => ({
         worker,
@@ -107,7 +121,7 @@ export class World {
     this.trace.note(name, "starts");
     const process = new OperatingSystemProcess(name, this.time);
     const client = this.postgres.client(process);
-    const observer = new WorkerObserver(name, this.counters, this.trace);
+    const observer = new WorkerObserver(name, this.#observed);
     let member: SimulatedMember | undefined;
     const consumer = new SimulatedConsumer({
       process,
@@ -166,10 +180,10 @@ export class World {
     consumer.process.continue();
   }
 
-  /** What is still to be done until all is consumed and well; undefined: nothing. */
-  whatIsMissing(): string | undefined {
+  /** Which of the logs has records that are not stored; undefined: none. */
+  whatIsUnstored(logs: readonly PartitionLog[]): string | undefined {
     const rows = this.postgres.tables.offsets.rows().filter(({ closedAtMs }) => closedAtMs === undefined);
-    for (const log of this.cluster.logs()) {
+    for (const log of logs) {
       const name = `${log.topic}[${log.partition}]`;
       const { id } = this.cluster.topic(log.topic)!;
       const stored = rows.find((row) => row.topicId === id && row.partition === log.partition)?.nextOffset;
@@ -178,6 +192,13 @@ export class World {
         return `${name} is stored up to ${stored ?? "nothing"}, its records end at ${end}`;
       }
     }
+    return undefined;
+  }
+
+  /** What is still to be done until all is consumed and well; undefined: nothing. */
+  whatIsMissing(): string | undefined {
+    const unstored = this.whatIsUnstored(this.cluster.logs());
+    if (unstored !== undefined) return unstored;
     const statuses = this.alive().map(({ consumer }) => consumer.worker.status());
     const owned = statuses.reduce((sum, { partitions }) => sum + partitions.length, 0);
     if (owned !== this.cluster.logs().length) return `${owned} partitions are owned`;

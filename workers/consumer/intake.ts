@@ -23,8 +23,8 @@ export interface IntakeOptions {
 /**
  * The two batches of a worker: one is built while the other is in a transaction.
  *
- * `reading`: records go into the batch. `stalled`: the batch has been full for long; nothing is fetched, and records
- * that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing more is read.
+ * `reading`: records go into the batch. `stalled`: the batch has been full for long, or cannot be read; nothing is
+ * fetched, and records that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing more is read.
  */
 export class Intake {
   readonly #kafka: IntakeKafka;
@@ -94,7 +94,11 @@ export class Intake {
     try {
       return this.#read();
     } catch (error) {
-      if (event === undefined) throw error;
+      if (event === undefined) {
+        // The batch is unusable until the resync, which waits for the transaction in flight. The events do not.
+        this.#stall();
+        throw error;
+      }
       return 0;
     }
   }
@@ -134,7 +138,10 @@ export class Intake {
 
   /** Stops fetching where the batch has been full for long. */
   stallWhenDue(nowMs: number): void {
-    if ((this.stallsAtMs() ?? Infinity) > nowMs) return;
+    if ((this.stallsAtMs() ?? Infinity) <= nowMs) this.#stall();
+  }
+
+  #stall(): void {
     this.#mode = "stalled";
     this.#kafka.stop(this.#assignment.all());
   }

@@ -16,7 +16,13 @@ export type QueueItem =
       next: number;
     }
   | { readonly kind: "event"; readonly event: ConsumerEvent }
-  | { readonly kind: "rebalance"; readonly rebalance: Rebalance; readonly isLost: boolean };
+  | {
+      readonly kind: "rebalance";
+      readonly rebalance: Rebalance;
+      readonly isLost: boolean;
+      /** When it came, by the time that the process has run. */
+      readonly atMs: number;
+    };
 
 export class MemberQueue {
   readonly #items: QueueItem[] = [];

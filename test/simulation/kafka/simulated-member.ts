@@ -7,12 +7,12 @@ import { KafkaError } from "../../../shared/kafka/kafka-error.ts";
 import type { RecordBlock } from "../../../shared/pipeline/record-block.ts";
 import type { KafkaPort } from "../../../workers/consumer/ports.ts";
 import { addRecord } from "../../pipeline/record.ts";
-import type { Scheduler } from "../postgres/scheduler.ts";
+import type { OperatingSystemProcess } from "../operating-system-process.ts";
 import type { WorkerObserver } from "../worker-observer.ts";
 import { FetchedPartition } from "./fetched-partition.ts";
 import type { GroupCoordinator, GroupMember, Rebalance } from "./group-coordinator.ts";
 import type { KafkaCluster } from "./kafka-cluster.ts";
-import { MemberQueue } from "./member-queue.ts";
+import { MemberQueue, type QueueItem } from "./member-queue.ts";
 
 const REQUEST_TIMEOUT_MS = 5000;
 /** A worker whose batch is full for this long stops fetching. */
@@ -25,8 +25,7 @@ export interface MemberOptions {
   readonly name: string;
   readonly cluster: KafkaCluster;
   readonly group: GroupCoordinator;
-  /** The timers of the member's process. */
-  readonly process: Scheduler;
+  readonly process: OperatingSystemProcess;
   readonly onWake: () => void;
   readonly observer: WorkerObserver;
 }
@@ -45,7 +44,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   readonly #fetched = new Map<number, FetchedPartition>();
   readonly #postponed = new Map<number, number | undefined>();
   #unanswered: Rebalance | undefined;
+  /** When the rebalance was polled, by the time that the process has run. */
   #polledAtMs = 0;
+  #answeredAtMs = 0;
   /** Since when the worker polls with a full block. */
   #fullSinceMs: number | undefined;
   #isLost = false;
@@ -79,7 +80,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
         continue;
       }
       this.#queue.shift();
-      const event = item.kind === "event" ? item.event : this.#takeRebalance(item.rebalance, item.isLost);
+      const event = item.kind === "event" ? item.event : this.#takeRebalance(item);
       this.#options.observer.polled(event);
       return event;
     }
@@ -120,7 +121,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       this.#postponed.delete(slot);
       this.#unassign(slot);
     }
-    this.#options.observer.revocationAnswered(this.#options.process.nowMs() - this.#polledAtMs);
+    this.#options.observer.revocationAnswered(this.#options.process.ranMs() - this.#polledAtMs);
     this.#options.group.answered(this, rebalance);
     this.#applyPostponed();
     if (!this.#options.group.has(this)) this.#join();
@@ -169,8 +170,12 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     which: "beginning" | "end",
   ): Promise<(number | undefined)[]> {
     if (partitions.length === 0) return Promise.resolve([]);
-    const { cluster } = this.#options;
-    return this.#ask(`the ${which} of ${partitions.length} partition(s) cannot be read`, () => {
+    const { cluster, process } = this.#options;
+    // A leader that is away may be waited for until the end.
+    const isWaiting =
+      partitions.some((partition) => !cluster.log(partition)?.hasLeader) && process.random() < 0.5;
+    const ms = isWaiting ? REQUEST_TIMEOUT_MS : cluster.answerMs();
+    return this.#ask(`the ${which} of ${partitions.length} partition(s) cannot be read`, ms, () => {
       const found = partitions.map((partition) => {
         const log = cluster.log(partition);
         if (log === undefined || !log.hasLeader) return undefined;
@@ -183,7 +188,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   topicIds(topics: readonly string[]): Promise<Map<string, string>> {
     const { cluster } = this.#options;
-    return this.#ask("the topics cannot be described", () => {
+    return this.#ask("the topics cannot be described", cluster.answerMs(), () => {
       const found = topics.flatMap((name) => cluster.topic(name) ?? []);
       return new Map(found.map(({ name, id }) => [name, id]));
     });
@@ -222,7 +227,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const { process, group } = this.#options;
     process.after(process.random() * 5, () => {
       if (this.#isClosing) group.answered(this, rebalance);
-      else this.#queue.push({ kind: "rebalance", rebalance, isLost: false });
+      else this.#queue.push({ kind: "rebalance", rebalance, isLost: false, atMs: process.ranMs() });
     });
   }
 
@@ -239,7 +244,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       const answered = this.#unanswered?.kind === "assign" ? this.#unanswered.partitions : [];
       const partitions = [...[...this.#owned].map((slot) => this.#partitions[slot]!), ...answered, ...given];
       if (partitions.length === 0) return this.#join();
-      this.#queue.push({ kind: "rebalance", rebalance: { kind: "revoke", partitions }, isLost: true });
+      const rebalance = { kind: "revoke", partitions } as const;
+      this.#queue.push({ kind: "rebalance", rebalance, isLost: true, atMs: process.ranMs() });
     });
   }
 
@@ -253,12 +259,14 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     });
   }
 
-  #takeRebalance(rebalance: Rebalance, wasLost: boolean): ConsumerEvent {
+  #takeRebalance({ rebalance, isLost, atMs }: QueuedRebalance): ConsumerEvent {
+    const { process, observer } = this.#options;
     this.#unanswered = rebalance;
-    this.#polledAtMs = this.#options.process.nowMs();
+    this.#polledAtMs = process.ranMs();
+    observer.rebalancePolled(process.ranMs() - Math.max(atMs, this.#answeredAtMs));
     const partitions = [...rebalance.partitions];
     if (rebalance.kind === "assign") return { kind: "assign", partitions };
-    return { kind: "revoke", partitions, lost: wasLost || this.#isLost };
+    return { kind: "revoke", partitions, lost: isLost || this.#isLost };
   }
 
   #takeEntries(fetched: FetchedEntries, block: RecordBlock): void {
@@ -284,6 +292,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const unanswered = this.#unanswered;
     if (unanswered?.kind !== kind) throw new Error(`there is no "${kind}" event to answer`);
     this.#unanswered = undefined;
+    this.#answeredAtMs = this.#options.process.ranMs();
     return unanswered;
   }
 
@@ -330,9 +339,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 
   /** Asks the cluster; the answer is as of the moment at which the broker handles the question. */
-  #ask<T>(what: string, answer: () => T): Promise<T> {
+  #ask<T>(what: string, ms: number | undefined, answer: () => T): Promise<T> {
     if (this.#isClosing) return Promise.reject(new Error("the consumer was closed"));
-    const { process, cluster } = this.#options;
+    const { process } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#open.add(reject);
     const settle = (end: () => void): void => {
@@ -342,7 +351,6 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       });
       this.#wake();
     };
-    const ms = cluster.answerMs();
     if (ms === undefined) {
       process.after(REQUEST_TIMEOUT_MS, () => settle(() => reject(timedOut(what))));
       return promise;
@@ -367,7 +375,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 }
 
-type FetchedEntries = Extract<ReturnType<MemberQueue["first"]>, { kind: "entries" }>;
+type FetchedEntries = Extract<QueueItem, { kind: "entries" }>;
+type QueuedRebalance = Extract<QueueItem, { kind: "rebalance" }>;
 
 function timedOut(what: string): KafkaError {
   return new KafkaError(ErrorCode.timedOut, "_TIMED_OUT", `${what}: no response in ${REQUEST_TIMEOUT_MS} ms`);
