@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { eventually } from "../support/eventually.ts";
-import { publish, stateOf, WorkerBench } from "./worker-bench.ts";
+import { endSessions, publish, stateOf, WorkerBench } from "./worker-bench.ts";
 
 const TIMEOUT_MS = 120_000;
 /** A worker at rest polls some ten times a second, one that never rests about a thousand times. */
@@ -81,6 +81,30 @@ describe("a worker whose batches fail", () => {
       isMended = true;
       await eventually("the pause has ended", () => worker.status().pausedBecause === undefined);
       expect(await bench.isStored(topic, [0], 5)).toBe(true);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker whose database cannot be written any more", () => {
+  test(
+    "says so, and stores again when it can",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      const { sql, name } = bench.database;
+      const { worker } = await bench.worker([topic]);
+      await publish(bench.kafka, topic, 0, 5);
+      await eventually("the first are stored", () => bench.isStored(topic, [0], 5));
+      await sql.unsafe(`alter database "${name}" set default_transaction_read_only = on`);
+      await endSessions(bench.database);
+      await publish(bench.kafka, topic, 0, 5);
+      await eventually("it says so", () =>
+        worker.status().pausedBecause?.startsWith("the database is read-only"),
+      );
+      await sql.unsafe(`
+        set default_transaction_read_only = off; alter database "${name}" reset default_transaction_read_only`);
+      await eventually("all is stored", () => bench.isStored(topic, [0], 10));
     },
     TIMEOUT_MS,
   );
