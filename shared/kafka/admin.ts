@@ -25,6 +25,8 @@ export interface EnsureTopicsOptions extends AdminOptions {
 const ATTEMPT_MS = 2000;
 const RETRY_MS = 200;
 const DEFAULT_REPLICAS = 3;
+const NO_TOPIC_ID =
+  "which tells it from others of its name; brokers before Kafka 2.8 and Azure Event Hubs give none, and cannot be used";
 /** A broker that is starting may refuse valid credentials for a moment. */
 const AUTHENTICATION_GRACE_MS = 5000;
 
@@ -140,7 +142,7 @@ function notReady(found: readonly TopicDescription[], created: ReadonlySet<strin
     if (errorCode === ErrorCode.unknownTopicOrPartition) continue;
     throwFinal(errorCode, `the topic ${topic} cannot be used`, error ?? "");
     if (errorCode !== ErrorCode.none) return `topic ${topic}: ${error}`;
-    if (topicId === undefined) return `topic ${topic} has no id`;
+    if (topicId === undefined) return `topic ${topic} has no id, ${NO_TOPIC_ID}`;
     if (created.has(topic) && partitions.some(({ hasLeader }) => !hasLeader)) {
       return `topic ${topic} has partitions without a leader`;
     }

@@ -2,11 +2,13 @@
 import { expect, test } from "bun:test";
 import { ensureTopics, whyUnwritable } from "../../shared/kafka/admin.ts";
 import { AdminClient } from "../../shared/kafka/admin-client.ts";
+import { adminSettings } from "../../shared/kafka/settings.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { deleteTopics } from "../support/delete-topics.ts";
 import { eventually } from "../support/eventually.ts";
 import { KafkaCluster } from "../support/kafka.ts";
 import { clusterTest } from "../support/requirements.ts";
+import { OldBroker } from "./old-broker.ts";
 import { type KafkaUnderTest, onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
 
 const newName = () => `test-${crypto.randomUUID()}`;
@@ -42,6 +44,16 @@ onBoth("an existing topic stays unchanged", async (kafka) => {
   expect(found?.topicId).toMatch(/^[A-Za-z0-9_-]{22}$/);
   expect(found?.partitions.map(({ partition }) => partition)).toEqual([0, 1]);
   expect(await whyUnwritable(options(kafka, [topic]))).toEqual([]);
+});
+
+test("a broker whose topics have no ids is refused with the reason", async () => {
+  using broker = new OldBroker("old");
+  const { bootstrapServers } = broker;
+  const settings = adminSettings({ bootstrapServers, consumerGroup: "none", passThrough: {} });
+  expect(await fatal(ensureTopics(options({ adminSettings: () => settings }, ["old"], 3000)))).toBe(
+    `Kafka at ${bootstrapServers} is not ready for old: topic old has no id, which tells it from others of its name; ` +
+      "brokers before Kafka 2.8 and Azure Event Hubs give none, and cannot be used",
+  );
 });
 
 onKafka("missing topics are created once when several programs start together", async (kafka) => {
