@@ -57,6 +57,14 @@ describe("documents", () => {
     expect(faults).toEqual([]);
   });
 
+  test("link each row of the failure table to what proves it", () => {
+    const table = /^## What happens if.*?^## /ms.exec(text("README.md"))?.[0] ?? "";
+    const rows = table.split("\n").filter((line) => line.startsWith("| ") && !/^\| (…|---) /.test(line));
+    expect(rows.length).toBeGreaterThan(10);
+    const PROOF = /\]\(test\/[^)]*(\.test\.ts|\/faults\/[^)]*\.ts)\)/;
+    expect(rows.filter((row) => !PROOF.test(row))).toEqual([]);
+  });
+
   test("name no file of the repository that does not exist", () => {
     const PATH = /(?<![\w/.-])(?:workers|shared|test|sql|bench|monitoring)\/[\w./-]*\w(?![\w*…])/g;
     const missing = DOCUMENTS.flatMap((document) =>
