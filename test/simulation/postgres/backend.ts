@@ -129,6 +129,8 @@ export class Backend implements TransactionHost {
   async #execute(request: Request): Promise<Answer | "dropped"> {
     switch (request.kind) {
       case "begin":
+        // The driver would let it wait for the end of the other one; no session of the program does that.
+        if (this.#transaction !== undefined) throw new Error("a transaction of this session is open already");
         this.#transaction = this.#begin();
         return NOTHING;
       case "commit":
