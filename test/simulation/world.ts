@@ -202,8 +202,10 @@ export class World {
     const statuses = this.alive().map(({ consumer }) => consumer.worker.status());
     const owned = statuses.reduce((sum, { partitions }) => sum + partitions.length, 0);
     if (owned !== this.cluster.logs().length) return `${owned} partitions are owned`;
-    for (const [index, { pausedBecause, partitions }] of statuses.entries()) {
+    for (const [index, { pausedBecause, partitions, databaseUnansweredSeconds }] of statuses.entries()) {
       const { name } = this.alive()[index]!.consumer.process;
+      // The answer to a COMMIT may be missing although its records are stored.
+      if (databaseUnansweredSeconds > 0) return `${name} waits for PostgreSQL`;
       if (pausedBecause !== undefined) return `${name} is paused: ${pausedBecause}`;
       for (const { topic, partition, state, lag } of partitions) {
         if (state !== "fetching") return `${name} has ${topic}[${partition}] in the state ${state}`;
