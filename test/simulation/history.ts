@@ -15,6 +15,8 @@ const LIVENESS_MS = 45_000;
 /** What happens to one partition does not hold up the others. */
 const LIVENESS_OF_OTHERS_MS = 20_000;
 const CHECK_MS = 200;
+/** Kafka answers, or the client gives up, within this time. */
+const ANSWERS_MS = 5000;
 /** A worker without anything to do looks about four times a second. */
 const REST_MS = 3000;
 const MAX_TURNS_AT_REST = 60;
@@ -58,7 +60,7 @@ function play(world: World): void {
   else {
     const healed = planFaults(world, phaseMs);
     run(world, phaseMs, () => false);
-    run(world, Infinity, healed);
+    run(world, Infinity, () => healed() && world.hasAllRecords);
   }
   heal(world);
   expectWell(world);
@@ -70,14 +72,14 @@ function play(world: World): void {
 }
 
 function createTopics(world: World, phaseMs: number): void {
-  const { cluster, choices, time } = world;
+  const { cluster, choices } = world;
   for (const name of choices.once(3) ? ["user-events", "clicks"] : ["user-events"]) {
     const starts = Array.from({ length: 1 + choices.below(4) }, () => choices.one([0, 0, 17, 5_000_000_000]));
     const { logs } = cluster.createTopic(name, starts);
     for (const log of logs) {
       for (let pieces = choices.below(4); pieces >= 0; pieces--) {
         const records = world.records(choices.below(15));
-        time.after(choices.once(3) ? 0 : choices.below(phaseMs), () => cluster.append(log, records));
+        world.appendAfter(choices.once(3) ? 0 : choices.below(phaseMs), () => cluster.append(log, records));
       }
     }
   }
@@ -110,9 +112,9 @@ function planFaults(world: World, phaseMs: number): () => boolean {
 
 /** Records come when a fault does, so that it meets a worker at work. */
 function burst(world: World, atMs: number): void {
-  const { cluster, choices, time } = world;
+  const { cluster, choices } = world;
   for (let n = choices.below(6); n >= 0; n--) {
-    time.after(atMs - 40 + choices.below(choices.one([50, 300, 3000])), () => {
+    world.appendAfter(atMs - 40 + choices.below(choices.one([50, 300, 3000])), () => {
       cluster.append(choices.one(cluster.logs()), world.records(1 + choices.below(6)));
     });
   }
@@ -174,6 +176,8 @@ function expectWell(world: World): void {
 
 /** Nothing is left to do, so that a loop that goes on turning spins. */
 function expectRest(world: World): void {
+  // Answers to commits of offsets wake a worker.
+  run(world, ANSWERS_MS, () => false);
   const before = world.alive().map(({ consumer }) => consumer.notifier.turns);
   run(world, REST_MS, () => false);
   for (const [index, { consumer }] of world.alive().entries()) {

@@ -6,7 +6,7 @@ import { withVirtualGlobals } from "./virtual-globals.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 
 describe("a history", () => {
-  test("is the very same for the same seed", () => {
+  test("is the very same for the same seed", { timeout: 60_000 }, () => {
     for (let seed = 1; seed <= 20; seed++) {
       const [first, second] = [runHistory(seed), runHistory(seed)];
       expect(first.trace.lines().length).toBeGreaterThan(10);

@@ -50,6 +50,7 @@ export class World {
   readonly #copyRawEvents: boolean;
   readonly #batchSize: number;
   readonly #observed: ObserverOptions;
+  #plannedAppends = 0;
 
   constructor(time: VirtualTime, choices: SeededChoices) {
     this.time = time;
@@ -114,6 +115,19 @@ export class World {
   /** What is written next to a log: records, and offsets without one. */
   records(count: number): (TopicRecord | undefined)[] {
     return Array.from({ length: count }, () => this.content.next());
+  }
+
+  /** False while records are still to be written that were planned by `appendAfter`. */
+  get hasAllRecords(): boolean {
+    return this.#plannedAppends === 0;
+  }
+
+  appendAfter(ms: number, append: () => void): void {
+    this.#plannedAppends++;
+    this.time.after(ms, () => {
+      this.#plannedAppends--;
+      append();
+    });
   }
 
   startConsumer(): void {
