@@ -3,7 +3,7 @@ import { describe, expect } from "bun:test";
 import { CommitGate } from "../support/commit-gate.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { kafkaTest } from "../support/requirements.ts";
-import { withoutFence } from "../support/unfenced.ts";
+import { mutatedCopy } from "../support/mutated-copy.ts";
 
 const KILLS = 10;
 
@@ -109,7 +109,7 @@ describe("SIGKILL", () => {
   kafkaTest(
     "the check finds the damage when the same happens without the fence",
     async () => {
-      await using unfenced = await withoutFence();
+      await using unfenced = await mutatedCopy("fence off");
       expect(await killDuringCommit(unfenced.root)).not.toEqual([]);
     },
     150_000,

@@ -16,17 +16,18 @@ const MAX_SEED = 2 ** 32 - 1;
 const SHOWN_FAILURES = 3;
 const SHOWN_LINES = 60;
 
-const USAGE = `Usage: bun run simulate [--seed N] [--histories N] [--seconds N] [--verbose]
+const USAGE = `Usage: bun run simulate [--seed N] [--histories N] [--seconds N] [--until-failure] [--verbose]
 
 Runs the real worker, store and fence, several workers in one process, under virtual time, against models of Kafka and
 PostgreSQL that crash, freeze, refuse, and lose answers. At every commit the tables must equal the fold of the records
 below the stored offsets; after the last fault everything must be consumed, and no worker be paused. The seed decides
 all of a history; a failing one is printed with the command that repeats it.
 
-  --seed N       the seed of the first history; each further one adds 1 (default: chosen at random and printed)
-  --histories N  how many histories (default ${DEFAULT_HISTORIES}, unless --seconds is given)
-  --seconds N    as many histories as fit into N seconds
-  --verbose      prints all that happened in each history
+  --seed N         the seed of the first history; each further one adds 1 (default: chosen at random and printed)
+  --histories N    how many histories (default ${DEFAULT_HISTORIES}, unless --seconds is given)
+  --seconds N      as many histories as fit into N seconds
+  --until-failure  ends with the first history that does not hold
+  --verbose        prints all that happened in each history
 
 From ${formatCount(ENOUGH_FOR_ALL)} histories on, a kind of event that never happened is a failure as well.
 
@@ -37,6 +38,7 @@ const OPTIONS = {
   seed: { type: "string" },
   histories: { type: "string" },
   seconds: { type: "string" },
+  "until-failure": { type: "boolean" },
   verbose: { type: "boolean" },
 } as const;
 
@@ -64,6 +66,7 @@ await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, values) => {
     if (history.failure !== undefined && failed.length <= SHOWN_FAILURES) {
       showFailure(history, values.verbose ? 0 : SHOWN_LINES);
     }
+    if (values["until-failure"] && failed.length > 0) break;
     // A signal is heard only here.
     await nextTurn();
   }
