@@ -28,7 +28,7 @@ const MAIN = "main";
  * The metrics of prom-client that work under Bun and follow Prometheus' conventions. Left out: V8's heap spaces and
  * libuv's handles, which Bun does not have, and loop percentiles, whose timer wakes an idle process.
  */
-const PROCESS_METRICS = new Set([
+export const PROCESS_METRICS: ReadonlySet<string> = new Set([
   "process_cpu_user_seconds_total",
   "process_cpu_system_seconds_total",
   "process_cpu_seconds_total",

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { YAML } from "bun";
 import { initializeSeries } from "../../shared/telemetry/initial-series.ts";
 import { ALERT_SEVERITIES, METRICS } from "../../shared/telemetry/metrics.ts";
-import { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { MetricsRegistry, PROCESS_METRICS } from "../../shared/telemetry/registry.ts";
 import { loadConfig } from "../../shared/config/config.ts";
 import { setAlertThresholds } from "../../workers/consumer/pipeline-metrics.ts";
 import { Scrape } from "../support/metrics-text.ts";
@@ -96,7 +96,7 @@ describe("alert rules", () => {
       Record<string, { readonly type: string; readonly labels: readonly string[] } | undefined>
     > = METRICS;
     const labelsOf = (metric: string): readonly string[] | undefined => {
-      if (metric === "up") return [];
+      if (metric === "up" || PROCESS_METRICS.has(metric)) return [];
       if (recorded.includes(metric))
         return [...groupingLabels(rules.find(({ record }) => record === metric)!.expr)];
       const contract = contracts[metric];
