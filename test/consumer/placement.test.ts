@@ -8,6 +8,7 @@ import { Assignment } from "../../workers/consumer/assignment.ts";
 import type { LogSurvey } from "../../workers/consumer/log-survey.ts";
 import { Placement } from "../../workers/consumer/placement.ts";
 import type { DatabaseSession } from "../../workers/consumer/ports.ts";
+import { Settlement } from "../../workers/consumer/settlement.ts";
 
 const NOW_MS = 1_000_000;
 
@@ -16,14 +17,11 @@ function placementOfOne() {
   const assignment = new Assignment();
   assignment.assign(0, { topic: "t", partition: 0 });
   const owned = assignment.get(0)!;
-  const placement = new Placement(
-    { fetch: () => undefined, stop: () => undefined, slot: () => 0 },
-    assignment,
-    { holds: () => false },
-    { hurry: () => undefined },
-    systemClock,
-    new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" })),
-  );
+  const kafka = { fetch: () => undefined, stop: () => undefined, slot: () => 0 };
+  const surveys = { hurry: () => undefined };
+  const telemetry = new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" }));
+  const settlement = new Settlement(kafka, assignment, { holds: () => false }, surveys, telemetry);
+  const placement = new Placement(kafka, assignment, settlement, surveys, systemClock, telemetry);
   const answer = (beginning?: number) => {
     const survey: LogSurvey = {
       topicIds: new Map([["t", "id"]]),

@@ -9,8 +9,8 @@ import { ResyncNeeded } from "./failure.ts";
 import type { GroupMembership } from "./group-membership.ts";
 import type { Intake } from "./intake.ts";
 import type { LogSurveys } from "./log-survey.ts";
-import type { Placement } from "./placement.ts";
 import type { KafkaPort, WorkerClock, WorkerOptions } from "./ports.ts";
+import type { Settlement } from "./settlement.ts";
 
 interface Surroundings {
   readonly kafka: Pick<KafkaPort, "slot">;
@@ -18,7 +18,7 @@ interface Surroundings {
   readonly assignment: Assignment;
   readonly intake: Pick<Intake, "hasFetched">;
   readonly membership: GroupMembership;
-  readonly placement: Placement;
+  readonly settlement: Settlement;
   readonly surveys: Pick<LogSurveys, "hurry">;
   readonly telemetry: WorkerTelemetry;
 }
@@ -35,7 +35,7 @@ export class KafkaEvents {
 
   /** @throws ResyncNeeded where partitions are lost, FatalError where no retry helps */
   handle(event: ConsumerEvent): void {
-    const { clock, membership, placement, surveys, telemetry } = this.#surroundings;
+    const { clock, membership, settlement, surveys, telemetry } = this.#surroundings;
     switch (event.kind) {
       case "assign":
         membership.onAssign(event.partitions);
@@ -47,7 +47,7 @@ export class KafkaEvents {
         return;
       case "out_of_range":
       case "truncated":
-        return placement.onOutOfRange(event);
+        return settlement.onOutOfRange(event);
       case "unreadable":
         return this.#onUnreadable(event);
       case "error":

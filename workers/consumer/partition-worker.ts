@@ -24,6 +24,7 @@ import { Placement } from "./placement.ts";
 import type { WorkerClock, WorkerOptions, WorkerPorts } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { SessionHolder } from "./session-holder.ts";
+import { Settlement } from "./settlement.ts";
 import type { WorkerStatus } from "./thread-messages.ts";
 
 /** librdkafka's wake-ups are edge-triggered and can be missed; a turn at least this often is the fallback. */
@@ -77,7 +78,8 @@ export class PartitionWorker {
     });
     this.#membership = new GroupMembership(kafka, this.#assignment, this.#intake, this.#work, telemetry);
     this.#surveys = new LogSurveys(kafka, options.topics, this.#assignment, notify);
-    this.#placement = new Placement(kafka, this.#assignment, this.#intake, this.#surveys, clock, telemetry);
+    const settlement = new Settlement(kafka, this.#assignment, this.#intake, this.#surveys, telemetry);
+    this.#placement = new Placement(kafka, this.#assignment, settlement, this.#surveys, clock, telemetry);
     const shared = { kafka, clock, assignment: this.#assignment, intake: this.#intake, telemetry };
     this.#committer = new BatchCommitter({
       ...shared,
@@ -89,7 +91,7 @@ export class PartitionWorker {
     this.#kafkaEvents = new KafkaEvents(options, {
       ...shared,
       membership: this.#membership,
-      placement: this.#placement,
+      settlement,
       surveys: this.#surveys,
     });
   }

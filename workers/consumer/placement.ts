@@ -1,32 +1,24 @@
 // Decides at which offset to read each owned partition, by its stored offset and the bounds of its log.
 
-import type { TopicPartition } from "../../shared/event.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
-import type { Intake } from "./intake.ts";
 import { ResyncNeeded } from "./failure.ts";
 import type { LogSurvey, LogSurveys } from "./log-survey.ts";
 import type { DatabaseSession, KafkaPort, WorkerClock } from "./ports.ts";
+import type { PlacementWork, Settlement } from "./settlement.ts";
 
 /** Between two attempts to lock the row of a partition that another transaction holds. */
 const RETRY_MS = 250;
 /** A transaction that has held a row this long may be that of a stopped process, which is ended then. */
 const STUCK_AFTER_MS = 5000;
 
-/** One step of work with the database. `run` does not change the worker; the loop calls the function that it returns. */
-export interface PlacementWork {
-  readonly kind: "placing" | "settling" | "ending_peers";
-  readonly run: (session: DatabaseSession) => Promise<() => void>;
-}
-
-type PlacementKafka = Pick<KafkaPort, "fetch" | "stop" | "slot">;
 type Awaiting = PartitionIn<"awaiting_offset">;
 
-/** Moves partitions from `awaiting_offset`, `out_of_range` and `beyond_end` to `fetching`. */
+/** Moves partitions from `awaiting_offset` to `fetching`; `Settlement` does so from the other states. */
 export class Placement {
-  readonly #kafka: PlacementKafka;
+  readonly #kafka: Pick<KafkaPort, "fetch">;
   readonly #assignment: Assignment;
-  readonly #intake: Pick<Intake, "holds">;
+  readonly #settlement: Settlement;
   readonly #surveys: Pick<LogSurveys, "hurry">;
   readonly #clock: WorkerClock;
   readonly #telemetry: WorkerTelemetry;
@@ -35,16 +27,16 @@ export class Placement {
   #suspectsPeers = false;
 
   constructor(
-    kafka: PlacementKafka,
+    kafka: Pick<KafkaPort, "fetch">,
     assignment: Assignment,
-    intake: Pick<Intake, "holds">,
+    settlement: Settlement,
     surveys: Pick<LogSurveys, "hurry">,
     clock: WorkerClock,
     telemetry: WorkerTelemetry,
   ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
-    this.#intake = intake;
+    this.#settlement = settlement;
     this.#surveys = surveys;
     this.#clock = clock;
     this.#telemetry = telemetry;
@@ -62,21 +54,13 @@ export class Placement {
     this.#suspectsPeers = true;
   }
 
-  /** Kafka reports, once, that the offset is not in the log. The partition delivers nothing until it is settled. */
-  onOutOfRange(partition: TopicPartition): void {
-    const owned = this.#assignment.get(this.#kafka.slot(partition));
-    if (owned === undefined || !this.#assignment.markOutOfRange(owned)) return;
-    this.#kafka.stop([owned]);
-    this.#surveys.hurry();
-  }
-
   /** When there is work, ms of the monotonic clock; undefined: not before Kafka has answered something. */
   dueAtMs(): number | undefined {
     if (this.#suspectsPeers) return -Infinity;
     if (this.#readable(Infinity).length > 0) {
       return this.#readable(-Infinity).length > 0 ? -Infinity : this.#retryAtMs;
     }
-    return this.#settleable().length > 0 ? -Infinity : undefined;
+    return this.#settlement.isDue() ? -Infinity : undefined;
   }
 
   /** The next step of work, if one is due. */
@@ -87,10 +71,7 @@ export class Placement {
     const readable = this.#readable(now);
     if (readable.length > 0)
       return { kind: "placing", run: (session) => this.#place(session, readable, now) };
-    const settleable = this.#settleable();
-    if (settleable.length > 0)
-      return { kind: "settling", run: (session) => this.#settle(session, settleable) };
-    return undefined;
+    return this.#settlement.next();
   }
 
   /** Takes what Kafka has answered. @throws ResyncNeeded where a topic was deleted and created again */
@@ -116,11 +97,7 @@ export class Placement {
           `topic ${owned.topic} was deleted and created again (id ${state.topicId}, now ${topicId}); reading it from its beginning`,
         );
       }
-      if (state.kind === "out_of_range" && beginning !== undefined && end !== undefined) {
-        state.bounds = { beginning, end };
-      } else if (state.kind === "beyond_end" && end !== undefined && end >= state.stored) {
-        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state)]);
-      }
+      this.#settlement.apply(owned, beginning, end);
     }
   }
 
@@ -192,53 +169,5 @@ export class Placement {
       owned.state.kind === "awaiting_offset" &&
       owned.state.topicId === topicId
     );
-  }
-
-  /** Partitions whose records are all committed, so that the stored offset is exact. */
-  #settleable(): PartitionIn<"out_of_range">[] {
-    return this.#assignment
-      .in("out_of_range")
-      .filter(({ slot, state }) => state.bounds !== undefined && !this.#intake.holds(slot));
-  }
-
-  /** Skips and counts records that Kafka deleted before they were read. A partition past the end of its log waits. */
-  async #settle(
-    session: DatabaseSession,
-    outOfRange: readonly PartitionIn<"out_of_range">[],
-  ): Promise<() => void> {
-    const settled: (() => void)[] = [];
-    for (const owned of outOfRange) {
-      const { topic, partition, state } = owned;
-      const { topicId, reading, stored } = state;
-      const { beginning, end } = state.bounds!;
-      if (stored > end) {
-        settled.push(() => {
-          this.#assignment.markBeyondEnd(owned);
-          this.#telemetry.beyondEnd(topic, partition, stored, end);
-        });
-        continue;
-      }
-      const start = Math.max(stored, beginning);
-      if (start > stored) {
-        const from = { topic, topicId, partition, reading, nextOffset: stored };
-        const isSkipped = await session.skipGap(from, start);
-        if (!isSkipped) {
-          throw new ResyncNeeded(
-            "fence",
-            `${topic}[${partition}]: the stored offset was moved by another worker`,
-          );
-        }
-      }
-      settled.push(() => {
-        if (start > stored) this.#telemetry.gapSkipped(topic, partition, stored, start);
-        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, { topicId, reading, stored: start })]);
-      });
-    }
-    return () => {
-      for (const [index, apply] of settled.entries()) {
-        const owned: OwnedPartition = outOfRange[index]!;
-        if (this.#assignment.holds(owned) && owned.state.kind === "out_of_range") apply();
-      }
-    };
   }
 }
