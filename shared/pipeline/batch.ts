@@ -148,6 +148,9 @@ export class Batch {
         span.gaps += offset - span.to;
       }
       span.to = offset + 1;
+      // Negative where the broker does not say.
+      const epoch = block.leaderEpoch[record]!;
+      span.leaderEpoch = epoch < 0 ? undefined : epoch;
       span.consumed++;
       if (block.valueStart[record]! >= 0) span.bytes += block.valueEnd[record]! - block.valueStart[record]!;
       const event = this.#reader.read(

@@ -50,6 +50,7 @@ export function initializeSeries(metrics: Recorder, topics: readonly string[]): 
     metrics.add("events_consumed_total", 0, topic);
     metrics.add("duplicate_events_total", 0, topic);
     metrics.add("deleted_offsets_total", 0, topic);
+    metrics.add("log_truncations_total", 0, topic);
     metrics.add("gap_offsets_total", 0, topic);
     for (const reason of REASONS) metrics.add("events_failed_total", 0, reason, topic);
   }

@@ -73,6 +73,7 @@ const CONSUMER_METRICS = {
     [],
   ),
   dead_letter_events_total: counter("Dead letters stored, by reason.", ["reason"]),
+  log_truncations_total: counter("Logs that Kafka has cut below the offset that was stored.", ["topic"]),
   deleted_offsets_total: counter("Offsets that Kafka deleted before they were read.", ["topic"]),
   gap_offsets_total: counter(
     "Offsets that held no record: transaction markers, aborted and compacted records.",

@@ -152,12 +152,12 @@ export class WorkerTelemetry {
     );
   }
 
-  beyondEnd(topic: string, partition: number, stored: number, end: number): void {
+  logCut(topic: string, partition: number, stored: number, at: number): void {
+    this.#recorder.add("log_truncations_total", 1, topic);
     this.#log.error(
-      { topic, partition, stored, end },
-      "the stored offset lies past the end of the log: Kafka has lost records that are stored here. This partition waits " +
-        "until its log has grown past that offset. To read a topic from its beginning, delete it and create it again; " +
-        "do not edit pipeline_offsets, or its figures no longer balance",
+      { topic, partition, stored, at },
+      `Kafka has lost records that are stored here: the log was cut below offset ${stored}. It is read again from offset ` +
+        `${at}, where other records may stand now; see LogTruncated in monitoring/RUNBOOK.md`,
     );
   }
 

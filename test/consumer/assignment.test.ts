@@ -10,7 +10,8 @@ function assigned() {
   const assignment = new Assignment();
   assignment.assign(1, PLACE);
   const owned = assignment.get(1)!;
-  const fetch = () => assignment.startFetchingAt(owned, { topicId: "id", reading: 0, stored: 5 });
+  const start = { topicId: "id", reading: 0, stored: 5, leaderEpoch: undefined };
+  const fetch = () => assignment.startFetchingAt(owned, start);
   fetch();
   return { assignment, owned, fetch };
 }
@@ -36,7 +37,7 @@ describe("a partition with a batch that cannot be read", () => {
   test.each<[string, (trial: ReturnType<typeof assigned>) => void]>([
     ["is revoked", ({ assignment }) => assignment.revoke(1)],
     ["is read again from its stored offset", ({ assignment }) => assignment.resync()],
-    ["has left the log", ({ assignment, owned }) => assignment.markOutOfRange(owned)],
+    ["has left the log", ({ assignment, owned }) => assignment.markOutOfRange(owned, undefined)],
     ["is fetched from another offset", ({ fetch }) => fetch()],
   ])("stops being unreadable when it %s", (_, change) => {
     const trial = assigned();

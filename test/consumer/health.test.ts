@@ -132,10 +132,10 @@ describe("the consumer's health", () => {
   });
 
   test("reports partitions that are not read with their state", () => {
-    const partitions = [partition(0), partition(2, { state: "beyond_end" })];
+    const partitions = [partition(0), partition(2, { state: "out_of_range" })];
     const other = worker({ partitions: [partition(1, { state: "awaiting_offset" })] }, 1);
     expect(new Trial().at(0, [worker({ partitions }), other])).toEqual([
-      "partition_not_read (warning): not read: t[2] (beyond_end), t[1] (awaiting_offset)",
+      "partition_not_read (warning): not read: t[2] (out_of_range), t[1] (awaiting_offset)",
     ]);
   });
 
@@ -204,10 +204,10 @@ describe("the consumer's health", () => {
       expect(trial.at(63, [stuck])).toEqual([expect.stringContaining("(warning)")]);
     }
     const trial = new Trial();
-    const beyond = worker({ partitions: [partition(2, { state: "beyond_end" })] });
-    trial.at(0, [beyond]);
-    expect(trial.at(60, [beyond])).toEqual([
-      "no_progress (critical): no record of t[2] (beyond_end) was stored for a minute",
+    const waiting = worker({ partitions: [partition(2, { state: "out_of_range" })] });
+    trial.at(0, [waiting]);
+    expect(trial.at(60, [waiting])).toEqual([
+      "no_progress (critical): no record of t[2] (out_of_range) was stored for a minute",
     ]);
   });
 

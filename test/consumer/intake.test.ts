@@ -10,6 +10,7 @@ import { Intake } from "../../workers/consumer/intake.ts";
 import { addRecord, CLOCK, eventWithId } from "../pipeline/record.ts";
 
 const BATCH_SIZE = 3;
+const READING = { topicId: "id", reading: 0, leaderEpoch: undefined };
 
 /** What librdkafka has: records of partitions that are fetched, and events behind them. */
 class FakeKafka {
@@ -50,9 +51,7 @@ function intakeOfTwo() {
   });
   for (const slot of [0, 1]) {
     assignment.assign(slot, kafka.topicPartition(slot));
-    kafka.fetch([
-      assignment.startFetchingAt(assignment.get(slot)!, { topicId: "id", reading: 0, stored: 0 }),
-    ]);
+    kafka.fetch([assignment.startFetchingAt(assignment.get(slot)!, { ...READING, stored: 0 })]);
   }
   return { kafka, assignment, intake };
 }
@@ -97,7 +96,7 @@ describe("an intake whose batch does not continue the one before", () => {
     const { kafka, assignment, intake } = intakeOfTwo();
     kafka.records = [{ slot: 0, offset: 0 }];
     intake.take();
-    assignment.startFetchingAt(assignment.get(0)!, { topicId: "id", reading: 0, stored: 7 });
+    assignment.startFetchingAt(assignment.get(0)!, { ...READING, stored: 7 });
     expect(() => intake.handOver()).toThrow(
       "t[0]: a batch of the offsets [0, 1) follows one that ended at 7",
     );

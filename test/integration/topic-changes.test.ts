@@ -63,6 +63,7 @@ interface Row {
   topic: string;
   topic_id: string;
   partition: number;
+  reading: number;
   first_offset: number;
   next_offset: number;
   consumed: number;
@@ -72,8 +73,8 @@ interface Row {
 
 async function offsets({ database }: TestPipeline): Promise<Row[]> {
   const rows = await database.sql<Row[]>`
-    select topic, topic_id, partition, first_offset::int, next_offset::int, consumed::int, deleted::int, gaps::int
-    from pipeline_offsets order by topic, partition`;
+    select topic, topic_id, partition, reading, first_offset::int, next_offset::int, consumed::int, deleted::int, gaps::int
+    from pipeline_offsets order by topic, partition, reading`;
   return rows.map((row) => ({ ...row }));
 }
 
@@ -198,49 +199,57 @@ describe("topic", () => {
     180_000,
   );
 
-  clusterTest(
-    "a partition whose stored offset is past the end of its log waits until the log has grown, and the others go on",
-    async () => {
-      await using pipeline = await pipelineOn(2, { env: { CONSUMER_WORKERS: "1" } });
-      const { sql } = pipeline.database;
-      await pipeline.send([...recordsAt(0, 100, 0), ...recordsAt(100, 200, 1)]);
-      const first = pipeline.consumer();
-      await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 200);
-      await first.drain();
-      // As after a broker that lost its last records: the database is ahead of the log.
-      await sql`update pipeline_offsets set next_offset = next_offset + 50, deleted = deleted + 50 where partition = 0`;
+  for (const [epoch, how, from] of [
+    ["known", "from the cut", 100],
+    ["not known", "from its beginning", 0],
+  ] as const) {
+    clusterTest(
+      `a log that is shorter than what is stored is read again ${how} where the leader epoch is ${epoch}, and the others go on`,
+      async () => {
+        await using pipeline = await pipelineOn(2, { env: { CONSUMER_WORKERS: "1" } });
+        const { sql } = pipeline.database;
+        await pipeline.send([...recordsAt(0, 100, 0), ...recordsAt(100, 200, 1)]);
+        const first = pipeline.consumer();
+        await pipeline.until("all is stored", async () => (await pipeline.consumed()) === 200);
+        await first.drain();
+        // As after a broker that lost its last records: the database is ahead of the log.
+        await sql`update pipeline_offsets set next_offset = next_offset + 50, deleted = deleted + 50 where partition = 0`;
+        if (epoch === "not known") await sql`update pipeline_offsets set leader_epoch = null`;
 
-      const second = pipeline.consumer();
-      await second.program.printed(
-        /"level":"error"[^\n]*"partition":0,"stored":150,"end":100[^\n]*past the end of the log/,
-      );
-      await pipeline.send(recordsAt(200, 300, 1));
-      await pipeline.until("the other partition goes on", async () => (await pipeline.consumed()) === 300);
-      await pipeline.until("/readyz names the partition that waits", async () => {
-        const ready = await readiness(second);
-        return ready.includes(`${pipeline.topic}[0] (beyond_end)`) && !ready.includes("[1]");
-      });
-      await second.program.metrics(
-        await second.port(),
-        "one partition is paused",
-        (found) => found.value("consumer_paused_partitions") === 1,
-      );
-
-      // Records at offsets that are accounted for are not read a second time.
-      await pipeline.send(recordsAt(300, 340, 0));
-      await pipeline.send(recordsAt(340, 360, 0));
-      await pipeline.until("the partition is read again", async () => (await pipeline.consumed()) === 310);
-      await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
-      expect(await offsets(pipeline)).toMatchObject([
-        { partition: 0, next_offset: 160, consumed: 110, deleted: 50, gaps: 0 },
-        { partition: 1, next_offset: 200, consumed: 200, deleted: 0, gaps: 0 },
-      ]);
-      await second.drain();
-      const accounted = fold([...range(0, 300), ...range(350, 360)]);
-      expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
-    },
-    150_000,
-  );
+        const second = pipeline.consumer();
+        await second.program.printed(
+          new RegExp(
+            `"level":"error"[^\\n]*"partition":0,"stored":150,"at":${from}[^\\n]*the log was cut below offset 150`,
+          ),
+        );
+        await pipeline.send([...recordsAt(200, 300, 1), ...recordsAt(300, 360, 0)]);
+        const consumed = 360 + (100 - from);
+        await pipeline.until("all is read", async () => (await pipeline.consumed()) === consumed);
+        await pipeline.until("it is ready", async () => (await readiness(second)) === "ready");
+        await second.program.metrics(
+          await second.port(),
+          "the cut is counted",
+          (found) => found.value("log_truncations_total", { topic: pipeline.topic }) === 1,
+        );
+        expect(await offsets(pipeline)).toMatchObject([
+          { partition: 0, reading: 0, first_offset: 0, next_offset: 150, consumed: 100, deleted: 50 },
+          {
+            partition: 0,
+            reading: 1,
+            first_offset: from,
+            next_offset: 160,
+            consumed: 160 - from,
+            deleted: 0,
+          },
+          { partition: 1, reading: 0, first_offset: 0, next_offset: 200, consumed: 200, deleted: 0 },
+        ]);
+        await second.drain();
+        const accounted = fold([...range(0, 360), ...range(from, 100)]);
+        expect(await pipeline.ledger()).toEqual({ exitCode: 0, violated: [], accounted });
+      },
+      150_000,
+    );
+  }
 
   clusterTest(
     "several topics are read by one consumer, and an id that is in two of them counts once",

@@ -36,6 +36,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   pipeline_build_info: ["version", "librdkafka"],
   alert_threshold: ["alert"],
   deleted_offsets_total: ["topic"],
+  log_truncations_total: ["topic"],
   gap_offsets_total: ["topic"],
 };
 

@@ -4,19 +4,19 @@
 //                    database is asked first; where it has no row, the beginning of the log is needed as well.
 //                    Out: the offset was read (fetching).
 //   fetching         librdkafka fetches it, from `next` on. `stored` is what the last answered COMMIT left, `next`
-//                    the end of the last batch that was handed to a transaction. `unreadable` is the batch that
-//                    librdkafka cannot read: it retries until it reads that batch or later records. Out:
-//                    out_of_range, resync.
-//   out_of_range     The log no longer (or not yet) holds the offset; librdkafka has stopped fetching. Out: the
-//                    bounds of the log are known and all that was read before is committed: fetching (below the
-//                    start, the gap is skipped), or beyond_end.
-//   beyond_end       The stored offset lies past the end of the log: Kafka has lost records. It waits for a person,
-//                    or for the log to grow past it. Out: fetching, resync.
+//                    the end of the last batch that was handed to a transaction, `leaderEpoch` that of the last
+//                    record below `next`. `unreadable` is the batch that librdkafka cannot read: it retries until it
+//                    reads that batch or later records. Out: out_of_range, resync.
+//   out_of_range     The log does not hold the offset, or was cut below it (`truncation`); librdkafka has stopped
+//                    fetching. Out: the bounds of the log are known and all that was read before is committed:
+//                    fetching. Below the start the gap is skipped; a log that was cut is read again from the cut.
 //
 // A revocation takes a partition out of any state. What is not `fetching` is not in librdkafka's assignment:
 // pausing, seeking and resyncing all use the same two calls, stop and fetch.
 
-import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
+import type { TopicPartition } from "../../shared/event.ts";
+import type { FetchStart } from "../../shared/kafka/consumer.ts";
+import type { LogTruncation } from "../../shared/kafka/log-truncation.ts";
 import type { Span } from "../../shared/pipeline/batch.ts";
 import { InvariantViolated } from "../../shared/runtime/errors.ts";
 
@@ -36,6 +36,7 @@ export type PartitionState =
       readonly reading: number;
       stored: number;
       next: number;
+      leaderEpoch: number | undefined;
       unreadable: UnreadableBatch | undefined;
     }
   | {
@@ -43,13 +44,10 @@ export type PartitionState =
       readonly topicId: string;
       readonly reading: number;
       stored: number;
+      readonly leaderEpoch: number | undefined;
+      /** How the log was cut, if it was. */
+      readonly truncation: LogTruncation | undefined;
       bounds: LogBounds | undefined;
-    }
-  | {
-      readonly kind: "beyond_end";
-      readonly topicId: string;
-      readonly reading: number;
-      readonly stored: number;
     };
 
 /** Where a partition is read: a reading of it, and the offset up to which that is stored. */
@@ -57,6 +55,8 @@ export interface ReadPosition {
   readonly topicId: string;
   readonly reading: number;
   readonly stored: number;
+  /** Of the last record below `stored`, where it is known. */
+  readonly leaderEpoch: number | undefined;
 }
 
 export type PartitionStateName = PartitionState["kind"];
@@ -130,23 +130,51 @@ export class Assignment {
   }
 
   /** The stored offset is known: fetch from there. */
-  startFetchingAt(owned: OwnedPartition, { topicId, reading, stored }: ReadPosition): TopicPartitionOffset {
-    owned.state = { kind: "fetching", topicId, reading, stored, next: stored, unreadable: undefined };
+  startFetchingAt(
+    owned: OwnedPartition,
+    { topicId, reading, stored, leaderEpoch }: ReadPosition,
+  ): FetchStart {
+    const { topic, partition } = owned;
+    owned.state = {
+      kind: "fetching",
+      topicId,
+      reading,
+      stored,
+      next: stored,
+      leaderEpoch,
+      unreadable: undefined,
+    };
     owned.lastStored = stored;
-    return { topic: owned.topic, partition: owned.partition, offset: stored };
+    return { topic, partition, offset: stored, leaderEpoch };
   }
 
-  /** The broker reports that the offset is not in the log. @returns false where the partition was not fetched */
-  markOutOfRange(owned: OwnedPartition): boolean {
+  /** Where to fetch again what was fetched before. */
+  fetchStarts(): FetchStart[] {
+    return this.in("fetching").map(({ topic, partition, state }) => ({
+      topic,
+      partition,
+      offset: state.next,
+      leaderEpoch: state.leaderEpoch,
+    }));
+  }
+
+  /**
+   * The broker reports that the offset is not in the log, or that the log was cut.
+   * @returns false where the partition was not fetched
+   */
+  markOutOfRange(owned: OwnedPartition, truncation: LogTruncation | undefined): boolean {
     if (owned.state.kind !== "fetching") return false;
-    const { topicId, reading, stored } = owned.state;
-    owned.state = { kind: "out_of_range", topicId, reading, stored, bounds: undefined };
+    const { topicId, reading, stored, leaderEpoch } = owned.state;
+    owned.state = {
+      kind: "out_of_range",
+      topicId,
+      reading,
+      stored,
+      leaderEpoch,
+      truncation,
+      bounds: undefined,
+    };
     return true;
-  }
-
-  markBeyondEnd(owned: PartitionIn<"out_of_range">): void {
-    const { topicId, reading, stored } = owned.state;
-    (owned as OwnedPartition).state = { kind: "beyond_end", topicId, reading, stored };
   }
 
   /** @returns false where this batch is marked already, or the partition is not fetched */
@@ -171,7 +199,7 @@ export class Assignment {
    * A batch with the offsets [from, to) goes into a transaction.
    * @throws InvariantViolated where it does not begin at the end of the batch before
    */
-  markInFlight(slot: number, { topic, partition, from, to }: Span): void {
+  markInFlight(slot: number, { topic, partition, from, to, leaderEpoch }: Span): void {
     const state = this.#bySlot.get(slot)?.state;
     if (state?.kind !== "fetching") return;
     if (from !== state.next || to <= from) {
@@ -180,6 +208,7 @@ export class Assignment {
       );
     }
     state.next = to;
+    state.leaderEpoch = leaderEpoch;
   }
 
   /** The COMMIT of a batch up to `to` was answered. */

@@ -182,11 +182,7 @@ export class Intake {
   resume(): void {
     if (this.#mode !== "stalled") return;
     this.#mode = "reading";
-    this.#kafka.fetch(
-      this.#assignment
-        .in("fetching")
-        .map(({ topic, partition, state }) => ({ topic, partition, offset: state.next })),
-    );
+    this.#kafka.fetch(this.#assignment.fetchStarts());
   }
 
   /** Drops the records of partitions that other workers read now. */

@@ -46,8 +46,9 @@ export class KafkaEvents {
         if (event.lost) throw new ResyncNeeded("lost", "the group has given our partitions to others");
         return;
       case "out_of_range":
+        return settlement.onOutOfRange(event, undefined);
       case "truncated":
-        return settlement.onOutOfRange(event);
+        return settlement.onOutOfRange(event, event);
       case "unreadable":
         return this.#onUnreadable(event);
       case "error":

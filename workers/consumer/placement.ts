@@ -14,7 +14,7 @@ const STUCK_AFTER_MS = 5000;
 
 type Awaiting = PartitionIn<"awaiting_offset">;
 
-/** Moves partitions from `awaiting_offset` to `fetching`; `Settlement` does so from the other states. */
+/** Moves partitions from `awaiting_offset` to `fetching`; `Settlement` does so from `out_of_range`. */
 export class Placement {
   readonly #kafka: Pick<KafkaPort, "fetch">;
   readonly #assignment: Assignment;
@@ -150,8 +150,9 @@ export class Placement {
         if (!this.#isStill(owned, topicId)) return [];
         const { state } = owned;
         if (position.kind === "stored") {
-          const { reading, nextOffset } = position;
-          return [this.#assignment.startFetchingAt(owned, { topicId, reading, stored: nextOffset })];
+          const { reading, nextOffset, leaderEpoch } = position;
+          const start = { topicId, reading, stored: nextOffset, leaderEpoch };
+          return [this.#assignment.startFetchingAt(owned, start)];
         }
         if (position.kind === "missing") {
           state.row = { kind: "missing", beginning: undefined };

@@ -69,6 +69,11 @@ export interface DatabaseSession {
   enterPartitions(starts: readonly LogStart[]): Promise<void>;
   /** Skips records that Kafka deleted. @returns false where the stored offset has moved */
   skipGap(from: StoredOffset, to: number): Promise<boolean>;
+  /**
+   * Reads a partition again from an offset, because its log was cut there.
+   * @returns where it is read then; undefined where the stored offset has moved
+   */
+  startReading(from: StoredOffset, at: number): Promise<StoredOffset | undefined>;
   /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */
   endStuckPeers(): Promise<number[]>;
   /** Forgets all that was learned of the database. */

@@ -3,6 +3,7 @@
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { assertStillOurs, endStuckPeers } from "../../shared/store/database-owner.ts";
 import { enterPartitions, readPositions, skipGap } from "../../shared/store/offsets.ts";
+import { startReading } from "../../shared/store/readings.ts";
 import { Session, type SessionOptions, type StoreSession } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
 import type { DatabasePort, DatabaseSession } from "./ports.ts";
@@ -48,6 +49,7 @@ async function connect(
       }),
     enterPartitions: (starts) => session.run((sql) => enterPartitions(sql, starts)),
     skipGap: (from, to) => session.run((sql) => skipGap(sql, from, to)),
+    startReading: (from, at) => session.run((sql) => startReading(sql, from, at)),
     endStuckPeers: () => session.run((sql) => endStuckPeers(sql, STUCK_PEER_SECONDS)),
     forget() {
       store = new Store(session, storeOptions);

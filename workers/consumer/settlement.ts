@@ -1,8 +1,10 @@
-// Decides where to go on with partitions whose offset is not in their log.
+// Decides where to read on a partition whose log does not hold the stored offset, or was cut below it.
 
 import type { TopicPartition } from "../../shared/event.ts";
+import type { LogTruncation } from "../../shared/kafka/log-truncation.ts";
+import type { StoredOffset } from "../../shared/store/offsets.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
-import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
+import type { Assignment, LogBounds, OwnedPartition, PartitionIn } from "./assignment.ts";
 import { ResyncNeeded } from "./failure.ts";
 import type { Intake } from "./intake.ts";
 import type { LogSurveys } from "./log-survey.ts";
@@ -14,7 +16,45 @@ export interface PlacementWork {
   readonly run: (session: DatabaseSession) => Promise<() => void>;
 }
 
-/** Moves partitions from `out_of_range` and `beyond_end` to `fetching`. */
+type OutOfRange = PartitionIn<"out_of_range">;
+
+/** Where to read on, and why there. */
+type Finding =
+  /** The log holds the stored offset after all. */
+  | { readonly kind: "unchanged"; readonly at: number }
+  /** Kafka has deleted the records below `at`, which were not read. */
+  | { readonly kind: "deleted"; readonly at: number }
+  /** From `at` on the log may hold other records than those that were read. */
+  | { readonly kind: "cut"; readonly at: number };
+
+/**
+ * Where it is not known from where on the log was written anew, all that it holds is read again: the event ids keep
+ * out what is stored already.
+ */
+function findingOf({ stored, truncation }: OutOfRange["state"], { beginning, end }: LogBounds): Finding {
+  const isCut = truncation !== undefined || stored > end;
+  const cutAt = isCut ? (truncation?.end ?? beginning) : Infinity;
+  if (cutAt < stored) return { kind: "cut", at: cutAt };
+  return beginning > stored ? { kind: "deleted", at: beginning } : { kind: "unchanged", at: stored };
+}
+
+/** @returns the reading in which the partition is read on; undefined where the stored offset has moved */
+async function record(
+  session: DatabaseSession,
+  from: StoredOffset,
+  { kind, at }: Finding,
+): Promise<number | undefined> {
+  switch (kind) {
+    case "unchanged":
+      return from.reading;
+    case "deleted":
+      return (await session.skipGap(from, at)) ? from.reading : undefined;
+    case "cut":
+      return (await session.startReading(from, at))?.reading;
+  }
+}
+
+/** Moves partitions from `out_of_range` to `fetching`. */
 export class Settlement {
   readonly #kafka: Pick<KafkaPort, "fetch" | "stop" | "slot">;
   readonly #assignment: Assignment;
@@ -36,10 +76,13 @@ export class Settlement {
     this.#telemetry = telemetry;
   }
 
-  /** Kafka reports, once, that the offset is not in the log. The partition delivers nothing until it is settled. */
-  onOutOfRange(partition: TopicPartition): void {
+  /**
+   * Kafka reports, once, that the offset is not in the log, or that the log was cut below it. The partition delivers
+   * nothing until it is settled.
+   */
+  onOutOfRange(partition: TopicPartition, truncation: LogTruncation | undefined): void {
     const owned = this.#assignment.get(this.#kafka.slot(partition));
-    if (owned === undefined || !this.#assignment.markOutOfRange(owned)) return;
+    if (owned === undefined || !this.#assignment.markOutOfRange(owned, truncation)) return;
     this.#kafka.stop([owned]);
     this.#surveys.hurry();
   }
@@ -49,8 +92,6 @@ export class Settlement {
     const { state } = owned;
     if (state.kind === "out_of_range" && beginning !== undefined && end !== undefined) {
       state.bounds = { beginning, end };
-    } else if (state.kind === "beyond_end" && end !== undefined && end >= state.stored) {
-      this.#kafka.fetch([this.#assignment.startFetchingAt(owned, state)]);
     }
   }
 
@@ -66,43 +107,36 @@ export class Settlement {
   }
 
   /** Partitions whose records are all committed, so that the stored offset is exact. */
-  #settleable(): PartitionIn<"out_of_range">[] {
+  #settleable(): OutOfRange[] {
     return this.#assignment
       .in("out_of_range")
       .filter(({ slot, state }) => state.bounds !== undefined && !this.#intake.holds(slot));
   }
 
-  /** Skips and counts records that Kafka deleted before they were read. A partition past the end of its log waits. */
-  async #settle(
-    session: DatabaseSession,
-    outOfRange: readonly PartitionIn<"out_of_range">[],
-  ): Promise<() => void> {
+  /** Records what became of the logs, partition by partition. @returns a function that fetches them again */
+  async #settle(session: DatabaseSession, outOfRange: readonly OutOfRange[]): Promise<() => void> {
     const settled: (() => void)[] = [];
     for (const owned of outOfRange) {
       const { topic, partition, state } = owned;
-      const { topicId, reading, stored } = state;
-      const { beginning, end } = state.bounds!;
-      if (stored > end) {
-        settled.push(() => {
-          this.#assignment.markBeyondEnd(owned);
-          this.#telemetry.beyondEnd(topic, partition, stored, end);
-        });
-        continue;
+      const { topicId, stored, truncation } = state;
+      const finding = findingOf(state, state.bounds!);
+      const { kind, at } = finding;
+      const from = { topic, topicId, partition, reading: state.reading, nextOffset: stored };
+      const reading = await record(session, from, finding);
+      if (reading === undefined) {
+        throw new ResyncNeeded(
+          "fence",
+          `${topic}[${partition}]: the stored offset was moved by another worker`,
+        );
       }
-      const start = Math.max(stored, beginning);
-      if (start > stored) {
-        const from = { topic, topicId, partition, reading, nextOffset: stored };
-        const isSkipped = await session.skipGap(from, start);
-        if (!isSkipped) {
-          throw new ResyncNeeded(
-            "fence",
-            `${topic}[${partition}]: the stored offset was moved by another worker`,
-          );
-        }
-      }
+      // Of an epoch that the leader has compared, or does not know, it need not be asked again.
+      const leaderEpoch = kind === "unchanged" && truncation === undefined ? state.leaderEpoch : undefined;
       settled.push(() => {
-        if (start > stored) this.#telemetry.gapSkipped(topic, partition, stored, start);
-        this.#kafka.fetch([this.#assignment.startFetchingAt(owned, { topicId, reading, stored: start })]);
+        if (kind === "deleted") this.#telemetry.gapSkipped(topic, partition, stored, at);
+        if (kind === "cut") this.#telemetry.logCut(topic, partition, stored, at);
+        this.#kafka.fetch([
+          this.#assignment.startFetchingAt(owned, { topicId, reading, stored: at, leaderEpoch }),
+        ]);
       });
     }
     return () => {

@@ -71,5 +71,4 @@ const STATES: Readonly<Record<string, string>> = {
   unreadable: "cannot be read",
   awaiting_offset: "waiting for its offset",
   out_of_range: "out of range",
-  beyond_end: "beyond the end of the log",
 };
