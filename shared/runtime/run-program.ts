@@ -1,4 +1,5 @@
 // Runs a program from its command line to its exit code: options, signals, errors and crashes.
+import { readFileSync } from "node:fs";
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { ConfigurationError, errorMessage, FatalError } from "./errors.ts";
 import { StopSignal } from "./stop-signal.ts";
@@ -38,7 +39,7 @@ export type Main<Options extends ParseArgsOptionsConfig> = (
 
 /**
  * Runs a program to its end and exits the process with the code that `main` returns. The first SIGINT or SIGTERM
- * requests a stop; the second forces exit code 1 at once. A wrong command line exits with 2. What `main` throws is
+ * requests a stop; the second forces exit code 1 at once. SIGHUP requests a stop too, unless nohup ignores it. A wrong command line exits with 2. What `main` throws is
  * printed: ConfigurationError as its list of problems (exit 2), FatalError as its sentence (exit 1), anything else
  * with its stack (exit 1).
  */
@@ -93,6 +94,18 @@ function exitOnSecondSignal(stop: StopSignal): void {
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  // From a terminal that goes away it comes once or twice, so that it never counts as the second signal.
+  if (!isHangUpIgnored()) process.on("SIGHUP", () => stop.request("SIGHUP"));
+}
+
+/** True under nohup: such a program outlives its terminal. */
+function isHangUpIgnored(): boolean {
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+    return mask !== undefined && (BigInt(`0x${mask}`) & 1n) === 1n;
+  } catch {
+    return false; // there is no /proc
+  }
 }
 
 function exitOnCrash(onCrash: ((error: unknown) => Promise<void>) | undefined): void {

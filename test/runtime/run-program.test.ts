@@ -10,10 +10,12 @@ interface TestProgram {
   args?: readonly string[];
   /** The source text of the crash handler. */
   onCrash?: string;
+  /** A program that runs it. */
+  command?: readonly string[];
 }
 
 /** Runs a program whose main has this body, in another process. */
-function start(body: string, { args = [], onCrash = "undefined" }: TestProgram = {}) {
+function start(body: string, { args = [], onCrash = "undefined", command = [] }: TestProgram = {}) {
   const code = `
     const [{ runProgram }, { ConfigurationError, FatalError }] = await Promise.all([${MODULES.map((path) => `import(${path})`).join()}]);
     const settings = {
@@ -23,7 +25,11 @@ function start(body: string, { args = [], onCrash = "undefined" }: TestProgram =
       onCrash: ${onCrash},
     };
     await runProgram(settings, async (stop, options, args) => { ${body} });`;
-  return Bun.spawn([process.execPath, "-e", code, "--", ...args], { stdout: "pipe", stderr: "pipe" });
+  return Bun.spawn([...command, process.execPath, "-e", code, "--", ...args], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
 }
 
 async function end(program: ReturnType<typeof start>) {
@@ -127,7 +133,7 @@ describe("the crash handler", () => {
 });
 
 describe("a signal", () => {
-  test.each(["SIGINT", "SIGTERM"] as const)(
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
     "%s requests a stop, and main decides the exit code",
     async (signal) => {
       const program = start(
@@ -154,6 +160,34 @@ describe("a signal", () => {
     program.kill("SIGTERM");
     expect(await program.exited).toBe(1);
     expect(await program.stderr.text()).toContain("SIGTERM again");
+  });
+
+  test("SIGHUP drains, however often it comes", async () => {
+    const program = start(
+      'console.log("up"); await stop.requested; console.log("draining"); await Bun.stdin.text(); return 0;',
+    );
+    const output = outputOf(program);
+    await eventually("the program runs", () => output.has("up"));
+    program.kill("SIGHUP");
+    await eventually("the program drains", () => output.has("draining"));
+    program.kill("SIGHUP");
+    await Bun.sleep(150); // a second signal within 100 ms counts as the first
+    program.kill("SIGHUP");
+    void program.stdin.end();
+    expect(await program.exited).toBe(0);
+  });
+
+  test("SIGHUP is ignored under nohup", async () => {
+    const program = start('console.log("up"); console.log("drained", await stop.requested); return 0;', {
+      command: ["nohup"],
+    });
+    const output = outputOf(program);
+    await eventually("the program runs", () => output.has("up"));
+    program.kill("SIGHUP");
+    program.kill("SIGTERM");
+    expect(await program.exited).toBe(0);
+    await output.ended;
+    expect(output.text).toContain("drained SIGTERM");
   });
 
   test("counts as the same signal when it comes right after the first, as npx sends it", async () => {
