@@ -100,8 +100,11 @@ export class AdminClient {
     });
   }
 
-  /** @returns one setting of a topic as the broker applies it; undefined where the broker has no such setting */
-  topicSetting(topic: string, setting: string, timeoutMs: number): Promise<string | undefined> {
+  /**
+   * @returns one setting of a topic as the broker applies it
+   * @throws KafkaError when the broker does not tell: no such setting, or this user may not read it
+   */
+  topicSetting(topic: string, setting: string, timeoutMs: number): Promise<string> {
     const { library, handle } = this.#client;
     const { c } = library;
     return this.#requests.send({
@@ -115,10 +118,13 @@ export class AdminClient {
       },
       read: (event) => {
         const [resource] = library.pointers(c.rd_kafka_DescribeConfigs_result_resources, event);
-        if (resource === undefined) return undefined;
+        if (resource === undefined) throw library.error(ErrorCode.invalidArgument, `${topic}: no answer`);
+        library.check(c.rd_kafka_ConfigResource_error(resource), `${setting} of ${topic} cannot be read`);
         const entries = library.pointers(c.rd_kafka_ConfigResource_configs, resource);
         const entry = entries.find((at) => c.rd_kafka_ConfigEntry_name(at) === setting);
-        return entry === undefined ? undefined : (c.rd_kafka_ConfigEntry_value(entry) ?? undefined);
+        const value = entry === undefined ? null : c.rd_kafka_ConfigEntry_value(entry);
+        if (value === null) throw library.error(ErrorCode.invalidArgument, `${topic} has no ${setting}`);
+        return value;
       },
     });
   }

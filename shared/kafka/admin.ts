@@ -85,6 +85,23 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
 }
 
 /**
+ * @returns the size of the largest batch of records that the topic takes, compressed, bytes
+ * @throws KafkaError when the brokers do not tell
+ */
+export async function maxMessageBytes(
+  settings: Settings,
+  topic: string,
+  deadlineMs: number,
+): Promise<number> {
+  const admin = await AdminClient.open(settings);
+  try {
+    return Number(await admin.topicSetting(topic, "max.message.bytes", deadlineMs));
+  } finally {
+    admin.close();
+  }
+}
+
+/**
  * Explains why records cannot be written to topics with acks=all, one sentence for each reason; empty when they can.
  * @throws KafkaError when no broker answers in time
  */

@@ -54,8 +54,23 @@ function isConsumerProtocol(settings: Settings): boolean {
   return settings["group.protocol"]?.toLowerCase() === "consumer";
 }
 
-/** For KafkaProducer: idempotent, acknowledged by all replicas in sync, and without a limit to retries. */
-export function producerSettings(kafka: Source): Settings {
+/** Kafka's default for a topic's max.message.bytes. */
+const MAX_MESSAGE_BYTES = 1_048_588;
+const MESSAGE_MAX_BYTES = "message.max.bytes";
+const BATCH_BYTES = 1_000_000;
+/** Records that are not acknowledged yet, all partitions together. librdkafka's default is 1 GiB. */
+const QUEUE_KIB = 65_536;
+/** What a record takes in its batch besides its value: the batch's header, its own, and the key. */
+const OVERHEAD_BYTES = 4096;
+
+/**
+ * For KafkaProducer: idempotent, acknowledged by all replicas in sync, and without a limit to retries.
+ * @param topicBytes the topic's max.message.bytes, the size of the largest batch that it takes
+ */
+export function producerSettings(kafka: Source, topicBytes = MAX_MESSAGE_BYTES): Settings {
+  // The topic's limit is one of compressed batches, so a larger record may pass. One that the consumer accepts is tried.
+  const largestBytes = Math.max(topicBytes, MAX_MESSAGE_BYTES) + OVERHEAD_BYTES;
+  const allowedKib = Math.ceil(Number(kafka.passThrough[MESSAGE_MAX_BYTES] ?? largestBytes) / 1024);
   return {
     ...clientSettings(kafka),
     "enable.idempotence": "true",
@@ -67,6 +82,11 @@ export function producerSettings(kafka: Source): Settings {
     "compression.type": "lz4",
     // The partitioner of Java's clients and kafka-python: all of them send a key to the same partition.
     partitioner: "murmur2_random",
+    [MESSAGE_MAX_BYTES]: String(largestBytes),
+    // A batch beyond the topic's limit is refused with all of its records, also where each alone would pass.
+    "batch.size": String(Math.min(topicBytes, BATCH_BYTES)),
+    // A record that is larger than the queue would wait for ever.
+    "queue.buffering.max.kbytes": String(Math.max(QUEUE_KIB, allowedKib + 1)),
     ...kafka.passThrough,
   };
 }

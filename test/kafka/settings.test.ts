@@ -43,6 +43,19 @@ test("a pass-through property overrides a default", () => {
   expect(adminSettings(kafka(passThrough))["security.protocol"]).toBe("plaintext");
 });
 
+test("the producer fits its batches to the topic, and its queue to the largest record", () => {
+  const sizes = (topicBytes?: number, passThrough = {}) => {
+    const settings = producerSettings(kafka(passThrough), topicBytes);
+    return ["batch.size", "message.max.bytes", "queue.buffering.max.kbytes"].map((name) =>
+      Number(settings[name]),
+    );
+  };
+  expect(sizes()).toEqual([1_000_000, 1_052_684, 65_536]);
+  expect(sizes(20_000)).toEqual([20_000, 1_052_684, 65_536]);
+  expect(sizes(100_000_000)).toEqual([1_000_000, 100_004_096, 97_662]);
+  expect(sizes(undefined, { "message.max.bytes": "200000000" })).toEqual([1_000_000, 200_000_000, 195_314]);
+});
+
 test("KIP-848 leaves out the session timeout and the assignor", () => {
   const settings = consumerSettings(kafka({ "group.protocol": "consumer" }));
   expect(settings).not.toHaveProperty("session.timeout.ms");
@@ -68,6 +81,8 @@ test.each([
   ["consumer", consumerSettings(kafka({ "group.instance.id": "pod-1" }), 1)],
   ["consumer", consumerSettings(kafka({ "group.protocol": "consumer" }))],
   ["producer", producerSettings(kafka())],
+  ["producer", producerSettings(kafka(), 100)],
+  ["producer", producerSettings(kafka(), 100_000_000)],
   ["producer", adminSettings(kafka())],
 ] as const)("librdkafka accepts the settings of a %s", (type, settings) => {
   const client = Client.create(type, settings, 0);

@@ -126,6 +126,7 @@ export const SYMBOLS = {
   rd_kafka_topic_result_error: { args: ["ptr"], returns: "i32" },
   rd_kafka_topic_result_error_string: { args: ["ptr"], returns: "cstring" },
   rd_kafka_ConfigResource_new: { args: ["i32", "cstring"], returns: "ptr" },
+  rd_kafka_ConfigResource_error: { args: ["ptr"], returns: "i32" },
   rd_kafka_ConfigResource_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_ConfigResource_configs: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_ConfigEntry_name: { args: ["ptr"], returns: "cstring" },
