@@ -1,5 +1,7 @@
 // Supplies the records to send, one at a time: simulated events, or lines of JSON.
-import { identify, LineSplitter } from "./json-lines.ts";
+import { FatalError } from "../runtime/errors.ts";
+import { LineIdentifier } from "./line-identity.ts";
+import { LineSplitter } from "./line-splitter.ts";
 import type { EventSimulator } from "./simulator.ts";
 
 export interface OutgoingRecord {
@@ -29,10 +31,16 @@ export function simulatedRecords(simulator: EventSimulator): RecordSource {
   };
 }
 
+/** Where not one of so many lines is an event, the input is something else than events. */
+const MAX_LINES_WITHOUT_EVENT = 1000;
+
 /** Lines, unchanged: the value is the bytes of the line, the key is its user_id if it has one. */
 export class LineRecords implements RecordSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
+  /** Lines that are JSON objects with a user_id and an event_type; only the consumer knows whether it accepts them. */
+  events = 0;
   readonly #splitter = new LineSplitter();
+  readonly #identifier = new LineIdentifier();
   #lines: Uint8Array[] = [];
   #index = 0;
   #ended = false;
@@ -46,6 +54,11 @@ export class LineRecords implements RecordSource {
     return this.#splitter.blankLines;
   }
 
+  /** Lines that were supplied. */
+  get lines(): number {
+    return this.#splitter.lines - this.#lines.length + this.#index;
+  }
+
   get ready(): boolean {
     return this.#index < this.#lines.length;
   }
@@ -53,12 +66,18 @@ export class LineRecords implements RecordSource {
   next(): OutgoingRecord {
     const value = this.#lines[this.#index++];
     if (value === undefined) throw new Error("no line is ready");
-    const { userId, eventType } = identify(value);
+    const { userId, eventType } = this.#identifier.identify(value);
+    if (userId !== undefined && eventType !== undefined) this.events++;
     return { key: userId, value, eventType };
   }
 
-  /** @throws FatalError when the input cannot be read */
+  /** @throws FatalError when the input cannot be read, and when it holds no events */
   async more(): Promise<boolean> {
+    if (this.events === 0 && this.lines >= MAX_LINES_WITHOUT_EVENT) {
+      throw new FatalError(
+        `PRODUCER_INPUT: none of the first ${this.lines} lines is an event, so the rest was not published (an event is a JSON object with user_id and event_type)`,
+      );
+    }
     while (!this.ready && !this.#ended) {
       const { value, done } = await this.#chunks.next();
       this.#ended = done === true;

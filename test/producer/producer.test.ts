@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { EventReader } from "../../shared/pipeline/event-reader.ts";
+import { EventReader, MAX_VALUE_BYTES } from "../../shared/pipeline/event-reader.ts";
 import { eventually } from "../support/eventually.ts";
 import { Program } from "../support/process.ts";
 import { KafkaCluster } from "../support/kafka.ts";
@@ -65,6 +67,11 @@ async function read(kafka: KafkaUnderTest, topic: string, count: number) {
   await Bun.sleep(200);
   member.poll();
   return member.records;
+}
+
+/** The most memory that a process has had. */
+function peakKiB(pid: number): number {
+  return Number(/^VmHWM:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
 }
 
 function numbered(count: number): string[] {
@@ -203,6 +210,103 @@ describe("the producer of PRODUCER_INPUT", () => {
     expect(program.output).toMatch(/MSG_SIZE_TOO_LARGE/);
     expect((await read(kafka, topic, 2)).map(({ value }) => value)).toEqual(["first", "last"]);
   });
+
+  kafkaTest(
+    "fits its batches to a topic that takes less than Kafka's default",
+    async () => {
+      const kafka = await sharedKafka();
+      const topic = await kafka.createTopic({ properties: { "max.message.bytes": "20000" } });
+      const filler = () => Buffer.from(crypto.getRandomValues(new Uint8Array(150))).toString("base64");
+      const lines = numbered(2000).map((line) => line.replace("}", `,"filler":"${filler()}"}`));
+      lines.splice(1000, 0, `{"filler":"${Array.from({ length: 200 }, filler).join("")}"}`);
+      await using program = start(
+        on(kafka, topic, { PRODUCER_INPUT: await file("small.jsonl", lines.join("\n")) }),
+      );
+      // The record that does not fit fails, and none of its neighbors.
+      expect(await program.exit()).toBe(1);
+      expect(summaryOf(program)).toMatchObject({ sent: 2001, acknowledged: 2000, failed: 1, outstanding: 0 });
+    },
+    60_000,
+  );
+
+  kafkaTest(
+    "delivers a record of each size that the consumer accepts",
+    async () => {
+      const kafka = await sharedKafka();
+      const topic = await kafka.createTopic();
+      const sized = (bytes: number) => {
+        const empty = '{"user_id":"u","event_type":"t","filler":""}';
+        return empty.replace('""', `"${"x".repeat(bytes - empty.length)}"`);
+      };
+      const lines = [999_000, 1_000_001, 1_048_000, MAX_VALUE_BYTES].map(sized);
+      await using program = start(
+        on(kafka, topic, { PRODUCER_INPUT: await file("large.jsonl", lines.join("\n")) }),
+      );
+      expect(await program.exit()).toBe(0);
+      expect(summaryOf(program)).toMatchObject({ sent: 4, acknowledged: 4, failed: 0, outstanding: 0 });
+    },
+    60_000,
+  );
+
+  onEmbedded("reads compressed input, and delivers what comes before the damage in it", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const bytes = gzipSync(numbered(3000).join("\n"));
+    await using whole = start(on(kafka, topic, { PRODUCER_INPUT: await file("lines.gz", bytes) }));
+    expect(await whole.exit()).toBe(0);
+    const path = await file("cut.gz", bytes.subarray(0, bytes.length / 2));
+    await using cut = start(on(kafka, topic, { PRODUCER_INPUT: path }));
+    expect(await cut.exit()).toBe(1);
+    expect(cut.stderr).toMatch(
+      /^PRODUCER_INPUT=\S+ cannot be read: its gzip data are damaged or cut off [^\n]*\n$/,
+    );
+    const sent = Number(summaryOf(cut)["sent"]);
+    expect(sent).toBeGreaterThan(100);
+    expect(summaryOf(cut)).toMatchObject({ acknowledged: sent, outstanding: 0 });
+  });
+
+  onEmbedded("refuses a JSON array, and exits with 1 when no line was an event", async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    await using array = start(on(kafka, topic, { PRODUCER_INPUT: await file("array.json", "[{}]") }));
+    await using csv = start(on(kafka, topic, { PRODUCER_INPUT: await file("events.csv", "user_id\nu1\n") }));
+    await using empty = start(on(kafka, topic, { PRODUCER_INPUT: await file("empty.jsonl", "") }));
+    expect(await Promise.all([array.exit(), csv.exit(), empty.exit()])).toEqual([1, 1, 1]);
+    expect(array.stderr).toContain("it is a JSON array");
+    expect(summaryOf(array)["sent"]).toBe(0);
+    expect(csv.output).toContain("no line of PRODUCER_INPUT is an event");
+    expect(empty.output).toContain("PRODUCER_INPUT has no lines");
+  });
+
+  clusterTest(
+    "holds a bounded part of its input while the broker is away",
+    async () => {
+      await using kafka = await KafkaCluster.start();
+      await kafka.createTopic("t");
+      const path = join(folder, "endless");
+      await Bun.$`mkfifo ${path}`;
+      await using program = start(on(kafka, "t", { PRODUCER_INPUT: path }));
+      const pipe = await open(path, "w");
+      await pipe.writeFile(`${numbered(1)[0]}\n`);
+      await program.metrics(await program.port(), "one is acknowledged", (found) => {
+        return (found.value("events_produced_total") ?? 0) > 0;
+      });
+      await kafka.kill(0, "SIGSTOP");
+      const line = `{"user_id":"u","event_type":"t","filler":"${"x".repeat(500_000)}"}\n`;
+      let written = 0;
+      const feeding = (async () => {
+        for (; program.running; written += line.length) await pipe.writeFile(line);
+      })().catch(() => undefined);
+      await eventually("the queue is full", () => written > 60 * 1024 * 1024);
+      let before = -1;
+      await eventually("no more is read", () => before === (before = written), { everyMs: 1000 });
+      expect(written).toBeLessThan(80 * 1024 * 1024);
+      expect(peakKiB(program.pid)).toBeLessThan(400 * 1024);
+      program.signal("SIGKILL");
+      await program.exit();
+      await feeding;
+      await pipe.close();
+    },
+    120_000,
+  );
 
   onEmbedded("exits with 1 when it is stopped before the end", async (kafka) => {
     const topic = await kafka.createTopic(1);

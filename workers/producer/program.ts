@@ -8,7 +8,7 @@ import { Resources } from "../../shared/runtime/resources.ts";
 import { runProgram } from "../../shared/runtime/run-program.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { DeliveryLedger } from "../../shared/producer/delivery-ledger.ts";
-import { openInput } from "../../shared/producer/json-lines.ts";
+import { openInput } from "../../shared/producer/input.ts";
 import {
   type RateLimiter,
   SpacedRateLimiter,
@@ -161,6 +161,10 @@ function exitCode(
 ): 0 | 1 {
   if (records instanceof LineRecords && ended === "stopped") {
     telemetry.inputNotFinished();
+    return 1;
+  }
+  if (records instanceof LineRecords && records.events === 0) {
+    telemetry.inputWithoutEvents(records.lines);
     return 1;
   }
   if (failed + outstanding === 0) return 0;

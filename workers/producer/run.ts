@@ -1,5 +1,5 @@
 // Runs a Kafka producer until its source ends or a stop is requested. The producer program and the demo use it.
-import { whyUnwritable } from "../../shared/kafka/admin.ts";
+import { maxMessageBytes, whyUnwritable } from "../../shared/kafka/admin.ts";
 import { errorKind } from "../../shared/kafka/error-codes.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
@@ -51,7 +51,7 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
   };
   let closing = false;
   const producer = await KafkaProducer.open({
-    settings: producerSettings(kafka),
+    settings: producerSettings(kafka, await topicLimit(options)),
     topic,
     onWake: () => producer.poll(),
     onDelivered: (opaque) => ledger.onDelivered(opaque),
@@ -86,14 +86,16 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
   });
   const unwatch = watchFirstAcknowledgement(ledger, async () => giveUp(await notAcknowledged(options)));
   try {
-    const ended = await Promise.race([gaveUp, published]);
-    log.info({ outstanding: ledger.outstanding }, "waiting for the last acknowledgements");
-    await Promise.race([gaveUp, producer.flush(FLUSH_DEADLINE_MS)]);
-    return ended;
+    try {
+      return await Promise.race([gaveUp, published]);
+    } finally {
+      // Also where the input is damaged or the topic is gone: what was read before is delivered.
+      log.info({ outstanding: ledger.outstanding }, "waiting for the last acknowledgements");
+      await Promise.race([gaveUp, producer.flush(FLUSH_DEADLINE_MS)]);
+    }
   } catch (error) {
     if (!(error instanceof KafkaError)) throw error;
     // Not the fault of one record: the topic or its partitions are gone.
-    await producer.flush(FLUSH_DEADLINE_MS);
     throw new FatalError(`topic ${topic} cannot be written any more: ${error.message}`);
   } finally {
     unwatch();
@@ -102,6 +104,18 @@ export async function runProducer(options: ProducerRunOptions): Promise<"source_
     closing = true;
     warnings.flush();
     await producer.close();
+  }
+}
+
+/** The topic's max.message.bytes; undefined where this user may not read it, or the broker does not tell. */
+async function topicLimit({ kafka, topic, log }: ProducerRunOptions): Promise<number | undefined> {
+  try {
+    return await maxMessageBytes(adminSettings(kafka), topic, EXPLANATION_MS);
+  } catch (error) {
+    log.info(
+      `max.message.bytes of ${topic} is not known, so Kafka's default is assumed: ${errorMessage(error)}`,
+    );
+    return undefined;
   }
 }
 

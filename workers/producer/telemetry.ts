@@ -42,6 +42,12 @@ export class ProducerTelemetry {
     this.#log.error("stopped before the end of PRODUCER_INPUT");
   }
 
+  /** @param lines how many lines of PRODUCER_INPUT were published nevertheless */
+  inputWithoutEvents(lines: number): void {
+    const what = lines === 0 ? "PRODUCER_INPUT has no lines" : "no line of PRODUCER_INPUT is an event";
+    this.#log.error({ lines }, `${what}: an event is a JSON object with user_id and event_type`);
+  }
+
   notDelivered(): void {
     const { failed, outstanding } = this.#ledger;
     this.#log.error({ failed, outstanding }, "not everything was delivered");
