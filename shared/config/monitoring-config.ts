@@ -1,16 +1,19 @@
 // Describes and reads the configuration of the HTTP endpoints and the alerts.
 import { Type } from "typebox";
 import { readSection, type SectionSource, type SectionValues } from "./section.ts";
-import { decimal, integer, text } from "./setting.ts";
+import { choice, decimal, integer, text } from "./setting.ts";
 
 const ALL_ADDRESSES = "0.0.0.0";
 
 export const MONITORING_SECTION = Type.Object({
   /** The address to listen on. */
   httpHost: text("HTTP_HOST", "", /^[a-zA-Z0-9._:-]*$/, "an address or a host name"),
+  console: choice("CONSOLE", ["on", "off"], "on"),
   producerPort: integer("METRICS_PORT_PRODUCER", [0, 65_535], 8001),
   consumerPort: integer("METRICS_PORT_CONSUMER", [0, 65_535], 8002),
-  prometheusUrl: text("PROMETHEUS_URL", "http://localhost:9090", isHttpUrl, "an http or https address"),
+  prometheusUrl: text("PROMETHEUS_URL", "http://localhost:9090", isHttpUrl, "an http or https address", {
+    isUrl: true,
+  }),
   /** A share of the records, 0 to 1. */
   errorRateThreshold: decimal("ALERT_ERROR_RATE_THRESHOLD", [0, 1], 0.05),
   /** Records. */
@@ -27,8 +30,8 @@ export const MONITORING_SECTION = Type.Object({
 });
 
 export interface MonitoringConfig extends SectionValues<typeof MONITORING_SECTION.properties> {
-  /** Who may see the console and /api; other machines only if HTTP_HOST opens it to them. */
-  readonly consoleAccess: "this_machine" | "anyone";
+  /** Who may see the console and errors; other machines only if HTTP_HOST opens them. */
+  readonly access: "this_machine" | "anyone";
 }
 
 export function readMonitoringConfig(source: SectionSource): MonitoringConfig {
@@ -37,8 +40,7 @@ export function readMonitoringConfig(source: SectionSource): MonitoringConfig {
   return {
     ...values,
     httpHost: httpHost || ALL_ADDRESSES,
-    consoleAccess:
-      httpHost === "" || /^(localhost|127\.[\d.]+|::1)$/i.test(httpHost) ? "this_machine" : "anyone",
+    access: httpHost === "" || /^(localhost|127\.[\d.]+|::1)$/i.test(httpHost) ? "this_machine" : "anyone",
   };
 }
 

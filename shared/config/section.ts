@@ -34,9 +34,9 @@ export function readSection<Properties extends TProperties>(
 export function variablesOf({ properties }: TObject): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const schema of Object.values(properties)) {
-    const { variable, isSecret, default: byDefault = "" } = optionsOf(schema);
+    const { variable, isSecret, isUrl, default: byDefault = "" } = optionsOf(schema);
     variables[variable] = String(byDefault);
-    if (isSecret) variables[`${variable}_FILE`] = "";
+    if (isSecret || isUrl) variables[`${variable}_FILE`] = "";
   }
   return variables;
 }
@@ -46,7 +46,7 @@ export function addProblem(problems: string[], variable: string, value: unknown,
   problems.push(`${variable}=${withoutCredentials(String(value))}: ${problem}`);
 }
 
-/** Secrets are left out, and so are a user name and password within a URL. */
+/** Secrets are left out, and so is what a URL may hold of them. */
 export function describeSection(
   { properties }: TObject,
   values: Readonly<Record<string, Value>>,
@@ -66,17 +66,23 @@ export function describeSection(
 
 export const REDACTED = "(redacted)";
 
-/** Replaces the user name and password within URLs. */
+/**
+ * Replaces what may be a user name, a password or a token within URLs, whether or not they are valid: a password in a wrong
+ * URL can hold any character.
+ */
 export function withoutCredentials(text: string): string {
-  return text.replace(/\/\/[^/@\s]*@/g, `//${REDACTED}@`);
+  return text
+    .replace(/\/\/\S*@/g, `//${REDACTED}@`)
+    .replace(/^[^\s:@]*:(?!\/\/)\S*@/, `${REDACTED}@`)
+    .replace(/(\/\/[^\s?#]*)[?#]\S+/g, `$1?${REDACTED}`);
 }
 
 function readSetting(schema: TSchema, { environment, problems, readSecrets }: SectionSource): unknown {
-  const { variable, isSecret, allowed, default: byDefault } = optionsOf(schema);
+  const { variable, isSecret, isUrl, allowed, default: byDefault } = optionsOf(schema);
   if (isSecret && !readSecrets) return "";
-  const secret = isSecret ? readSecret(environment, variable, problems) : undefined;
-  const text = secret ?? readText(environment, variable);
-  if (text === "" && secret === undefined) return byDefault;
+  const secret = isSecret || (isUrl && readSecrets) ? readSecret(environment, variable, problems) : undefined;
+  const text = secret === undefined ? readText(environment, variable) : isUrl ? secret.trim() : secret;
+  if (text === "" && !(isSecret && secret !== undefined)) return byDefault;
   const value = valueOf(schema, text);
   if (Check(schema, value)) return value;
   const wrong = isSecret ? [REDACTED] : wrongPartsOf(schema, value, text);

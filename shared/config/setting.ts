@@ -10,6 +10,8 @@ export interface SettingOptions {
   readonly allowed: string;
   /** The value stays out of messages and logs, and may come from the file that `<variable>_FILE` names. */
   readonly isSecret?: true;
+  /** The value is shown without what may be a password or a token, and may come from that file as well. */
+  readonly isUrl?: true;
 }
 
 type Range = readonly [minimum: number, maximum: number];
@@ -46,7 +48,7 @@ export function text(
   byDefault: string | undefined,
   pattern: RegExp | ((text: string) => boolean),
   allowed: string,
-  secrecy: Pick<SettingOptions, "isSecret"> = {},
+  secrecy: Pick<SettingOptions, "isSecret" | "isUrl"> = {},
 ): TString {
   const schema = Type.String({ variable, default: byDefault, allowed, ...secrecy });
   return Type.Refine(schema, typeof pattern === "function" ? pattern : (value) => pattern.test(value));

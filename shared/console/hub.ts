@@ -16,6 +16,9 @@ const TICK_MS = 1000;
 /** A section whose update takes longer is sent with a later tick. */
 const REFRESH_PATIENCE_MS = 400;
 
+/** A comment of the format, which a browser ignores. */
+const NO_CHANGE = ":\n\n";
+
 interface Sent {
   readonly text: string;
   readonly version: number;
@@ -62,7 +65,8 @@ export class Hub {
         if (!(isFirst && isUnderWay)) await this.#ticked.promise;
         const text = `${isFirst ? this.#once() : ""}${this.#changesSince(seen)}`;
         seen = this.#version;
-        if (!(await write(text))) return;
+        // Bun closes a connection on which nothing is sent for a while.
+        if (!(await write(text === "" ? NO_CHANGE : text))) return;
       }
     } finally {
       this.#watchers--;

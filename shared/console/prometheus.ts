@@ -48,6 +48,7 @@ export class PrometheusWatch {
     const shown = new URL(base);
     shown.username = "";
     shown.password = "";
+    shown.search = "";
     this.#shownUrl = shown.href;
   }
 
@@ -99,15 +100,35 @@ export class PrometheusWatch {
             },
     });
     if (!response.ok) throw new Error(`it answered with status ${response.status}`);
-    if (Number(response.headers.get("content-length") ?? 0) > MAX_BYTES)
-      throw new Error("its answer is longer than 2 MB");
-    const value: unknown = await response.json().catch(() => undefined);
+    const value = parsed(await textOf(response));
     if (!answer.Check(value))
       throw new Error("the answer is not that of a Prometheus: another program may use this port");
     return value.data.alerts
       .filter(({ state }) => state !== "inactive")
       .slice(0, MAX_ALERTS)
       .map(toAlert);
+  }
+}
+
+/** @throws Error when it is too long: another program may answer on this port without an end */
+async function textOf(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > MAX_BYTES) throw new Error("its answer is longer than 2 MB");
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text;
+}
+
+/** Undefined for what is no JSON. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

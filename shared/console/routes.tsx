@@ -5,9 +5,8 @@ import { html } from "hono/html";
 import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import type { Static, TSchema } from "typebox";
-import type { MonitoringConfig } from "../config/config.ts";
+import { isFromAnotherSite } from "../http/access.ts";
 import type { HttpEnvironment } from "../http/server.ts";
-import { isFromAnotherSite, thisMachineOnly } from "./access.ts";
 import { makeAssets } from "./assets.ts";
 import { Hub, type Section } from "./hub.ts";
 import { Page } from "./page.tsx";
@@ -18,8 +17,6 @@ export const MAX_WATCHERS = 32;
 
 export interface ConsoleOptions<Schemas extends Readonly<Record<string, TSchema>>> {
   readonly program: "consumer" | "producer";
-  /** From whom the console takes requests. */
-  readonly access: MonitoringConfig["consoleAccess"];
   readonly schemas: Schemas;
   readonly sections: {
     readonly [Name in keyof Schemas]: Section & { readonly read: () => Static<Schemas[Name]> };
@@ -41,13 +38,12 @@ const DEAD_LETTER_PATH = "/dead-letters/:topic/:topicId/:partition/:offset";
 export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   options: ConsoleOptions<Schemas>,
 ): Console {
-  const { program, access, sections, deadLetter } = options;
+  const { program, sections, deadLetter } = options;
   const hub = new Hub(sections);
   const assets = makeAssets();
   const app = new Hono<HttpEnvironment>();
   app.use(headers);
-  if (access === "this_machine") app.use(thisMachineOnly);
-  app.use(sameSiteOnly);
+  app.use(admittedOnly);
   app.get("/", async (context) => {
     const { build } = await assets();
     return context.html(html`<!doctype html>${<Page program={program} build={build} />}`);
@@ -59,20 +55,22 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
     return context.body((await assets()).style, 200, { "Content-Type": "text/css; charset=utf-8" });
   });
   app.get("/events", async (context) => {
+    const { build } = await assets();
+    // Nothing may be awaited from here on to where the hub counts the browser: others would pass the limit meanwhile.
     if (hub.watchers >= MAX_WATCHERS) {
       return context.text(
         `${MAX_WATCHERS} browsers are watching, which is the limit: close one of them\n`,
         503,
       );
     }
-    const { build } = await assets();
-    return streamSSE(context, async (stream) => {
-      await stream.write(`retry: 1000\nevent: build\ndata: ${JSON.stringify(build)}\n\n`);
-      await hub.watch(async (text) => {
-        await stream.write(text);
+    let greeting = `retry: 1000\nevent: build\ndata: ${JSON.stringify(build)}\n\n`;
+    return streamSSE(context, (stream) =>
+      hub.watch(async (text) => {
+        await stream.write(greeting + text);
+        greeting = "";
         return !stream.aborted;
-      });
-    });
+      }),
+    );
   });
   const api = new Hono<HttpEnvironment>();
   api.get("/", (context) => context.json(describeApi(options)));
@@ -86,7 +84,10 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
     api.get(DEAD_LETTER_PATH, async (context) => {
       const { topic, topicId, partition, offset } = context.req.param();
       const reading = context.req.query("reading") ?? "0";
-      const isPlace = [partition, reading, offset].every((number) => /^\d{1,15}$/.test(number));
+      const isPlace =
+        [partition, reading].every((number) => isWhole(number, MAX_INTEGER)) &&
+        isWhole(offset, Number.MAX_SAFE_INTEGER) &&
+        !`${topic}${topicId}`.includes("\0");
       const key = {
         topic,
         topicId,
@@ -100,6 +101,13 @@ export function makeConsole<Schemas extends Readonly<Record<string, TSchema>>>(
   }
   app.route("/api", api);
   return { mount: (hono) => void hono.route("/", app), close: () => hub.close() };
+}
+
+/** The greatest value of PostgreSQL's type `integer`. */
+const MAX_INTEGER = 2 ** 31 - 1;
+
+function isWhole(text: string, maximum: number): boolean {
+  return /^\d{1,16}$/.test(text) && Number(text) <= maximum;
 }
 
 /** Indented JSON, for people with a browser or a terminal. */
@@ -142,7 +150,8 @@ const headers = secureHeaders({
   strictTransportSecurity: false,
 });
 
-const sameSiteOnly: MiddlewareHandler = async (context, next) => {
+const admittedOnly: MiddlewareHandler<HttpEnvironment> = async (context, next) => {
+  if (context.var.refusal !== undefined) return context.text(context.var.refusal, 403);
   if (isFromAnotherSite(context.req.raw.headers)) {
     return context.text("pages of other sites may not use the console\n", 403);
   }

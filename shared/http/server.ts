@@ -1,6 +1,7 @@
 // Serves /metrics, /healthz and /readyz over HTTP, and the routes that a program adds.
 import { Hono } from "hono";
 import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
+import { type Access, refusalOf } from "./access.ts";
 
 /** How long `stop` waits for running responses. */
 const STOP_GRACE_MS = 1000;
@@ -11,22 +12,26 @@ export interface Readiness {
   readonly reasons: readonly string[];
 }
 
-/** The context of the routes: Bun's server, for streams and addresses. */
+/** The context of the routes. */
 export interface HttpEnvironment {
+  /** Bun's server, for streams and addresses. */
   readonly Bindings: { readonly server: Bun.Server<undefined> };
+  /** Why the answer may not have payloads, addresses and errors; undefined if it may. */
+  readonly Variables: { refusal: string | undefined };
 }
 
 export interface HttpServerOptions {
   /** 0 = any free port. */
   readonly port: number;
   readonly host: string;
+  readonly access: Access;
   /** The environment variable of the port, for the error if the port is taken. */
   readonly portVariable: string;
   readonly metrics: () => Promise<{ readonly body: string; readonly contentType: string }>;
   /** Whether the program does its work; may throw. /healthz does not depend on it. */
   readonly ready: () => Readiness;
   /** Adds routes before the fallbacks. */
-  readonly app?: (hono: Hono<HttpEnvironment>) => void;
+  readonly app?: ((hono: Hono<HttpEnvironment>) => void) | undefined;
 }
 
 export interface HttpServer {
@@ -52,9 +57,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   };
 }
 
-function makeRoutes({ metrics, ready, app }: HttpServerOptions): Hono<HttpEnvironment> {
+/** Instead of reasons and errors, which name hosts and users. */
+const NOT_SHOWN = "the reasons are shown only on this machine (see HTTP_HOST), and are in the log";
+
+function makeRoutes({ metrics, ready, app, access, host }: HttpServerOptions): Hono<HttpEnvironment> {
   const hono = new Hono<HttpEnvironment>();
   hono.use(async (context, next) => {
+    context.set("refusal", refusalOf(context, access, host));
     context.header("Cache-Control", "no-store");
     await next();
   });
@@ -64,13 +73,16 @@ function makeRoutes({ metrics, ready, app }: HttpServerOptions): Hono<HttpEnviro
   });
   hono.get("/healthz", (context) => context.json({ status: "alive" }));
   hono.get("/readyz", (context) => {
-    const state = readiness(ready);
-    return context.json(state, state.ready ? 200 : 503);
+    const { ready: isReady, reasons } = readiness(ready);
+    const shown = reasons.length === 0 || context.var.refusal === undefined ? reasons : [NOT_SHOWN];
+    return context.json({ ready: isReady, reasons: shown }, isReady ? 200 : 503);
   });
   app?.(hono);
   hono.get("/", (context) => context.text("/metrics\n/healthz\n/readyz\n"));
   hono.notFound((context) => context.text("not found\n", 404));
-  hono.onError((error, context) => context.text(`${errorMessage(error)}\n`, 500));
+  hono.onError((error, context) =>
+    context.text(context.var.refusal === undefined ? `${errorMessage(error)}\n` : "internal error\n", 500),
+  );
   return hono;
 }
 

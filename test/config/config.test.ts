@@ -47,7 +47,8 @@ describe("a configuration without variables", () => {
     });
     expect(monitoring).toEqual({
       httpHost: "0.0.0.0",
-      consoleAccess: "this_machine",
+      access: "this_machine",
+      console: "on",
       producerPort: 8001,
       consumerPort: 8002,
       prometheusUrl: "http://localhost:9090",
@@ -96,6 +97,7 @@ describe("a configuration with every variable", () => {
     SAVE_PIPELINE_METRICS: "0",
     MAX_FUTURE_SKEW_SECONDS: "60",
     HTTP_HOST: "127.0.0.1",
+    CONSOLE: "off",
     METRICS_PORT_PRODUCER: "0",
     METRICS_PORT_CONSUMER: "65535",
     PROMETHEUS_URL: "https://prometheus:9090/x",
@@ -148,7 +150,8 @@ describe("a configuration with every variable", () => {
       },
       monitoring: {
         httpHost: "127.0.0.1",
-        consoleAccess: "this_machine",
+        access: "this_machine",
+        console: "off",
         producerPort: 0,
         consumerPort: 65_535,
         prometheusUrl: "https://prometheus:9090/x",
@@ -162,7 +165,12 @@ describe("a configuration with every variable", () => {
   });
 
   test("names every variable that there is", () => {
-    const named = [...Object.keys(given), "DB_PASSWORD_FILE", "ALERT_WEBHOOK_URL_FILE"];
+    const named = [
+      ...Object.keys(given),
+      "DB_PASSWORD_FILE",
+      "PROMETHEUS_URL_FILE",
+      "ALERT_WEBHOOK_URL_FILE",
+    ];
     expect(named.toSorted()).toEqual(Object.keys(VARIABLES).toSorted());
   });
 });
@@ -186,15 +194,12 @@ describe("a value", () => {
     ["192.0.2.1", "192.0.2.1", "anyone"],
     ["localhost.example", "localhost.example", "anyone"],
     ["127.example", "127.example", "anyone"],
-  ])(
-    "HTTP_HOST=%s makes the server listen on %s and shows the console to %s",
-    (text, httpHost, consoleAccess) => {
-      expect(load({ HTTP_HOST: text }).monitoring).toMatchObject({
-        httpHost,
-        consoleAccess,
-      });
-    },
-  );
+  ])("HTTP_HOST=%s makes the server listen on %s and shows the console to %s", (text, httpHost, access) => {
+    expect(load({ HTTP_HOST: text }).monitoring).toMatchObject({
+      httpHost,
+      access,
+    });
+  });
 });
 
 describe("the start-up line", () => {

@@ -43,6 +43,7 @@ describe("a wrong value", () => {
     ["HTTP_HOST", "a b"],
     ["METRICS_PORT_PRODUCER", "70000"],
     ["METRICS_PORT_CONSUMER", "-1"],
+    ["CONSOLE", "yes"],
     ["PROMETHEUS_URL", "localhost:9090"],
     ["ALERT_ERROR_RATE_THRESHOLD", "5"],
     ["ALERT_CONSUMER_LAG_THRESHOLD", "-1"],

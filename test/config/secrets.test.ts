@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig } from "../../shared/config/config.ts";
+import { describeConfig, loadConfig } from "../../shared/config/config.ts";
 import { problemsOf } from "./problems-of.ts";
 
 function secretFile(content: string): string {
@@ -42,6 +42,35 @@ describe("a secret", () => {
   test("stays out of the message where it is a wrong address", () => {
     const [problem] = problemsOf({ ALERT_WEBHOOK_URL: "hooks.example/s3cret" });
     expect(problem).not.toContain("s3cret");
+  });
+
+  test.each([
+    "http://admin:s3cret/w@prometheus:9090",
+    "http://admin:p@s3cret@w@prom etheus:9090",
+    "ftp://admin:s3cret@prometheus:9090",
+    "admin:s3cret@prometheus:9090",
+    "ftp://prometheus:9090/?token=s3cret",
+  ])("stays out of the message about the wrong address %s", (url) => {
+    const [problem] = problemsOf({ PROMETHEUS_URL: url });
+    expect(problem).toStartWith("PROMETHEUS_URL=");
+    expect(problem).not.toContain("s3cret");
+  });
+
+  test.each(["http://admin:p@s3cret@w@prometheus:9090", "http://prometheus:9090/?token=s3cret#s3cret"])(
+    "stays out of the start-up line with the address %s",
+    (url) => {
+      const line = describeConfig(loadConfig({ PROMETHEUS_URL: url }, "consumer"), "consumer");
+      expect(line["monitoring.prometheusUrl"]).toContain("prometheus:9090");
+      expect(JSON.stringify(line)).not.toContain("s3cret");
+    },
+  );
+
+  test("in the address of Prometheus can come from a file", () => {
+    const url = "http://admin:x@prometheus:9090";
+    const file = secretFile(`${url}\n`);
+    expect(loadConfig({ PROMETHEUS_URL_FILE: file }, "consumer").monitoring.prometheusUrl).toBe(url);
+    const { prometheusUrl } = loadConfig({ PROMETHEUS_URL: "" }, "consumer").monitoring;
+    expect(prometheusUrl).toBe("http://localhost:9090");
   });
 
   test("of the database is known with its file, which each connection reads anew", () => {

@@ -1,7 +1,7 @@
 // Serves a console with given sections on a free port.
 import { makeConsole, type ConsoleOptions } from "../../shared/console/routes.tsx";
 import { PRODUCER_SECTIONS, type ProducerSections } from "../../shared/api-schema.ts";
-import { startHttpServer } from "../../shared/http/server.ts";
+import { type HttpServerOptions, startHttpServer } from "../../shared/http/server.ts";
 
 type Options = ConsoleOptions<typeof PRODUCER_SECTIONS>;
 
@@ -40,21 +40,25 @@ export const READERS: Options["sections"] = {
 };
 
 /** Disposing stops it. */
-export async function consoleServer(options: Partial<Options> = {}, host = "127.0.0.1") {
+export async function consoleServer(
+  options: Partial<Options> = {},
+  listening: Partial<Pick<HttpServerOptions, "host" | "access" | "ready">> = {},
+) {
   const webConsole = makeConsole({
     program: "producer",
-    access: "this_machine",
     schemas: PRODUCER_SECTIONS,
     sections: READERS,
     ...options,
   });
   const server = await startHttpServer({
     port: 0,
-    host,
+    host: "127.0.0.1",
+    access: "this_machine",
     portVariable: "METRICS_PORT_PRODUCER",
     metrics: async () => ({ body: "up 1\n", contentType: "text/plain" }),
     ready: () => ({ ready: true, reasons: [] }),
     app: webConsole.mount,
+    ...listening,
   });
   return {
     port: server.port,

@@ -44,6 +44,14 @@ test("a slow update of one section does not delay the others", async () => {
   never.resolve();
 });
 
+test("a stream on which nothing changes still gets something at every tick", async () => {
+  const hub = new Hub({ section: { read: () => 1 } });
+  const seen: string[] = [];
+  await hub.watch(async (text) => seen.push(text) < 3);
+  // Comments, which a browser ignores.
+  expect(seen).toEqual(["event: section\ndata: 1\n\n", ":\n\n", ":\n\n"]);
+});
+
 test("a section that cannot be read ends the streams, but not the hub", async () => {
   let isBroken = true;
   const hub = new Hub({

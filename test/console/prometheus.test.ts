@@ -113,6 +113,14 @@ test("a Prometheus watch says why it has no answer", async () => {
   ).toBe(other);
   const long = (await watching(() => new Response("[".repeat(3_000_000)))).source;
   expect(long).toMatchObject({ state: "away", reason: "its answer is longer than 2 MB" });
+  // In chunks, without a length.
+  const endless = new Response(
+    new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(100_000).fill(91)) }),
+  );
+  expect((await watching(() => endless)).source).toMatchObject({
+    state: "away",
+    reason: "its answer is longer than 2 MB",
+  });
   const never = (await watching(() => new Promise<Response>(() => undefined))).source;
   expect(never).toMatchObject({ state: "away", reason: "no answer within 2 s" });
 });

@@ -5,6 +5,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 const OPTIONS: HttpServerOptions = {
   port: 0,
   host: "127.0.0.1",
+  access: "this_machine",
   portVariable: "METRICS_PORT_CONSUMER",
   metrics: async () => ({ body: "up 1\n", contentType: "text/plain; version=0.0.4; charset=utf-8" }),
   ready: () => ({ ready: true, reasons: [] }),
@@ -58,9 +59,28 @@ test("/readyz answers 200 when ready, and 503 with the reasons when not ready or
   });
 });
 
+test("/readyz has the reasons only for whom the console answers, and the status for everyone", async () => {
+  const forwarded = { headers: { "X-Forwarded-For": "192.0.2.1" } };
+  const rebound = { headers: { Host: "attacker.example" } };
+  const readiness = { ready: false, reasons: ["PostgreSQL on db.internal refuses user pipeline"] };
+  for (const request of [forwarded, rebound]) {
+    await serving({ ready: () => readiness }, async (_, get) => {
+      const answer = await get("/readyz", request);
+      expect(answer.status).toBe(503);
+      expect(await answer.text()).not.toContain("db.internal");
+    });
+  }
+  await serving({ ready: () => readiness, access: "anyone" }, async (_, get) => {
+    expect(await (await get("/readyz", forwarded)).json()).toEqual(readiness);
+  });
+});
+
 test("/metrics answers 500 to a failing scrape, and the server goes on", () =>
   serving({ metrics: () => Promise.reject(new Error("broken")) }, async (_, get) => {
-    expect((await get("/metrics")).status).toBe(500);
+    const answer = await get("/metrics");
+    expect([answer.status, await answer.text()]).toEqual([500, "broken\n"]);
+    const elsewhere = await get("/metrics", { headers: { Host: "consumer.example" } });
+    expect([elsewhere.status, await elsewhere.text()]).toEqual([500, "internal error\n"]);
     expect((await get("/healthz")).status).toBe(200);
   }));
 

@@ -62,7 +62,6 @@ export function makeConsumerConsole(options: ConsumerConsoleOptions): ConsumerCo
   const refresh = (): Promise<void> => tables.refresh();
   const webConsole = makeConsole({
     program: "consumer",
-    access: config.monitoring.consoleAccess,
     schemas: CONSUMER_SECTIONS,
     sections: {
       status: { read: status },

@@ -80,7 +80,6 @@ export function makeProducerConsole(options: ProducerConsoleOptions): Console {
   });
   const webConsole = makeConsole({
     program: "producer",
-    access: config.monitoring.consoleAccess,
     schemas: PRODUCER_SECTIONS,
     sections: {
       status: { read: status },

@@ -63,24 +63,29 @@ async function consume(
     isStopping: stop.isRequested,
   }));
   alerting.poll(consumerProbe({ monitoring: config.monitoring, metrics, problems: health.problems }));
-  const webConsole = makeConsumerConsole({
-    config,
-    metrics,
-    supervisor: () => supervisor,
-    problems: health.problems,
-    alerts: () => alerting.recent(),
-  });
+  const { monitoring } = config;
+  const webConsole =
+    monitoring.console === "off"
+      ? undefined
+      : makeConsumerConsole({
+          config,
+          metrics,
+          supervisor: () => supervisor,
+          problems: health.problems,
+          alerts: () => alerting.recent(),
+        });
   const server = await startHttpServer({
-    port: config.monitoring.consumerPort,
-    host: config.monitoring.httpHost,
+    port: monitoring.consumerPort,
+    host: monitoring.httpHost,
+    access: monitoring.access,
     portVariable: "METRICS_PORT_CONSUMER",
     metrics: async () => ({ body: await metrics.text(), contentType: metrics.contentType }),
     ready: () => readinessOf(health.problems()),
-    app: webConsole.mount,
+    app: webConsole?.mount,
   });
   resources.defer("the HTTP server", 3000, () => server.stop());
-  resources.defer("the console", 3000, () => webConsole.close());
-  log.info({ port: server.port }, "serving the console, /metrics, /healthz and /readyz");
+  resources.defer("the console", 3000, async () => await webConsole?.close());
+  log.info({ port: server.port, console: monitoring.console }, "serving /metrics, /healthz and /readyz");
 
   const library = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
   if (library === undefined) return 0;

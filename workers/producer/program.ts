@@ -78,28 +78,32 @@ async function run(
   let waitingFor: string | undefined = "the Kafka client";
   const health = new ProducerHealth(ledger, () => ({ waitingFor, isStopping: stop.isRequested }));
   alerting.poll(producerProbe(health.problems));
-  const webConsole = makeProducerConsole({
-    config,
-    topic,
-    metrics,
-    ledger,
-    problems: health.problems,
-    alerts: () => alerting.recent(),
-  });
+  const webConsole =
+    monitoring.console === "off"
+      ? undefined
+      : makeProducerConsole({
+          config,
+          topic,
+          metrics,
+          ledger,
+          problems: health.problems,
+          alerts: () => alerting.recent(),
+        });
   const http = await startHttpServer({
     port: monitoring.producerPort,
     host: monitoring.httpHost,
+    access: monitoring.access,
     portVariable: "METRICS_PORT_PRODUCER",
     metrics: async () => {
       telemetry.recordDeliveries();
       return { body: await metrics.text(), contentType: metrics.contentType };
     },
     ready: () => readinessOf(health.problems()),
-    app: webConsole.mount,
+    app: webConsole?.mount,
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
-  resources.defer("the console", HTTP_DEADLINE_MS, () => webConsole.close());
-  log.info({ port: http.port }, "serving the console, /metrics, /healthz and /readyz");
+  resources.defer("the console", HTTP_DEADLINE_MS, () => webConsole?.close());
+  log.info({ port: http.port, console: monitoring.console }, "serving /metrics, /healthz and /readyz");
 
   const source = await stop.orStopped(openSource(config.producer));
   if (source === undefined) return 0;
