@@ -189,6 +189,10 @@ export const PayloadPreviewSchema = Type.Object({
   }),
   shown: Type.String({ description: "the first bytes, in this form" }),
   bytes: Type.Integer({ minimum: 0, description: "the full size" }),
+  keptBytes: Type.Integer({
+    minimum: 0,
+    description: "what dead_letter_events keeps: less than the full size of a payload over 1 MiB",
+  }),
   isCut: Type.Boolean({ description: "true if there are more bytes than shown" }),
 });
 /** The first bytes of a payload as text that is safe to show; never as markup. */
@@ -224,6 +228,9 @@ export const DeadLetterSchema = Type.Object(
     ...deadLetterFields,
     key: nullable(PayloadPreviewSchema),
     headers: nullable(PayloadPreviewSchema),
+    valueSha256: nullable(
+      Type.String({ description: "hexadecimal; of a value that is too large to be kept whole" }),
+    ),
   },
   { description: "one dead letter, with the first 8 KiB of its value" },
 );

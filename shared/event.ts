@@ -57,7 +57,7 @@ export interface PipelineEvent {
   readonly durationMs: number | undefined;
 }
 
-/** A rejected record, with everything that a later replay needs. */
+/** A rejected record, with everything that a later replay needs, unless the record is too large to be kept whole. */
 export interface DeadLetter {
   readonly topic: string;
   readonly topicId: string;
@@ -66,8 +66,15 @@ export interface DeadLetter {
   readonly reading: number;
   readonly offset: number;
   readonly key: Uint8Array | undefined;
+  /** The true length of a key of which only the beginning is kept. */
+  readonly keyBytes?: number | undefined;
   readonly value: Uint8Array | undefined;
+  /** The true length and the SHA-256 of a value of which only the beginning is kept. */
+  readonly valueBytes?: number | undefined;
+  readonly valueSha256?: Uint8Array | undefined;
   readonly headers: Uint8Array | undefined;
+  /** The length of all names and values, where not all headers are kept. */
+  readonly headersBytes?: number | undefined;
   readonly rejection: Rejection;
 }
 

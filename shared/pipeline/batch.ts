@@ -152,13 +152,15 @@ export class Batch {
       const epoch = block.leaderEpoch[record]!;
       span.leaderEpoch = epoch < 0 ? undefined : epoch;
       span.consumed++;
-      if (block.valueStart[record]! >= 0) span.bytes += block.valueEnd[record]! - block.valueStart[record]!;
+      const length = block.valueLength(record);
+      span.bytes += length;
       const event = this.#reader.read(
         block.bytes,
         block.valueStart[record]!,
         block.valueEnd[record]!,
         processedAtMs,
         maxFutureSkewMs,
+        length,
       );
       if (isRejection(event)) {
         span.deadLettered++;
@@ -241,19 +243,26 @@ export class Batch {
     }));
   }
 
-  /** The rejected records, with copies of their bytes. */
-  deadLetters(): DeadLetter[] {
-    return this.#allRejected().map(({ span, offset, record, rejection }) => ({
-      topic: span.topic,
-      topicId: span.topicId,
-      partition: span.partition,
-      reading: span.reading,
-      offset,
-      key: this.block.key(record),
-      value: this.block.value(record),
-      headers: this.block.headers.get(record),
-      rejection,
-    }));
+  /** The rejected records one by one, with their bytes, which are valid until `clear`. */
+  *deadLetters(): Generator<DeadLetter> {
+    const { block } = this;
+    for (const { span, offset, record, rejection } of this.#allRejected()) {
+      yield {
+        topic: span.topic,
+        topicId: span.topicId,
+        partition: span.partition,
+        reading: span.reading,
+        offset,
+        key: block.key(record),
+        keyBytes: block.cutKeys.get(record)?.bytes,
+        value: block.value(record),
+        valueBytes: block.cutValues.get(record)?.bytes,
+        valueSha256: block.cutValues.get(record)?.sha256,
+        headers: block.headers(record),
+        headersBytes: block.cutHeaderBytes(record),
+        rejection,
+      };
+    }
   }
 
   #allRejected(): readonly RejectedRecord[] {

@@ -57,6 +57,7 @@ export class EventReader {
    * @param end where it ends (exclusive)
    * @param nowMs the database's clock, milliseconds since 1970
    * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
+   * @param length of the value; more than `end - start` where only its beginning is there
    */
   read(
     bytes: Buffer,
@@ -64,36 +65,38 @@ export class EventReader {
     end: number,
     nowMs: number,
     maxFutureSkewMs: number,
+    length = end - start,
   ): PipelineEvent | Rejection {
     this.#bytes = bytes;
     this.#start = start;
     this.#end = end;
-    return this.#decode() ?? this.#validate(nowMs, maxFutureSkewMs);
+    return this.#decode(length) ?? this.#validate(nowMs, maxFutureSkewMs);
   }
 
   /**
    * Reads a value that stands alone, such as a dead letter's.
    * @param value undefined for a tombstone
+   * @param length of the value, where only its beginning is given
    */
   readValue(
     value: Uint8Array | undefined,
     nowMs: number,
     maxFutureSkewMs: number,
+    length = value?.length ?? 0,
   ): PipelineEvent | Rejection {
     if (value === undefined) return this.read(NO_BYTES, -1, -1, nowMs, maxFutureSkewMs);
     const bytes = Buffer.allocUnsafeSlow(value.length + 1);
     bytes.set(value);
     bytes[value.length] = NEWLINE;
-    return this.read(bytes, 0, value.length, nowMs, maxFutureSkewMs);
+    return this.read(bytes, 0, value.length, nowMs, maxFutureSkewMs, length);
   }
 
   /** Scans the record; afterwards its strings are UTF-8 that PostgreSQL can hold. */
-  #decode(): Rejection | undefined {
+  #decode(length: number): Rejection | undefined {
     const bytes = this.#bytes;
     const start = this.#start;
     const end = this.#end;
     if (start < 0) return makeRejection("decode", "tombstone", "the record has no value");
-    const length = end - start;
     if (length > MAX_VALUE_BYTES) {
       return makeRejection(
         "decode",

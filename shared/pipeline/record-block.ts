@@ -1,13 +1,44 @@
 // Packs the bytes of raw records, in the order of their delivery, into one reused buffer.
 
+import { MAX_VALUE_BYTES } from "./event-reader.ts";
+import { encodeHeaders, HEADER_OVERHEAD_BYTES, readHeaders, writeHeader } from "./record-headers.ts";
+
 const NEWLINE = 10;
 
 /** A block that holds this many bytes counts as full, even with few records. */
 export const MAX_BLOCK_BYTES = 16 * 1024 * 1024;
+/** Keys and values up to this size are kept whole, and headers up to this size in all. */
+export const MAX_KEPT_BYTES = MAX_VALUE_BYTES;
+/** So many bytes are kept of a larger key or value. */
+export const CUT_BYTES = 65_536;
+/** The last record of a block may take it past MAX_BLOCK_BYTES by its key, its value and its headers. */
+const MAX_BUFFER_BYTES = MAX_BLOCK_BYTES + 4 * MAX_KEPT_BYTES;
+/** A cleared block gives memory back where it used less than this share of it. */
+const SHRINK_BELOW = 1 / 4;
+
+/** A key or value of which only the first bytes are kept. */
+export interface CutPart {
+  /** Its true length. */
+  readonly bytes: number;
+  /** SHA-256 of the whole. */
+  readonly sha256: Uint8Array;
+}
+
+/** Where the headers of a record lie. */
+interface HeaderSpan {
+  start: number;
+  end: number;
+  /** Bytes of all names and values, also of headers that are not kept. */
+  bytes: number;
+  isCut: boolean;
+}
 
 /**
- * A reusable block of raw records: one contiguous buffer for values and keys, and parallel arrays that
+ * A reusable block of raw records: one contiguous buffer for values, keys and headers, and parallel arrays that
  * say where each record's bytes lie. The Kafka client fills it, the batch reads it, `clear` empties it.
+ *
+ * Its memory is bounded, whatever the records are: everything that is kept of them counts as `used`, and of what is
+ * too large only the beginning is kept.
  *
  * A newline follows every value, so that a reader that runs past a value's end meets a byte that no JSON token may
  * contain.
@@ -29,14 +60,18 @@ export class RecordBlock {
   /** Start of the key in `bytes`, or -1 where the record has no key. */
   readonly keyStart: Int32Array;
   readonly keyEnd: Int32Array;
-  /** Encoded headers (see `encodeHeaders`) of the records that have any, by record index. */
-  readonly headers = new Map<number, Buffer>();
+  /** Values and keys that are not kept whole, by record index. */
+  readonly cutValues = new Map<number, CutPart>();
+  readonly cutKeys = new Map<number, CutPart>();
   /** The most records the block holds. */
   readonly maxRecords: number;
+  readonly #headers = new Map<number, HeaderSpan>();
+  readonly #minBytes: number;
   #used = 0;
 
   constructor(maxRecords: number, initialBytes = 1 << 20) {
     this.maxRecords = maxRecords;
+    this.#minBytes = initialBytes;
     this.bytes = Buffer.allocUnsafeSlow(initialBytes);
     this.slot = new Int32Array(maxRecords);
     this.offset = new Float64Array(maxRecords);
@@ -57,15 +92,17 @@ export class RecordBlock {
   }
 
   /**
-   * Reserves room for one value or key and the newline after it, growing the buffer when needed.
-   * @param length bytes of the value or key
+   * Reserves room for one value, key or header and the newline after it, growing the buffer when needed.
+   * @param length bytes, at most MAX_KEPT_BYTES for each part of a record
    * @returns where its first byte goes; `bytes` may be a new Buffer afterwards
    */
   reserve(length: number): number {
     const start = this.#used;
     const needed = start + length + 1;
     if (needed > this.bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
+      const grown = Buffer.allocUnsafeSlow(
+        Math.max(needed, Math.min(this.bytes.length * 2, MAX_BUFFER_BYTES)),
+      );
       this.bytes.copy(grown, 0, 0, start);
       this.bytes = grown;
     }
@@ -74,44 +111,71 @@ export class RecordBlock {
     return start;
   }
 
-  /** A copy of the value of record `index`, or undefined for a tombstone. */
+  /** Notes that the next record has headers, even if none follow. Call it before `addHeader`. */
+  beginHeaders(): void {
+    this.#headers.set(this.count, { start: this.#used, end: this.#used, bytes: 0, isCut: false });
+  }
+
+  /**
+   * Adds one header of the next record, if all of its headers up to this one are small enough to be kept.
+   * @param valueLength undefined for null
+   * @returns where the caller has to write the value; undefined where the header is not kept
+   */
+  addHeader(name: Uint8Array, valueLength: number | undefined): number | undefined {
+    const headers = this.#headers.get(this.count)!;
+    const length = name.length + (valueLength ?? 0);
+    headers.bytes += length;
+    const kept = headers.end - headers.start + HEADER_OVERHEAD_BYTES + length;
+    if (headers.isCut || kept > MAX_KEPT_BYTES) {
+      headers.isCut = true;
+      return undefined;
+    }
+    const start = this.reserve(HEADER_OVERHEAD_BYTES + length);
+    headers.end = this.#used - 1;
+    return writeHeader(this.bytes, start, name, valueLength);
+  }
+
+  /** The length of the value of record `index`, also where it is not kept whole; 0 for a tombstone. */
+  valueLength(index: number): number {
+    return this.cutValues.get(index)?.bytes ?? this.valueEnd[index]! - this.valueStart[index]!;
+  }
+
+  /** The kept bytes of the value of record `index`, valid until `clear`; undefined for a tombstone. */
   value(index: number): Buffer | undefined {
-    return this.#copy(this.valueStart[index]!, this.valueEnd[index]!);
+    return this.#view(this.valueStart[index]!, this.valueEnd[index]!);
   }
 
-  /** A copy of the key of record `index`, or undefined where it has none. */
+  /** The kept bytes of the key of record `index`, valid until `clear`; undefined where it has none. */
   key(index: number): Buffer | undefined {
-    return this.#copy(this.keyStart[index]!, this.keyEnd[index]!);
+    return this.#view(this.keyStart[index]!, this.keyEnd[index]!);
   }
 
+  /** The kept headers of record `index`, encoded; undefined where it has none. */
+  headers(index: number): Buffer | undefined {
+    const headers = this.#headers.get(index);
+    return headers && encodeHeaders(readHeaders(this.bytes.subarray(headers.start, headers.end), 1));
+  }
+
+  /** Bytes of the names and values of all headers of record `index`, where not all are kept. */
+  cutHeaderBytes(index: number): number | undefined {
+    const headers = this.#headers.get(index);
+    return headers?.isCut === true ? headers.bytes : undefined;
+  }
+
+  /** Empties the block. A buffer that has become too large for its use shrinks by half. */
   clear(): void {
+    const size = this.bytes.length;
+    if (size > this.#minBytes && this.#used < size * SHRINK_BELOW) {
+      this.bytes = Buffer.allocUnsafeSlow(Math.max(this.#minBytes, size >>> 1));
+    }
     this.count = 0;
     this.#used = 0;
-    if (this.headers.size > 0) this.headers.clear();
+    if (this.#headers.size > 0) this.#headers.clear();
+    if (this.cutValues.size > 0) this.cutValues.clear();
+    if (this.cutKeys.size > 0) this.cutKeys.clear();
   }
 
-  #copy(start: number, end: number): Buffer | undefined {
-    return start < 0 ? undefined : Buffer.from(this.bytes.subarray(start, end));
+  #view(start: number, end: number): Buffer | undefined {
+    return start < 0 ? undefined : this.bytes.subarray(start, end);
   }
-}
-
-/** One record header; `value` undefined stands for Kafka's null. */
-export interface RecordHeader {
-  name: string;
-  value: Uint8Array | undefined;
-}
-
-/**
- * Encodes headers as bytes that can be stored and read back without loss: UTF-8 JSON, an array of
- * `[name, base64 of the value, or null]` in the record's order.
- */
-export function encodeHeaders(headers: readonly RecordHeader[]): Buffer {
-  return Buffer.from(
-    JSON.stringify(
-      headers.map(({ name, value }) => [
-        name,
-        value === undefined ? null : Buffer.from(value).toString("base64"),
-      ]),
-    ),
-  );
 }

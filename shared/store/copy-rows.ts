@@ -18,6 +18,8 @@ const BYTES_PER_UNIT = 3;
 const TIMESTAMP_EPOCH_MS = 946_684_800_000;
 const TWO_TO_32 = 2 ** 32;
 const LAST_ASCII = 127;
+/** Rows are sent as soon as they take this many bytes, which bounds the memory; most batches take less. */
+const BYTES_AT_ONCE = 4 * 1024 * 1024;
 
 /** Encodes batches as rows of raw_events, in the order of its columns, in a buffer that is reused. */
 export class CopyRows {
@@ -30,12 +32,16 @@ export class CopyRows {
   }
 
   /**
+   * The input of one COPY, in pieces of a few megabytes; each is valid until the next is asked for. The last is returned.
    * @param processedAtMs processed_at of all rows, ms since 1970
-   * @returns the whole input of one COPY; valid until the next call
    */
-  encode(events: readonly BatchEvent[], processedAtMs: number): Buffer {
+  *encode(events: readonly BatchEvent[], processedAtMs: number): Generator<Buffer, Buffer> {
     this.#at = HEADER.copy(this.#bytes);
     for (const { event } of events) {
+      if (this.#at >= BYTES_AT_ONCE) {
+        yield this.#bytes.subarray(0, this.#at);
+        this.#at = 0;
+      }
       const { eventId, userId, eventType, eventDataText, durationMs } = event;
       const units = eventId.length + userId.length + eventType.length + eventDataText.length;
       this.#reserve(FIXED_BYTES + units * BYTES_PER_UNIT + TRAILER_BYTES);

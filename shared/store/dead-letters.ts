@@ -9,19 +9,45 @@ import { bytesArray, numberArray, textArray } from "./array-literal.ts";
 
 const INSERT = `
   insert into dead_letter_events
-    (topic, topic_id, partition, reading, "offset", key, value, headers, stage, reason, error, first_seen_at, max_future_skew_seconds)
-  select d.*, $12::timestamptz, $13::float8
+    (topic, topic_id, partition, reading, "offset", key, value, headers, key_bytes, value_bytes, value_sha256, headers_bytes,
+      stage, reason, error, first_seen_at, max_future_skew_seconds)
+  select d.*, $16::timestamptz, $17::float8
   from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bytea[], $7::bytea[], $8::bytea[],
-      $9::text[], $10::text[], $11::text[])
+      $9::bigint[], $10::bigint[], $11::bytea[], $12::bigint[], $13::text[], $14::text[], $15::text[])
     as d`;
 
-/** Stores the dead letters of a batch. The fence keeps a letter from being stored twice. */
+/** The most bytes of one statement, or one letter: they are sent as text, which takes several times their size. */
+const BYTES_AT_ONCE = 1024 * 1024;
+
+/**
+ * Stores the dead letters of a batch. The fence keeps a letter from being stored twice.
+ * @param letters read as they are sent, so that few of them are in memory at once
+ */
 export async function insertDeadLetters(
+  tx: Transaction,
+  letters: Iterable<DeadLetter>,
+  clock: BatchClock,
+): Promise<void> {
+  let page: DeadLetter[] = [];
+  let bytes = 0;
+  for (const letter of letters) {
+    const size = sizeOf(letter);
+    if (page.length > 0 && bytes + size > BYTES_AT_ONCE) {
+      await insertPage(tx, page, clock);
+      page = [];
+      bytes = 0;
+    }
+    page.push(letter);
+    bytes += size;
+  }
+  if (page.length > 0) await insertPage(tx, page, clock);
+}
+
+async function insertPage(
   tx: Transaction,
   letters: readonly DeadLetter[],
   { processedAtMs, maxFutureSkewMs }: BatchClock,
 ): Promise<void> {
-  if (letters.length === 0) return;
   await tx.unsafe(
     INSERT,
     [
@@ -33,6 +59,10 @@ export async function insertDeadLetters(
       bytesArray(letters.map(({ key }) => key)),
       bytesArray(letters.map(({ value }) => value)),
       bytesArray(letters.map(({ headers }) => headers)),
+      numberArray(letters.map(({ keyBytes }) => keyBytes)),
+      numberArray(letters.map(({ valueBytes }) => valueBytes)),
+      bytesArray(letters.map(({ valueSha256 }) => valueSha256)),
+      numberArray(letters.map(({ headersBytes }) => headersBytes)),
       textArray(letters.map(({ rejection }) => rejection.stage)),
       textArray(letters.map(({ rejection }) => rejection.reason)),
       textArray(letters.map(({ rejection }) => rejection.error)),
@@ -41,4 +71,8 @@ export async function insertDeadLetters(
     ],
     { prepare: true },
   );
+}
+
+function sizeOf({ key, value, headers }: DeadLetter): number {
+  return (key?.length ?? 0) + (value?.length ?? 0) + (headers?.length ?? 0);
 }

@@ -7,14 +7,19 @@ const MAX_HEX_BYTES = 2048;
 /**
  * @param beginning the first bytes; null for an absent payload
  * @param bytes the full size
+ * @param keptBytes how many of them the dead letter keeps
  */
-export function previewOf(beginning: Uint8Array | null, bytes: number | null): PayloadPreview | null {
-  if (beginning === null || bytes === null) return null;
+export function previewOf(
+  beginning: Uint8Array | null,
+  bytes: number | null,
+  keptBytes = bytes,
+): PayloadPreview | null {
+  if (beginning === null || bytes === null || keptBytes === null) return null;
   const isCut = beginning.length < bytes;
   const text = asText(beginning, isCut);
-  if (text !== undefined) return { form: "text", shown: text, bytes, isCut };
+  if (text !== undefined) return { form: "text", shown: text, bytes, keptBytes, isCut };
   const shown = beginning.subarray(0, MAX_HEX_BYTES);
-  return { form: "hex", shown: hexOf(shown), bytes, isCut: shown.length < bytes };
+  return { form: "hex", shown: hexOf(shown), bytes, keptBytes, isCut: shown.length < bytes };
 }
 
 function asText(bytes: Uint8Array, isCut: boolean): string | undefined {

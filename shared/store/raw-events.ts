@@ -8,6 +8,9 @@ import type { Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
+/** The most event_data of one INSERT, UTF-16 units, or one event: the driver takes several times their size. */
+const UNITS_AT_ONCE = 4 * 1024 * 1024;
+
 /** After a failed COPY batches are inserted by unnest until this many in a row contain no stored event. */
 const CLEAN_BATCHES = 20;
 
@@ -89,7 +92,39 @@ export async function insertByUnnest(
   processedAtMs: number,
   plain: boolean,
 ): Promise<ReadonlySet<string> | undefined> {
-  if (events.length === 0) return undefined;
+  let areAllNew = true;
+  const newIds: string[] = [];
+  for (const page of pagesOf(events)) {
+    const found = await insertPage(tx, page, processedAtMs, plain);
+    if (found !== null) areAllNew = false;
+    for (const id of found ?? page.map(({ event }) => event.eventId)) newIds.push(id);
+  }
+  return areAllNew ? undefined : new Set(newIds);
+}
+
+/** Splits events at UNITS_AT_ONCE; nearly always into one page. */
+function* pagesOf(events: readonly BatchEvent[]): Generator<readonly BatchEvent[]> {
+  let start = 0;
+  let units = 0;
+  for (const [index, { event }] of events.entries()) {
+    const { length } = event.eventDataText;
+    if (index > start && units + length > UNITS_AT_ONCE) {
+      yield events.slice(start, index);
+      start = index;
+      units = 0;
+    }
+    units += length;
+  }
+  if (start < events.length) yield start === 0 ? events : events.slice(start);
+}
+
+/** @returns the ids that were new, or null where all were */
+async function insertPage(
+  tx: Transaction,
+  events: readonly BatchEvent[],
+  processedAtMs: number,
+  plain: boolean,
+): Promise<readonly string[] | null> {
   const rows = await tx.unsafe<{ new_ids: string[] | null }[]>(
     INSERT_BY_UNNEST,
     [
@@ -115,8 +150,7 @@ export async function insertByUnnest(
     ],
     { prepare: true },
   );
-  const newIds = rows[0]?.new_ids;
-  return newIds ? new Set(newIds) : undefined;
+  return rows[0]?.new_ids ?? null;
 }
 
 /** PostgreSQL has refused a COPY, most likely because an event_id is stored already. The transaction has failed. */
@@ -154,7 +188,7 @@ async function insertByCopy(
  * @returns when the end is sent. The stream may never emit "finish", and the driver accepts no statement before the
  *   end is sent
  */
-function writeToEnd(input: Writable, bytes: Buffer): Promise<void> {
+function writeToEnd(input: Writable, pieces: Iterator<Buffer, Buffer>): Promise<void> {
   return new Promise((resolve, reject) => {
     // The listener stays: a connection that is lost later emits an error here too, and an error without a listener
     // ends the process.
@@ -166,6 +200,12 @@ function writeToEnd(input: Writable, bytes: Buffer): Promise<void> {
       resolve();
     };
     // oxlint-enable no-underscore-dangle, typescript/unbound-method
-    input.end(bytes);
+    // The next piece is encoded when this one is sent.
+    const writeNext = (): void => {
+      const { done, value } = pieces.next();
+      if (done === true) input.end(value);
+      else input.write(value, (error) => (error ? reject(error) : writeNext()));
+    };
+    writeNext();
   });
 }

@@ -120,7 +120,7 @@ type Payload = "value" | "key" | "headers";
 /** A dead letter as it is read: of each payload the first bytes and the full size. */
 type DeadLetterRow<Payloads extends Payload> = Omit<DeadLetter, Payload> &
   Record<Payloads, Uint8Array | null> &
-  Record<`${Payloads}Bytes`, number | null>;
+  Record<`${Payloads}Bytes` | `${Payloads}Kept`, number | null>;
 
 /** The newest of all partitions, found by the key of each; of a large value only the first bytes are read. */
 export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetters["newest"]> {
@@ -137,10 +137,13 @@ export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetter
     )
     select d.topic, d.topic_id as "topicId", d.partition, d.reading, d."offset", d.stage, d.reason, left(d.error, 500) as error,
       extract(epoch from d.first_seen_at)::float8 * 1000 as "firstSeenAtMs",
-      substring(d.value from 1 for ${PREVIEW_BYTES}) as value, octet_length(d.value) as "valueBytes"
+      substring(d.value from 1 for ${PREVIEW_BYTES}) as value, coalesce(d.value_bytes, octet_length(d.value)) as "valueBytes", octet_length(d.value) as "valueKept"
     from newest join dead_letter_events d using (topic, topic_id, partition, reading, "offset")
     order by d.first_seen_at desc, d.topic, d.partition, d."offset" desc`;
-  return rows.map(({ value, valueBytes, ...row }) => ({ ...row, value: previewOf(value, valueBytes) }));
+  return rows.map(({ value, valueBytes, valueKept, ...row }) => ({
+    ...row,
+    value: previewOf(value, valueBytes, valueKept),
+  }));
 }
 
 /** One dead letter with the first 8 KiB of its value, key and headers. */
@@ -151,18 +154,22 @@ export async function readDeadLetter(
   const [found] = await tx<DeadLetterRow<Payload>[]>`
     select topic, topic_id as "topicId", partition, reading, "offset", stage, reason, left(error, 500) as error,
       extract(epoch from first_seen_at)::float8 * 1000 as "firstSeenAtMs",
-      substring(value from 1 for ${SHOWN_BYTES}) as value, octet_length(value) as "valueBytes",
-      substring(key from 1 for ${SHOWN_BYTES}) as key, octet_length(key) as "keyBytes",
-      substring(headers from 1 for ${SHOWN_BYTES}) as headers, octet_length(headers) as "headersBytes"
+      substring(value from 1 for ${SHOWN_BYTES}) as value, coalesce(value_bytes, octet_length(value)) as "valueBytes",
+      octet_length(value) as "valueKept", encode(value_sha256, 'hex') as "valueSha256",
+      substring(key from 1 for ${SHOWN_BYTES}) as key, coalesce(key_bytes, octet_length(key)) as "keyBytes",
+      octet_length(key) as "keyKept",
+      substring(headers from 1 for ${SHOWN_BYTES}) as headers, coalesce(headers_bytes, octet_length(headers)) as "headersBytes",
+      octet_length(headers) as "headersKept"
     from dead_letter_events
     where topic = ${topic} and topic_id = ${topicId} and partition = ${partition} and reading = ${reading}
       and "offset" = ${offset}`;
   if (found === undefined) return undefined;
-  const { value, valueBytes, key, keyBytes, headers, headersBytes, ...row } = found;
+  const { value, valueBytes, valueKept, key, keyBytes, keyKept, headers, headersBytes, headersKept, ...row } =
+    found;
   return {
     ...row,
-    value: previewOf(value, valueBytes),
-    key: previewOf(key, keyBytes),
-    headers: previewOf(headers, headersBytes),
+    value: previewOf(value, valueBytes, valueKept),
+    key: previewOf(key, keyBytes, keyKept),
+    headers: previewOf(headers, headersBytes, headersKept),
   };
 }

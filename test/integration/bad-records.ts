@@ -1,6 +1,6 @@
 // Lists records that are not events, each with its reason, and events at the edge of what is accepted.
 import type { RejectionReason, RejectionStage } from "../../shared/event.ts";
-import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
+import type { RecordHeader } from "../../shared/pipeline/record-headers.ts";
 import { REFUSED_DATA } from "../support/refused-content.ts";
 
 const MAX_VALUE_BYTES = 1_048_576;

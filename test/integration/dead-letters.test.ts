@@ -1,6 +1,7 @@
 // Sends every kind of bad record through a real topic: each becomes a dead letter with its bytes and its reason.
 import { describe, expect } from "bun:test";
-import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-block.ts";
+import { CUT_BYTES } from "../../shared/pipeline/record-block.ts";
+import { encodeHeaders, type RecordHeader } from "../../shared/pipeline/record-headers.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import type { RawRecord } from "../support/raw-producer.ts";
 import { refuseContent } from "../support/refused-content.ts";
@@ -75,6 +76,8 @@ function bytesOf(record: { key?: unknown; value?: unknown; headers?: unknown }) 
   return { key: digest(record.key), value: digest(record.value), headers: digest(headers) };
 }
 
+const sha256 = (bytes: Uint8Array) => new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+
 describe("dead letter", () => {
   for (const batchSize of [1, 2, 4, 5000]) {
     kafkaTest(
@@ -102,7 +105,8 @@ describe("dead letter", () => {
         await pipeline.drained();
 
         const letters = await sql`
-        select topic, partition, "offset"::int as "offset", key, value, headers, stage, reason
+        select topic, partition, "offset"::int as "offset", key, value, headers, stage, reason,
+          value_bytes::int as value_bytes, encode(value_sha256, 'hex') as value_sha256
         from dead_letter_events order by "offset"`;
         const expected = sent.flatMap(({ key, value, headers, bad: kind }, offset) => {
           if (kind === undefined) return [];
@@ -113,9 +117,15 @@ describe("dead letter", () => {
               topic,
               partition: 0,
               offset,
-              ...bytesOf({ key, value, headers }),
+              ...bytesOf({
+                key,
+                value: reason === "too_large" ? value!.subarray(0, CUT_BYTES) : value,
+                headers,
+              }),
               stage: stageOf(reason),
               reason,
+              value_bytes: reason === "too_large" ? value!.length : null,
+              value_sha256: reason === "too_large" ? sha256(value!) : null,
             },
           ];
         });

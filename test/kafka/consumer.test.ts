@@ -1,8 +1,13 @@
 // Tests that a consumer delivers the bytes of records, and starts, stops and moves partitions.
 import { expect, test } from "bun:test";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
-import { MAX_BLOCK_BYTES, RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { throughout } from "../support/eventually.ts";
+import {
+  CUT_BYTES,
+  MAX_BLOCK_BYTES,
+  MAX_KEPT_BYTES,
+  RecordBlock,
+} from "../../shared/pipeline/record-block.ts";
+import { eventually, throughout } from "../support/eventually.ts";
 import { RawProducer } from "../support/raw-producer.ts";
 import { GroupMember } from "./group-member.ts";
 import { onBoth, onEmbedded, onKafka } from "./kafka-variants.ts";
@@ -51,10 +56,55 @@ onBoth("a consumer delivers keys, values and headers as they were sent", async (
   ]);
 });
 
+onBoth("of a value or key over 1 MiB the beginning, the length and the hash are kept", async (kafka) => {
+  const topic = await kafka.createTopic(1);
+  const large = (length: number) => Buffer.alloc(length, "0123456789");
+  const settings = kafka.producerSettings({ "message.max.bytes": "20000000" });
+  await using producer = await RawProducer.open(settings, topic);
+  const header = { name: "h", value: large(2_000_000) };
+  await producer.send([
+    { key: Buffer.from("k"), value: large(MAX_KEPT_BYTES) },
+    { key: Buffer.from("k"), value: large(MAX_KEPT_BYTES + 1) },
+    { key: large(1_300_000), value: Buffer.from("v") },
+    { key: large(1_400_000), value: large(15_000_000), headers: [header] },
+    { value: Buffer.from("last") },
+  ]);
+  const consumer = await KafkaConsumer.open({
+    settings: kafka.consumerSettings("large"),
+    topics: [topic],
+    onWake: () => {},
+  });
+  const block = new RecordBlock(10);
+  await eventually("all records", () => {
+    const event = consumer.poll(block);
+    if (event?.kind === "assign") consumer.acknowledgeAssign([{ topic, partition: 0, offset: 0 }]);
+    return block.count === 5;
+  });
+  const sha256 = (length: number) => new Bun.CryptoHasher("sha256").update(large(length)).digest();
+  const beginning = large(CUT_BYTES);
+  expect([...block.cutValues]).toEqual([
+    [1, { bytes: MAX_KEPT_BYTES + 1, sha256: sha256(MAX_KEPT_BYTES + 1) }],
+    [3, { bytes: 15_000_000, sha256: sha256(15_000_000) }],
+  ]);
+  expect([...block.cutKeys]).toEqual([
+    [2, { bytes: 1_300_000, sha256: sha256(1_300_000) }],
+    [3, { bytes: 1_400_000, sha256: sha256(1_400_000) }],
+  ]);
+  expect(block.value(0)!.equals(large(MAX_KEPT_BYTES))).toBe(true);
+  for (const kept of [block.value(1), block.key(2), block.value(3), block.key(3)]) {
+    expect(kept!.equals(beginning)).toBe(true);
+  }
+  expect([block.valueLength(0), block.valueLength(3)]).toEqual([MAX_KEPT_BYTES, 15_000_000]);
+  expect([block.cutHeaderBytes(2), block.cutHeaderBytes(3)]).toEqual([undefined, 2_000_001]);
+  expect([block.value(2)?.toString(), block.value(4)?.toString()]).toEqual(["v", "last"]);
+  expect(block.used).toBeLessThan(MAX_KEPT_BYTES + 5 * CUT_BYTES);
+  await consumer.close(5000);
+});
+
 onEmbedded("a block grows for records of any size, and takes no more after 16 MiB", async (kafka) => {
   const topic = await kafka.createTopic(1);
-  const big = Buffer.alloc(3_000_000, "0123456789");
-  const records = Array.from({ length: 8 }, (_, i) => ({ key: Buffer.from(`key ${i}`), value: big }));
+  const big = Buffer.alloc(1_000_000, "0123456789");
+  const records = Array.from({ length: 20 }, (_, i) => ({ key: Buffer.from(`key ${i}`), value: big }));
   const full = Math.ceil(MAX_BLOCK_BYTES / big.length);
   await using producer = await RawProducer.open(
     kafka.producerSettings({ "message.max.bytes": "4000000" }),

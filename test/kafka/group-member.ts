@@ -131,7 +131,7 @@ export class GroupMember {
         offset: block.offset[i]!,
         key: block.key(i)?.toString(),
         value: block.value(i)?.toString(),
-        headers: block.headers.get(i)?.toString(),
+        headers: block.headers(i)?.toString(),
       };
       this.records.push(record);
       this.leaderEpochs.push(block.leaderEpoch[i]!);

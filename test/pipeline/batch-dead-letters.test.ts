@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { places, spanCounts, spanStart } from "./batch-view.ts";
-import { addRecord, batchOf, eventWithId, type TestRecord } from "./record.ts";
+import { batchOf, eventWithId, type TestRecord } from "./record.ts";
 
 describe("the dead letters of a batch", () => {
   const headers = [{ name: "trace", value: Buffer.from([1, 2]) }];
@@ -13,7 +13,7 @@ describe("the dead letters of a batch", () => {
   ];
 
   test("carry their origin, their bytes and their reason", () => {
-    const letters = batchOf(records, [spanStart(1, 40)]).deadLetters();
+    const letters = [...batchOf(records, [spanStart(1, 40)]).deadLetters()];
     expect(letters).toMatchObject([
       {
         topic: "user-events",
@@ -67,14 +67,6 @@ describe("the dead letters of a batch", () => {
     );
   });
 
-  test("are copies that outlast the batch", () => {
-    const batch = batchOf(records, [spanStart(1, 40)]);
-    const letters = batch.deadLetters();
-    batch.clear();
-    addRecord(batch.block, { offset: 0, value: "X".repeat(2000) });
-    expect(letters[2]?.value).toEqual(Buffer.from([0xff, 0x00]));
-  });
-
   test("make a batch with a span and without events when there is nothing else", () => {
     const batch = batchOf([{ offset: 0, value: undefined }], [spanStart(0)]);
     expect([batch.isEmpty, batch.distinct(), spanCounts(batch)]).toEqual([
@@ -94,7 +86,7 @@ describe("an event that PostgreSQL refuses", () => {
     batch.refuse([batch.events[1]!], ({ event }) => `${event.eventId} is too much`);
     expect(places(batch.distinct())).toEqual(["e0 user-events[0]@0"]);
     expect(spanCounts(batch)).toMatchObject([{ consumed: 2, duplicates: 0, deadLettered: 1 }]);
-    expect(batch.deadLetters()).toMatchObject([
+    expect([...batch.deadLetters()]).toMatchObject([
       {
         offset: 1,
         key: Buffer.from("k1"),

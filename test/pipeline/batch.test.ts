@@ -86,7 +86,7 @@ describe("the spans of a batch", () => {
       { partition: 0, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 0 },
     ]);
     expect(places(batch.events)).toEqual(["a user-events[0]@0"]);
-    expect(batch.deadLetters()).toEqual([]);
+    expect([...batch.deadLetters()]).toEqual([]);
   });
 
   test("are exact up to 2^53", () => {
@@ -203,9 +203,9 @@ describe("the distinct events of a batch", () => {
             distinct.filter((event) => event.span === span).length,
           );
           expect(span.deadLettered).toBe(
-            batch
-              .deadLetters()
-              .filter(({ partition, topic }) => partition === span.partition && topic === span.topic).length,
+            [...batch.deadLetters()].filter(
+              ({ partition, topic }) => partition === span.partition && topic === span.topic,
+            ).length,
           );
         }
       }),
@@ -231,7 +231,7 @@ describe("partitions dropped from a batch", () => {
     expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 0, to: 3, consumed: 3, duplicates: 0, deadLettered: 1 },
     ]);
-    expect(batch.deadLetters()).toMatchObject([{ partition: 1, offset: 1 }]);
+    expect([...batch.deadLetters()]).toMatchObject([{ partition: 1, offset: 1 }]);
   });
 
   test("can return, and are read from their stored offset again", () => {
@@ -256,7 +256,12 @@ describe("partitions dropped from a batch", () => {
   test("leave a batch without spans that is not empty when all are dropped", () => {
     const batch = batchOf(records, [spanStart(0), spanStart(1)]);
     batch.drop([0, 1]);
-    expect([batch.spans.size, batch.events, batch.deadLetters(), batch.isEmpty]).toEqual([0, [], [], false]);
+    expect([batch.spans.size, batch.events, [...batch.deadLetters()], batch.isEmpty]).toEqual([
+      0,
+      [],
+      [],
+      false,
+    ]);
   });
 });
 
@@ -284,7 +289,7 @@ test("a cleared batch equals a new one", () => {
   );
   batch.clear();
   expect([batch.isEmpty, batch.records, batch.hasEscapes, batch.spans.size]).toEqual([true, 0, false, 0]);
-  expect([batch.events, batch.deadLetters(), batch.distinct(), batch.transformationSeconds]).toEqual([
+  expect([batch.events, [...batch.deadLetters()], batch.distinct(), batch.transformationSeconds]).toEqual([
     [],
     [],
     [],
@@ -295,5 +300,5 @@ test("a cleared batch equals a new one", () => {
   expect(spanCounts(batch)).toEqual([
     { partition: 4, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 1 },
   ]);
-  expect(batch.deadLetters()[0]?.headers).toBeUndefined();
+  expect([...batch.deadLetters()][0]?.headers).toBeUndefined();
 });

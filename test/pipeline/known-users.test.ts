@@ -65,6 +65,16 @@ describe("known users", () => {
     }
   });
 
+  test("count the length of their ids towards a limit", () => {
+    const known = new KnownUsers(1000, 100);
+    const ids = (from: number) => Array.from({ length: 4 }, (_, i) => `${from + i}`.padEnd(10, "日"));
+    known.committed([delta(1, "a", ids(0))]);
+    known.committed([delta(1, "a", ids(4))]);
+    expect(known.of(1, "a")?.size).toBe(8);
+    known.committed([delta(1, "a", ids(8))]);
+    expect([...known.of(1, "a")!]).toEqual(ids(8));
+  });
+
   test("start empty again after a clear", () => {
     const known = new KnownUsers(10);
     known.committed([delta(1, "a", ["u"])]);

@@ -2,6 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { RecentIds } from "../../shared/pipeline/recent-ids.ts";
 
 describe("recent ids", () => {
+  test("are forgotten earlier where they are long", () => {
+    const recent = new RecentIds(1000, 100);
+    const ids = Array.from({ length: 45 }, (_, i) => `${i}`.padEnd(10, "日"));
+    for (const id of ids) recent.committed([id]);
+    expect(ids.filter((id) => recent.has(id))).toEqual(ids.slice(30));
+  });
+
   test("hold the newest ids, between the size and twice the size of them", () => {
     const size = 100;
     const recent = new RecentIds(size);

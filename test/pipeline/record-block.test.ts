@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { encodeHeaders, MAX_BLOCK_BYTES, RecordBlock } from "../../shared/pipeline/record-block.ts";
+import { MAX_BLOCK_BYTES, MAX_KEPT_BYTES, RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { addRecord } from "./record.ts";
 
 const bytes = fc.uint8Array({ maxLength: 50 });
@@ -34,7 +34,7 @@ test("a record block returns keys and values unchanged, also after its buffer ha
           expect(block.key(index)).toEqual(key === undefined ? undefined : Buffer.from(key));
           expect(block.value(index)).toEqual(value === undefined ? undefined : Buffer.from(value));
           expect([block.slot[index], block.offset[index]]).toEqual([slot, offset]);
-          expect(block.headers.get(index)).toBeUndefined();
+          expect(block.headers(index)).toBeUndefined();
           // A reader that runs past a value's end meets a newline.
           if (value !== undefined) expect(block.bytes[block.valueEnd[index]!]).toBe(10);
         }
@@ -42,15 +42,6 @@ test("a record block returns keys and values unchanged, also after its buffer ha
     ),
     { numRuns: 300 },
   );
-});
-
-test("a record block returns copies that outlast it", () => {
-  const block = new RecordBlock(2, 16);
-  addRecord(block, { offset: 1, key: "key", value: "value" });
-  const [key, value] = [block.key(0), block.value(0)];
-  block.clear();
-  addRecord(block, { offset: 2, key: "XXX", value: "YYYYY" });
-  expect([String(key), String(value)]).toEqual(["key", "value"]);
 });
 
 describe("a record block", () => {
@@ -73,40 +64,54 @@ describe("a record block", () => {
     block.clear();
     expect([block.used, block.full]).toEqual([0, false]);
   });
-});
 
-describe("encoded headers", () => {
-  test("are JSON that tells empty from null, and keeps order, repetition and any bytes", () => {
-    const headers = [
-      { name: "trace", value: Buffer.from([0, 255, 10]) },
-      { name: "", value: undefined },
-      { name: 'é"\\', value: new Uint8Array() },
-      { name: "trace", value: Buffer.from("again") },
-    ];
-    expect(JSON.parse(encodeHeaders(headers).toString("utf8"))).toEqual([
-      ["trace", "AP8K"],
-      ["", null],
-      ['é"\\', ""],
-      ["trace", "YWdhaW4="],
-    ]);
+  test("is full by its keys and headers as well", () => {
+    for (const part of ["key", "headers"] as const) {
+      const million = new Uint8Array(1_000_000);
+      const block = new RecordBlock(1000);
+      const record = part === "key" ? { key: million } : { headers: [{ name: "h", value: million }] };
+      while (!block.full) addRecord(block, { offset: block.count, value: "{}", ...record });
+      expect(block.count).toBe(Math.ceil(MAX_BLOCK_BYTES / 1_000_000));
+      expect(block.bytes.length).toBeLessThan(MAX_BLOCK_BYTES + 5 * MAX_KEPT_BYTES);
+    }
   });
 
-  test("decode to the original headers", () => {
-    const header = fc.record({
-      name: fc.string({ unit: "binary" }),
-      value: fc.option(bytes, { nil: undefined }),
-    });
-    fc.assert(
-      fc.property(fc.array(header, { maxLength: 5 }), (headers) => {
-        const stored = JSON.parse(encodeHeaders(headers).toString("utf8")) as [string, string | null][];
-        expect(
-          stored.map(([name, value]) => ({
-            name,
-            value: value === null ? undefined : new Uint8Array(Buffer.from(value, "base64")),
-          })),
-        ).toEqual(headers.map(({ name, value }) => ({ name, value: value && new Uint8Array(value) })));
-      }),
-      { numRuns: 300 },
-    );
+  test("gives the memory of a large batch back while small ones follow", () => {
+    const block = new RecordBlock(100);
+    const initial = block.bytes.length;
+    while (!block.full) addRecord(block, { offset: block.count, value: new Uint8Array(MAX_KEPT_BYTES) });
+    expect(block.bytes.length).toBeGreaterThan(MAX_BLOCK_BYTES);
+    for (let batch = 0; batch < 6; batch++) {
+      block.clear();
+      addRecord(block, { offset: batch, value: "{}" });
+    }
+    expect(block.bytes.length).toBe(initial);
+  });
+});
+
+describe("the headers of a record", () => {
+  const named = (name: string, length: number) => ({ name, value: new Uint8Array(length) });
+  const keptNames = (block: RecordBlock) =>
+    (JSON.parse(String(block.headers(0))) as [string, string | null][]).map(([name]) => name);
+
+  test("are kept whole up to the limit", () => {
+    const block = new RecordBlock(1);
+    addRecord(block, { offset: 0, value: "", headers: [named("a", MAX_KEPT_BYTES - 100), named("b", 50)] });
+    expect([keptNames(block), block.cutHeaderBytes(0)]).toEqual([["a", "b"], undefined]);
+  });
+
+  test("beyond the limit are left out from the first that does not fit, and their length is known", () => {
+    const block = new RecordBlock(1);
+    const headers = [named("a", 500_000), named("b", 600_000), named("c", 1), named("d", 100_000_000)];
+    addRecord(block, { offset: 0, value: "", headers });
+    expect([keptNames(block), block.cutHeaderBytes(0)]).toEqual([["a"], 101_100_005]);
+    expect(block.used).toBeLessThan(600_000);
+  });
+
+  test("are told from none", () => {
+    const block = new RecordBlock(2);
+    addRecord(block, { offset: 0, value: "", headers: [] });
+    addRecord(block, { offset: 1, value: "" });
+    expect([String(block.headers(0)), block.headers(1)]).toEqual(["[]", undefined]);
   });
 });

@@ -2,7 +2,8 @@
 import type { PipelineEvent, Rejection } from "../../shared/event.ts";
 import { Batch, type BatchClock, type SpanStart } from "../../shared/pipeline/batch.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";
-import { encodeHeaders, type RecordBlock, type RecordHeader } from "../../shared/pipeline/record-block.ts";
+import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
+import type { RecordHeader } from "../../shared/pipeline/record-headers.ts";
 
 /** 2026-03-14T09:26:53.589Z */
 export const NOW_MS = 1_773_480_413_589;
@@ -51,7 +52,7 @@ export function eventWithId(event_id: string): string {
 
 /** Adds a record at the block's end. */
 export function addRecord(block: RecordBlock, record: TestRecord): void {
-  const index = block.count++;
+  const index = block.count;
   block.slot[index] = record.slot ?? 0;
   block.offset[index] = record.offset;
   const [keyStart, keyEnd] = put(block, record.key);
@@ -60,7 +61,16 @@ export function addRecord(block: RecordBlock, record: TestRecord): void {
   const [valueStart, valueEnd] = put(block, record.value);
   block.valueStart[index] = valueStart;
   block.valueEnd[index] = valueEnd;
-  if (record.headers !== undefined) block.headers.set(index, encodeHeaders(record.headers));
+  if (record.headers !== undefined) putHeaders(block, record.headers);
+  block.count++;
+}
+
+function putHeaders(block: RecordBlock, headers: readonly RecordHeader[]): void {
+  block.beginHeaders();
+  for (const { name, value } of headers) {
+    const start = block.addHeader(Buffer.from(name), value?.length);
+    if (start !== undefined && value !== undefined) block.bytes.set(value, start);
+  }
 }
 
 function put(block: RecordBlock, content: string | Uint8Array | undefined): [start: number, end: number] {

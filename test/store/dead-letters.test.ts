@@ -1,9 +1,22 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import fc from "fast-check";
-import { encodeHeaders } from "../../shared/pipeline/record-block.ts";
+import { encodeHeaders } from "../../shared/pipeline/record-headers.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import type { TestDatabase } from "../support/postgres.ts";
-import { batchOf, eventText, CLOCK, NOW_MS, readText, SKEW_MS, type TestRecord } from "../pipeline/record.ts";
+import type { DeadLetter } from "../../shared/event.ts";
+import { Batch } from "../../shared/pipeline/batch.ts";
+import { CUT_BYTES } from "../../shared/pipeline/record-block.ts";
+import type { Transaction } from "../../shared/store/session.ts";
+import {
+  addRecord,
+  batchOf,
+  eventText,
+  CLOCK,
+  NOW_MS,
+  readText,
+  SKEW_MS,
+  type TestRecord,
+} from "../pipeline/record.ts";
 import {
   enter,
   expectProven,
@@ -118,6 +131,65 @@ test("any bytes can be a dead letter, and are rejected again with the same clock
   );
   await expectProven(database);
 });
+
+test("of a record that is too large the beginning, the lengths and the hash are kept, and rejected again", async () => {
+  const value = Buffer.alloc(CUT_BYTES, "x");
+  const sha256 = new Bun.CryptoHasher("sha256").update("the whole value").digest();
+  const from = nextOffset;
+  const batch = new Batch(3);
+  batch.open(CLOCK, 0);
+  addRecord(batch.block, { offset: from, value: "before" });
+  batch.block.cutValues.set(1, { bytes: 5_000_000_000, sha256 });
+  batch.block.cutKeys.set(1, { bytes: 2_000_000, sha256 });
+  const headers = [{ name: "h", value: new Uint8Array(2_000_000) }];
+  addRecord(batch.block, { offset: from + 1, value, key: value, headers });
+  addRecord(batch.block, { offset: from + 2, value: "behind" });
+  batch.read(() => ({ ...partitionKey(0), from }));
+  await worker.store.commit(batch);
+  nextOffset += 3;
+  const rows = await database.sql`
+    select value, value_bytes::float8, value_sha256, key, key_bytes::float8, headers, headers_bytes::float8, reason, error
+    from dead_letter_events where "offset" between ${from} and ${from + 2} order by "offset"`;
+  const whole = { value_bytes: null, value_sha256: null, key_bytes: null, headers_bytes: null };
+  expect(rows).toMatchObject([
+    whole,
+    {
+      value,
+      value_bytes: 5_000_000_000,
+      value_sha256: Buffer.from(sha256),
+      key: value,
+      key_bytes: 2_000_000,
+      headers: Buffer.from("[]"),
+      headers_bytes: 2_000_001,
+      reason: "too_large",
+      error: "the value has 5000000000 bytes; at most 1048576 are accepted",
+    },
+    whole,
+  ]);
+  await expectProven(database);
+});
+
+test("many large dead letters are stored in statements of a few megabytes", async () => {
+  const value = Buffer.alloc(700_000, 0xff);
+  const rows = await commit(Array.from({ length: 20 }, () => ({ value })));
+  expect(rows.map(({ value: stored }) => stored?.equals(value))).toEqual(
+    Array.from({ length: 20 }, () => true),
+  );
+  const statements: number[] = [];
+  const tx = { unsafe: (_: string, parameters: string[]) => statements.push(parameters[6]!.length) };
+  await insertDeadLetters(
+    tx as unknown as Transaction,
+    Array.from({ length: 20 }, (_, offset) => letterWith(offset, value)),
+    CLOCK,
+  );
+  expect(statements).toHaveLength(20);
+  expect(Math.max(...statements)).toBeLessThan(2 * 1024 * 1024);
+});
+
+function letterWith(offset: number, value: Uint8Array): DeadLetter {
+  const rejection = { stage: "decode", reason: "not_utf8", error: "" } as const;
+  return { ...partitionKey(9), offset, key: undefined, value, headers: undefined, rejection };
+}
 
 test("an error with any characters is stored unchanged", async () => {
   const error = `quote " backslash \\ comma , braces {} NULL 😀 \u001e`;

@@ -6,15 +6,33 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 describe("a payload preview", () => {
   test("shows UTF-8 as text and keeps its line breaks", () => {
     const text = '{"a": "grüße 😀"}\n\tb';
-    expect(previewOf(bytes(text), 23)).toEqual({ form: "text", shown: text, bytes: 23, isCut: false });
-    expect(previewOf(bytes(""), 0)).toEqual({ form: "text", shown: "", bytes: 0, isCut: false });
+    expect(previewOf(bytes(text), 23)).toEqual({
+      form: "text",
+      shown: text,
+      bytes: 23,
+      keptBytes: 23,
+      isCut: false,
+    });
+    expect(previewOf(bytes(""), 0)).toEqual({
+      form: "text",
+      shown: "",
+      bytes: 0,
+      keptBytes: 0,
+      isCut: false,
+    });
   });
 
   test("is null for an absent payload", () => expect(previewOf(null, null)).toBeNull());
 
   test("leaves out a character that the cut has split", () => {
     const beginning = bytes("abc😀").subarray(0, 5);
-    expect(previewOf(beginning, 100)).toEqual({ form: "text", shown: "abc", bytes: 100, isCut: true });
+    expect(previewOf(beginning, 100)).toEqual({
+      form: "text",
+      shown: "abc",
+      bytes: 100,
+      keptBytes: 100,
+      isCut: true,
+    });
     // As a whole value the same bytes are not UTF-8.
     expect(previewOf(beginning, 5)).toMatchObject({ form: "hex", shown: "61 62 63 f0 9f" });
   });
@@ -28,6 +46,7 @@ describe("a payload preview", () => {
       form: "hex",
       shown: "00 ff",
       bytes: 2,
+      keptBytes: 2,
       isCut: false,
     });
   });

@@ -1,19 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { classify, describeFault } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
-import { sharedPostgres, type TestDatabase } from "../support/postgres.ts";
+import type { TestDatabase } from "../support/postgres.ts";
 import { eventText, eventTextWith } from "../pipeline/record.ts";
 import { REFUSED_DATA, REFUSED_ERROR, refuseContent } from "../support/refused-content.ts";
 import { rejection } from "../support/rejection.ts";
 import {
   ledgerOf,
   batchFrom,
-  enter,
   everything,
   expectProven,
   freshStore,
-  migrateDatabase,
-  openSession,
   STORE_OPTIONS,
   type TestStore,
 } from "./pipeline-database.ts";
@@ -189,24 +186,5 @@ describe("a fault of the schema", () => {
     await database.sql`alter table hourly_users alter user_id type text collate "C"`;
     await new Store(worker.session, { ...STORE_OPTIONS, hourGraceMs: 0 }).commit(batchFrom(0, [good("a")]));
     await expectProven(database);
-  });
-
-  test("is reported for a database that cannot hold every character", async () => {
-    const server = await sharedPostgres();
-    const name = `latin1_${crypto.randomUUID()}`;
-    await server.administer(
-      `create database "${name}" template template0 encoding latin1 lc_collate 'C' lc_ctype 'C'`,
-    );
-    await using utf8 = await server.database();
-    const config = { ...utf8.config, name };
-    await migrateDatabase({ config });
-    const session = await openSession({ config });
-    await enter(session, 1);
-    const store = new Store(session, { ...STORE_OPTIONS, hourGraceMs: 0 });
-    const error = await rejection(store.commit(batchFrom(0, [good("a"), good("日本")])));
-    expect(classify(error)).toBe("schema");
-    expect(await session.sql`select 1 from dead_letter_events`).toHaveLength(0);
-    session.destroy();
-    await server.administer(`drop database "${name}" with (force)`);
   });
 });

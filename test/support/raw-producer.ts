@@ -7,7 +7,7 @@ import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
 import { addressOf, isNull, type Pointer, pointer } from "../../shared/kafka/ffi/memory.ts";
 import { MessageReader } from "../../shared/kafka/ffi/message-reader.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
-import type { RecordHeader } from "../../shared/pipeline/record-block.ts";
+import type { RecordHeader } from "../../shared/pipeline/record-headers.ts";
 
 export interface RawRecord {
   readonly key?: Uint8Array | undefined;

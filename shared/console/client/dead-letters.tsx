@@ -76,7 +76,7 @@ function Letter({ letter }: { letter: Summary }) {
         {loaded !== undefined && "problem" in loaded && <p class="bad">{loaded.problem}</p>}
         {loaded !== undefined && "letter" in loaded && (
           <>
-            <Bytes name="value" content={loaded.letter.value} />
+            <Bytes name="value" content={loaded.letter.value} sha256={loaded.letter.valueSha256} />
             <Bytes name="key" content={loaded.letter.key} />
             <Bytes name="headers" content={loaded.letter.headers} />
           </>
@@ -86,7 +86,8 @@ function Letter({ letter }: { letter: Summary }) {
   );
 }
 
-function Bytes({ name, content }: { name: string; content: PayloadPreview | null }) {
+function Bytes(props: { name: string; content: PayloadPreview | null; sha256?: string | null }) {
+  const { name, content, sha256 = null } = props;
   if (content === null) {
     return (
       <p>
@@ -94,7 +95,7 @@ function Bytes({ name, content }: { name: string; content: PayloadPreview | null
       </p>
     );
   }
-  const { form, shown, bytes: size, isCut } = content;
+  const { form, shown, bytes: size, keptBytes, isCut } = content;
   return (
     <>
       <p>
@@ -103,6 +104,8 @@ function Bytes({ name, content }: { name: string; content: PayloadPreview | null
           {bytes(size)}
           {form === "hex" && ", not UTF-8, shown as hexadecimal"}
           {isCut && ", cut"}
+          {keptBytes < size && `, of which the dead letter keeps ${bytes(keptBytes)}`}
+          {sha256 !== null && `, SHA-256 ${sha256}`}
         </span>
       </p>
       <pre tabindex={0} aria-label={name}>

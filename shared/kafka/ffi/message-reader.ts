@@ -1,10 +1,11 @@
 // Copies the messages of librdkafka's events: consumed records into a block, delivery reports to a callback.
 import { ptr } from "bun:ffi";
 import {
-  encodeHeaders,
+  CUT_BYTES,
+  type CutPart,
   MAX_BLOCK_BYTES,
+  MAX_KEPT_BYTES,
   type RecordBlock,
-  type RecordHeader,
 } from "../../pipeline/record-block.ts";
 import { ErrorCode } from "../error-codes.ts";
 import type { PartitionTable } from "../partition-table.ts";
@@ -28,6 +29,8 @@ const MESSAGE_BYTES = 72;
 const DELIVERIES_AT_ONCE = 512;
 /** In a record a key and its value lie side by side, with the value's length (1 to 5 bytes) between them. */
 const MAX_GAP_BYTES = 8;
+/** A part of a record that is too large to be kept is hashed in pieces of this size. */
+const HASHED_AT_ONCE = 262_144;
 
 /** Reads the messages of one client. */
 export class MessageReader {
@@ -102,7 +105,8 @@ export class MessageReader {
         const keyLength = message[MESSAGE.keyLength]!;
         const index = block.count;
         const gap = value - key - keyLength;
-        if (key !== 0 && value !== 0 && gap >= 0 && gap <= MAX_GAP_BYTES) {
+        const isKeptWhole = keyLength <= MAX_KEPT_BYTES && valueLength <= MAX_KEPT_BYTES;
+        if (isKeptWhole && key !== 0 && value !== 0 && gap >= 0 && gap <= MAX_GAP_BYTES) {
           // Key and value side by side: one copy for both.
           const valueOffset = keyLength + gap;
           const start = block.reserve(valueOffset + valueLength);
@@ -116,20 +120,18 @@ export class MessageReader {
           block.valueStart[index] = start + valueOffset;
           block.valueEnd[index] = start + valueOffset + valueLength;
         } else {
-          block.keyStart[index] = this.#copy(block, key, keyLength);
-          block.keyEnd[index] = block.keyStart[index] + keyLength;
-          block.valueStart[index] = this.#copy(block, value, valueLength);
-          block.valueEnd[index] = block.valueStart[index] + valueLength;
-          if (block.bytes !== bytes) {
-            bytes = block.bytes;
-            base = Number(ptr(bytes));
-          }
+          block.keyStart[index] = this.#copy(block, key, keyLength, block.cutKeys);
+          block.keyEnd[index] = block.keyStart[index] + keptLength(keyLength);
+          block.valueStart[index] = this.#copy(block, value, valueLength, block.cutValues);
+          block.valueEnd[index] = block.valueStart[index] + keptLength(valueLength);
         }
         block.slot[index] = slot;
         block.offset[index] = offset;
         block.leaderEpoch[index] = messageLeaderEpoch(messageAt);
-        if (messageHeaders(messageAt, this.#scratch.at) === ErrorCode.none) {
-          block.headers.set(index, encodeHeaders(this.#readHeaders()));
+        if (messageHeaders(messageAt, this.#scratch.at) === ErrorCode.none) this.#takeHeaders(block);
+        if (block.bytes !== bytes) {
+          bytes = block.bytes;
+          base = Number(ptr(bytes));
         }
         block.count = index + 1;
       } finally {
@@ -155,30 +157,51 @@ export class MessageReader {
     }
   }
 
-  /** @returns where the bytes begin in the block, -1 for NULL */
-  #copy(block: RecordBlock, from: number, length: number): number {
+  /**
+   * Copies a key or a value of the block's next record; of one that is too large only the beginning.
+   * @returns where the bytes begin in the block, -1 for NULL
+   */
+  #copy(block: RecordBlock, from: number, length: number, cut: Map<number, CutPart>): number {
     if (from === 0) return -1;
-    const start = block.reserve(length);
-    if (length > 0) this.#memcpy(address(Number(ptr(block.bytes)) + start), address(from), length);
+    const kept = keptLength(length);
+    const start = block.reserve(kept);
+    if (kept > 0) this.#memcpy(address(Number(ptr(block.bytes)) + start), address(from), kept);
+    if (kept < length) cut.set(block.count, { bytes: length, sha256: this.#sha256(from, length) });
     return start;
   }
 
-  /** The headers whose list is in the first word of the scratch. */
-  #readHeaders(): RecordHeader[] {
+  /** Piece by piece, so that no second copy of a large value is made. */
+  #sha256(from: number, length: number): Uint8Array {
+    const hasher = new Bun.CryptoHasher("sha256");
+    const piece = Buffer.allocUnsafeSlow(HASHED_AT_ONCE);
+    for (let at = 0; at < length; at += HASHED_AT_ONCE) {
+      const size = Math.min(HASHED_AT_ONCE, length - at);
+      this.#memcpy(addressOf(piece), address(from + at), size);
+      hasher.update(piece.subarray(0, size));
+    }
+    return hasher.digest();
+  }
+
+  /** Copies the headers of the block's next record, whose list is in the first word of the scratch. */
+  #takeHeaders(block: RecordBlock): void {
     const scratch = this.#scratch;
     const list = pointer(scratch.get(0), "headers");
     const [name, value, length] = [scratch.addressOf(1), scratch.addressOf(2), scratch.addressOf(3)];
-    const headers: RecordHeader[] = [];
-    while (this.#headerGetAll(list, headers.length, name, value, length) === ErrorCode.none) {
-      headers.push({ name: readText(scratch.get(1)), value: this.#bytes(scratch.get(2), scratch.get(3)) });
+    block.beginHeaders();
+    for (let i = 0; this.#headerGetAll(list, i, name, value, length) === ErrorCode.none; i++) {
+      const valueAt = scratch.get(2);
+      const valueLength = scratch.get(3);
+      const start = block.addHeader(
+        Buffer.from(readText(scratch.get(1))),
+        valueAt === 0 ? undefined : valueLength,
+      );
+      if (start === undefined || valueAt === 0 || valueLength === 0) continue;
+      this.#memcpy(address(Number(ptr(block.bytes)) + start), address(valueAt), valueLength);
     }
-    return headers;
   }
+}
 
-  #bytes(from: number, length: number): Buffer | undefined {
-    if (from === 0) return undefined;
-    const bytes = Buffer.allocUnsafeSlow(length);
-    if (length > 0) this.#memcpy(addressOf(bytes), address(from), length);
-    return bytes;
-  }
+/** How many bytes of a key or value of this length are kept. */
+function keptLength(length: number): number {
+  return length > MAX_KEPT_BYTES ? CUT_BYTES : length;
 }

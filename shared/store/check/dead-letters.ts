@@ -28,6 +28,8 @@ interface LetterRow {
   is_tombstone: boolean;
   /** Null for a tombstone and for a large value, which is read separately. */
   value: Buffer | null;
+  /** The length of a value of which only the beginning is kept. */
+  value_bytes: number | null;
   first_seen_ms: number;
   max_future_skew_seconds: number;
 }
@@ -72,7 +74,7 @@ export async function checkDeadLetters(sql: Database): Promise<Invariant> {
 /** The next letters behind `after`, in the order of their key. */
 async function readPage(tx: Transaction, after: LetterKey): Promise<LetterRow[]> {
   return await tx<LetterRow[]>`
-    select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone,
+    select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone, value_bytes,
       case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
       (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
     from dead_letter_events
@@ -89,7 +91,12 @@ async function contradictionOf(
   row: LetterRow,
 ): Promise<string | undefined> {
   const value = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
-  const event = reader.readValue(value, row.first_seen_ms, row.max_future_skew_seconds * 1000);
+  const event = reader.readValue(
+    value,
+    row.first_seen_ms,
+    row.max_future_skew_seconds * 1000,
+    row.value_bytes ?? undefined,
+  );
   if (isRejection(event)) {
     return event.reason === row.reason ? undefined : `reason ${row.reason}, now ${event.reason}`;
   }

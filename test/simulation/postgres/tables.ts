@@ -54,6 +54,10 @@ export interface DeadLetterRow extends ReadingKey {
   readonly key: Uint8Array | undefined;
   readonly value: Uint8Array | undefined;
   readonly headers: Uint8Array | undefined;
+  readonly keyBytes: number | undefined;
+  readonly valueBytes: number | undefined;
+  readonly valueSha256: Uint8Array | undefined;
+  readonly headersBytes: number | undefined;
   readonly stage: string;
   readonly reason: string;
   readonly error: string;

@@ -172,8 +172,12 @@ function letterOf({ topic, topicId, partition, reading }: StoredOffset, offset: 
     reading,
     offset,
     key: undefined,
+    keyBytes: undefined,
     value: Uint8Array.of(0, 255, 34),
+    valueBytes: offset % 2 === 0 ? 5_000_000_000 : undefined,
+    valueSha256: offset % 2 === 0 ? Uint8Array.of(1, 2, 255) : undefined,
     headers: undefined,
+    headersBytes: undefined,
     rejection: makeRejection("decode", "not_json", 'it is "not" JSON, \\'),
   };
 }

@@ -78,6 +78,10 @@ export function modelContents({ offsets, rawEvents, hours, hourUsers, deadLetter
         hex(row.key),
         hex(row.value),
         hex(row.headers),
+        row.keyBytes,
+        row.valueBytes,
+        hex(row.valueSha256),
+        row.headersBytes,
         row.stage,
         row.reason,
         row.error,
@@ -102,7 +106,7 @@ export async function realContents({ sql }: Pick<TestDatabase, "sql">): Promise<
     read(`select json_build_array((extract(epoch from aggregation_hour) / 3600)::int, event_type, user_id) as row
       from hourly_users`),
     read(`select json_build_array(topic, topic_id, partition, reading, "offset", encode(key, 'hex'),
-      encode(value, 'hex'), encode(headers, 'hex'), stage, reason, error,
+      encode(value, 'hex'), encode(headers, 'hex'), key_bytes, value_bytes, encode(value_sha256, 'hex'), headers_bytes, stage, reason, error,
       (extract(epoch from first_seen_at) * 1000000)::bigint::text, max_future_skew_seconds) as row
       from dead_letter_events`),
   ]);
