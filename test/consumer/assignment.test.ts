@@ -1,6 +1,7 @@
-// Tests when a partition counts as unreadable.
+// Tests where a partition is fetched, and when it counts as unreadable.
 import { describe, expect, test } from "bun:test";
 import { Assignment } from "../../workers/consumer/assignment.ts";
+import { batchOf } from "../pipeline/record.ts";
 
 const PLACE = { topic: "t", partition: 0 };
 const BATCH = { offset: 10, reason: "no codec" };
@@ -15,6 +16,17 @@ function assigned() {
   fetch();
   return { assignment, owned, fetch };
 }
+
+describe("a partition that is fetched", () => {
+  test("starts again behind the last batch, with the leader epoch of its last record", () => {
+    const { assignment } = assigned();
+    expect(assignment.fetchStarts()).toEqual([{ ...PLACE, offset: 5, leaderEpoch: undefined }]);
+    const batch = batchOf([{ offset: 5, value: "{" }], [{ ...PLACE, topicId: "id", reading: 0, from: 5 }]);
+    const span = { ...batch.spans.get(0)!, leaderEpoch: 4 };
+    assignment.markInFlight(1, span);
+    expect(assignment.fetchStarts()).toEqual([{ ...PLACE, offset: 6, leaderEpoch: 4 }]);
+  });
+});
 
 describe("a partition with a batch that cannot be read", () => {
   test("is reported once for each batch", () => {

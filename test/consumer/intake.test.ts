@@ -17,8 +17,10 @@ class FakeKafka {
   readonly fetched = new Map<number, number>();
   readonly events: ConsumerEvent[] = [];
   records: { slot: number; offset: number }[] = [];
+  polls = 0;
 
   poll(block: RecordBlock): ConsumerEvent | undefined {
+    this.polls++;
     while (!block.full) {
       const record = this.records.shift();
       if (record === undefined) return this.events.shift();
@@ -63,6 +65,17 @@ function stall({ kafka, intake }: ReturnType<typeof intakeOfTwo>): void {
   intake.stallWhenDue(intake.stallsAtMs()!);
   expect(kafka.fetched.size).toBe(0);
 }
+
+describe("an intake whose batch is full", () => {
+  test("still polls Kafka, which settles the questions that were asked", () => {
+    const { kafka, intake } = intakeOfTwo();
+    kafka.records = [0, 1, 2].map((offset) => ({ slot: 0, offset }));
+    intake.take();
+    const { polls } = kafka;
+    intake.take();
+    expect(kafka.polls).toBeGreaterThan(polls);
+  });
+});
 
 describe("an intake whose full batch has stopped fetching", () => {
   test("fetches again behind what it hands over", () => {

@@ -15,7 +15,7 @@ describe("a partition in trouble", () => {
       await publish(bench.kafka, topic, 1, 100);
       let hasLeader = false;
       let refusals = 0;
-      const { worker } = await bench.worker([topic], {
+      const { worker, log } = await bench.worker([topic], {
         kafka: (real) => ({
           listOffsets: async (partitions, which) => {
             if (hasLeader) return await real.listOffsets(partitions, which);
@@ -39,6 +39,7 @@ describe("a partition in trouble", () => {
       await eventually("the others are stored", () => bench.isStored(topic, [0, 1], 100));
       await eventually("the partition was asked for alone", () => refusals > 3);
       expect(worker.status().pausedBecause).toBeUndefined();
+      expect(log.filter((line) => line.includes('"cause"'))).toEqual([]);
       expect(stateOf(worker, 2)).toBe("awaiting_offset");
       await publish(bench.kafka, topic, 0, 50);
       await eventually("the others go on", () => bench.isStored(topic, [0], 150));

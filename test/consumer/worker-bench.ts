@@ -9,7 +9,7 @@ import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
 import { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { PartitionWorker } from "../../workers/consumer/partition-worker.ts";
-import type { DatabaseSession, KafkaPort } from "../../workers/consumer/ports.ts";
+import type { DatabaseSession, KafkaPort, WorkerClock } from "../../workers/consumer/ports.ts";
 import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
 import { KafkaUnderTest } from "../kafka/kafka-variants.ts";
 import { GROUP, openSession, pipelineDatabase, STORE_OPTIONS } from "../store/pipeline-database.ts";
@@ -21,6 +21,7 @@ export interface WorkerFaults {
   kafka?: (real: KafkaConsumer) => Partial<KafkaPort>;
   /** Replaces work with the database. */
   session?: (real: DatabaseSession) => Partial<DatabaseSession>;
+  clock?: WorkerClock;
   batchSize?: number;
 }
 
@@ -45,9 +46,10 @@ export class WorkerBench implements AsyncDisposable {
     return new WorkerBench(await EmbeddedBroker.start({ brokers: 1, topics: [] }), database);
   }
 
-  /** Starts a worker. @returns it, and the promise of its end */
+  /** Starts a worker. @returns it, the promise of its end, and the lines of its log */
   async worker(topics: readonly string[], faults: WorkerFaults = {}) {
     const notifier = new Notifier();
+    const log: string[] = [];
     const member = await KafkaConsumer.open({
       settings: this.kafka.consumerSettings(GROUP),
       topics,
@@ -67,11 +69,11 @@ export class WorkerBench implements AsyncDisposable {
             return replacing(session, faults.session?.(session));
           },
         },
-        clock: systemClock,
+        clock: faults.clock ?? systemClock,
         notifier,
       },
       { topics, consumerGroup: GROUP, batchSize: faults.batchSize ?? 500, maxFutureSkewMs: 86_400_000 },
-      new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" })),
+      new WorkerTelemetry(new ThreadRecorder(), pino({ level: "info" }, { write: (line) => log.push(line) })),
       () => undefined,
     );
     const ended = worker.run();
@@ -80,7 +82,7 @@ export class WorkerBench implements AsyncDisposable {
       worker.drain();
       await ended.catch(() => undefined);
     });
-    return { worker, ended };
+    return { worker, ended, log };
   }
 
   /** Rows by partition of a topic: the stored next offset and what Kafka had deleted. */

@@ -1,7 +1,9 @@
 // Tests that a worker goes on, and comes to rest, after faults that the real surroundings rarely show.
 import { describe, expect, test } from "bun:test";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
+import { systemClock } from "../../shared/runtime/clock.ts";
 import { eventually } from "../support/eventually.ts";
+import { rejection } from "../support/rejection.ts";
 import { endSessions, publish, stateOf, WorkerBench } from "./worker-bench.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -143,6 +145,90 @@ describe("a worker that drains", () => {
       await ended;
       expect(rate).toBeLessThan(POLLS_A_SECOND_AT_REST);
       expect(await bench.isStored(topic, [0], 5)).toBe(true);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "says so when what it has read cannot be stored, whatever the reason",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      const { worker, ended } = await bench.worker([topic], {
+        session: () => ({
+          commit: () => {
+            worker.drain();
+            return Promise.reject(
+              Object.assign(new Error('column "user_id" does not exist'), { code: "42703" }),
+            );
+          },
+        }),
+      });
+      await publish(bench.kafka, topic, 0, 5);
+      expect(await rejection(ended)).toMatchObject({
+        name: "FatalError",
+        message: expect.stringMatching(/^what was read could not be committed, and is read again: .*user_id/),
+      });
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker that has met another fault just before", () => {
+  test(
+    "still ends with an error of Kafka that no retry fixes",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      let isDue = false;
+      const { ended } = await bench.worker([topic], {
+        kafka: (real) => ({
+          poll: (block) => {
+            if (!isDue) return real.poll(block);
+            // librdkafka says it once.
+            isDue = false;
+            return {
+              kind: "error",
+              code: -150,
+              name: "_FATAL",
+              message: "the instance is fenced",
+              fatal: true,
+            };
+          },
+        }),
+        session: () => ({
+          commit: () => {
+            isDue = true;
+            return Promise.reject(Object.assign(new Error("closed"), { code: "CONNECTION_CLOSED" }));
+          },
+        }),
+      });
+      await publish(bench.kafka, topic, 0, 5);
+      expect((await rejection(ended)).message).toContain("the instance is fenced");
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker whose clock goes back", () => {
+  test(
+    "reads its offsets again, says why, and goes on",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      let backMs = 0;
+      const monotonicMs = () => systemClock.monotonicMs() - backMs;
+      const { log } = await bench.worker([topic], {
+        clock: { now: () => systemClock.now(), monotonicMs },
+      });
+      await publish(bench.kafka, topic, 0, 5);
+      await eventually("the first are stored", () => bench.isStored(topic, [0], 5));
+      backMs = 1000;
+      await eventually("it says so", () =>
+        log.some((line) => line.includes("the monotonic clock went back")),
+      );
+      await publish(bench.kafka, topic, 0, 5);
+      await eventually("all is stored", () => bench.isStored(topic, [0], 10));
     },
     TIMEOUT_MS,
   );

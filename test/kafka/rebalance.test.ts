@@ -82,6 +82,23 @@ onBoth("two consumers process each record once under KIP-848", (kafka) =>
   handOver(kafka, { "group.protocol": "consumer" }),
 );
 
+for (const [protocol, passThrough] of [
+  ["cooperative-sticky", {}],
+  ["KIP-848", { "group.protocol": "consumer" }],
+] as const) {
+  onBoth(`a consumer without partitions is a member of its group under ${protocol}`, async (kafka) => {
+    const topic = await kafka.createTopic(1);
+    const options = { topics: [topic], group: `group-${crypto.randomUUID()}`, passThrough };
+    await using first = await GroupMember.open(kafka, options);
+    expect(first.consumer.isMember()).toBe(false);
+    await first.until("it has the partition", () => first.owned.size === 1);
+    await using second = await GroupMember.open(kafka, options);
+    await second.until("the other one is a member", () => second.consumer.isMember());
+    expect([first.owned.size, second.owned.size]).toEqual([1, 0]);
+    expect(first.consumer.isMember()).toBe(true);
+  });
+}
+
 onBoth("a rebalance proceeds when it is answered without partitions", async (kafka) => {
   const topic = await kafka.createTopic(PARTITIONS);
   const group = `group-${crypto.randomUUID()}`;
