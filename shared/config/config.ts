@@ -10,6 +10,7 @@ import { isSecretProperty } from "./kafka-properties.ts";
 import { MONITORING_SECTION, type MonitoringConfig, readMonitoringConfig } from "./monitoring-config.ts";
 import { PRODUCER_SECTION, type ProducerConfig, readProducerConfig } from "./producer-config.ts";
 import { describeSection, readSection, REDACTED, variablesOf, withoutCredentials } from "./section.ts";
+import { withoutServiceLinks } from "./service-links.ts";
 import { boolean, choice } from "./setting.ts";
 import { unknownVariables } from "./unknown-variables.ts";
 
@@ -64,10 +65,11 @@ export type ProgramRole = keyof typeof USED_SECTIONS;
  * @throws ConfigurationError with every problem: the variable, its value and what is allowed
  */
 export function loadConfig(
-  environment: Environment,
+  surroundings: Environment,
   role: ProgramRole,
   processors = availableParallelism(),
 ): Config {
+  const environment = withoutServiceLinks(surroundings);
   const problems: string[] = [];
   const source = (section: SectionName) => ({ environment, problems, readSecrets: isUsed(section, role) });
   const database = readDatabaseConfig(source("database"));

@@ -1,4 +1,5 @@
 // Describes and reads the configuration of the connections to PostgreSQL.
+import { isIPv6 } from "node:net";
 import { Type } from "typebox";
 import { readText } from "./environment.ts";
 import { addProblem, readSection, type SectionSource, type SectionValues } from "./section.ts";
@@ -11,7 +12,12 @@ const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify
 
 export const DATABASE_SECTION = Type.Object({
   /** A host name, an address, or the folder of a Unix socket. */
-  host: text("DB_HOST", "localhost", /^\S+$/, "a host name, an address, or the folder of a Unix socket"),
+  host: text(
+    "DB_HOST",
+    "localhost",
+    isHost,
+    "one host name or address, or the folder of a Unix socket; the port goes into DB_PORT, and the other parts of a URL into DB_NAME, DB_USER and DB_PASSWORD",
+  ),
   port: integer("DB_PORT", [1, 65_535], 5432),
   name: text("DB_NAME", "data_pipeline", /^.{1,63}$/, "1 to 63 characters"),
   user: text("DB_USER", "pipeline_user", /^.{1,63}$/, "1 to 63 characters"),
@@ -20,6 +26,11 @@ export const DATABASE_SECTION = Type.Object({
   minConnections: integer("DB_MIN_CONNECTIONS", [1, 1000], 2),
   maxConnections: integer("DB_MAX_CONNECTIONS", [MAIN_CONNECTIONS + 1, 1000], 10),
 });
+
+/** Without the port, the list and the URL that other programs take there. */
+function isHost(host: string): boolean {
+  return host.startsWith("/") ? !/\s/.test(host) : isIPv6(host) || /^[^\s,:/@[\]?#]+$/.test(host);
+}
 
 export interface DatabaseConfig extends SectionValues<typeof DATABASE_SECTION.properties> {
   /** The file that has the password; read anew for each connection, so that the password may change. */

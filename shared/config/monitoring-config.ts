@@ -3,7 +3,8 @@ import { Type } from "typebox";
 import { readSection, type SectionSource, type SectionValues } from "./section.ts";
 import { choice, decimal, integer, text } from "./setting.ts";
 
-const ALL_ADDRESSES = "0.0.0.0";
+/** IPv6 and IPv4 alike; see listen() of http/server.ts. */
+const ALL_ADDRESSES = "::";
 
 export const MONITORING_SECTION = Type.Object({
   /** The address to listen on. */

@@ -31,7 +31,7 @@ const FORWARDING_HEADERS = [
 const REFUSAL: Readonly<Record<Access, string>> = {
   this_machine:
     "The console answers only on this machine, under the name localhost, and no proxy: it shows the payloads of dead " +
-    "letters and has no password. To open it, set HTTP_HOST to the address to listen on (0.0.0.0 for all). " +
+    "letters and has no password. To open it, set HTTP_HOST to the address to listen on (:: for all). " +
     "/metrics, /healthz and /readyz answer everyone.\n",
   anyone:
     "The console answers only under an address, localhost, the name in HTTP_HOST, or a name of a private network " +

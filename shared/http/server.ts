@@ -3,6 +3,9 @@ import { Hono } from "hono";
 import { codeOf, errorMessage, FatalError } from "../runtime/errors.ts";
 import { type Access, refusalOf } from "./access.ts";
 
+/** Of IPv6, and with them those of IPv4. */
+const ALL_ADDRESSES = "::";
+const ALL_IPV4_ADDRESSES = "0.0.0.0";
 /** How long `stop` waits for running responses. */
 const STOP_GRACE_MS = 1000;
 
@@ -94,28 +97,36 @@ function readiness(ready: () => Readiness): Readiness {
   }
 }
 
-function listen(
-  { port, host, portVariable }: HttpServerOptions,
-  hono: Hono<HttpEnvironment>,
-): Bun.Server<undefined> {
-  try {
-    return Bun.serve({
+function listen(options: HttpServerOptions, hono: Hono<HttpEnvironment>): Bun.Server<undefined> {
+  const { port, host, portVariable } = options;
+  const serve = (hostname: string): Bun.Server<undefined> =>
+    Bun.serve({
       port,
-      hostname: host,
+      hostname,
       maxRequestBodySize: 65_536,
       fetch: (request, server) => hono.fetch(request, { server }),
     });
+  try {
+    return serve(host);
   } catch (error) {
+    // A system without IPv6 has no such address.
+    if (host === ALL_ADDRESSES && !isPortAtFault(error))
+      return listen({ ...options, host: ALL_IPV4_ADDRESSES }, hono);
     throw new FatalError(whyNotListening(error, port, host, portVariable));
   }
 }
 
+function isPortAtFault(error: unknown): boolean {
+  return ["EADDRINUSE", "EACCES"].includes(codeOf(error) ?? "");
+}
+
 function whyNotListening(error: unknown, port: number, host: string, variable: string): string {
+  const where = host === ALL_ADDRESSES ? `port ${port}` : `port ${port} on ${host}`;
   switch (codeOf(error) ?? "") {
     case "EADDRINUSE":
-      return `port ${port} on ${host} is taken by another program: set ${variable} to a free port`;
+      return `${where} is taken by another program: set ${variable} to a free port`;
     case "EACCES":
-      return `port ${port} on ${host} needs privileges that this process does not have: set ${variable} to a port above 1023`;
+      return `${where} needs privileges that this process does not have: set ${variable} to a port above 1023`;
     default:
       return `cannot listen on ${host}:${port} (${errorMessage(error)}): check HTTP_HOST and ${variable}`;
   }

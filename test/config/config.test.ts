@@ -46,7 +46,7 @@ describe("a configuration without variables", () => {
       maxFutureSkewSeconds: 86_400,
     });
     expect(monitoring).toEqual({
-      httpHost: "0.0.0.0",
+      httpHost: "::",
       access: "this_machine",
       console: "on",
       producerPort: 8001,
@@ -185,7 +185,7 @@ describe("a value", () => {
   });
 
   test.each([
-    ["", "0.0.0.0", "this_machine"],
+    ["", "::", "this_machine"],
     ["localhost", "localhost", "this_machine"],
     ["127.0.0.1", "127.0.0.1", "this_machine"],
     ["::1", "::1", "this_machine"],

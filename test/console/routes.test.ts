@@ -47,24 +47,48 @@ describe("access to the console", () => {
     expect(await status({ "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors" })).toBe(200);
   });
 
-  const outside = Object.values(networkInterfaces())
-    .flat()
-    .find((each) => each !== undefined && !each.internal && each.family === "IPv4")?.address;
-  requiring("an address other than loopback", outside === undefined ? "there is none" : undefined)(
-    "is closed over the network, where only the scrape answers",
+  const addresses = Object.values(networkInterfaces()).flat();
+  const addressOf = (family: "IPv4" | "IPv6", internal: boolean) =>
+    addresses.find(
+      (each) => each?.family === family && each.internal === internal && !each.address.startsWith("fe80"),
+    )?.address;
+  const outside = addressOf("IPv4", false);
+  const outside6 = addressOf("IPv6", false);
+  const reasonWithout = (address: string | undefined) =>
+    address === undefined ? "there is none" : undefined;
+
+  requiring("the loopback address of IPv6", reasonWithout(addressOf("IPv6", true)))(
+    "answers this machine over IPv4 and IPv6 where the server listens on all addresses",
     async () => {
-      await using server = await consoleServer({}, { host: "0.0.0.0" });
-      const status = async (path: string) => {
-        const answer = await fetch(`http://${outside}:${server.port}${path}`, {
-          headers: { Host: "localhost" },
-        });
-        return answer.status;
-      };
-      expect(await Promise.all(["/", "/api/status", "/events", "/metrics", "/readyz"].map(status))).toEqual([
-        403, 403, 403, 200, 200,
-      ]);
+      await using server = await consoleServer({}, { host: "::" });
+      for (const host of ["127.0.0.1", "[::1]", "localhost"]) {
+        expect((await fetch(`http://${host}:${server.port}/api/status`)).status).toBe(200);
+      }
     },
   );
+
+  requiring("an address other than loopback", reasonWithout(outside))(
+    "is closed over the network, where only the scrape answers",
+    async () => isOpenToScrapesOnly(String(outside)),
+  );
+
+  requiring("an address of IPv6 other than loopback", reasonWithout(outside6))(
+    "is closed over IPv6, where only the scrape answers",
+    async () => isOpenToScrapesOnly(`[${outside6}]`),
+  );
+
+  async function isOpenToScrapesOnly(outsideHost: string): Promise<void> {
+    await using server = await consoleServer({}, { host: "::" });
+    const status = async (path: string) => {
+      const answer = await fetch(`http://${outsideHost}:${server.port}${path}`, {
+        headers: { Host: "localhost" },
+      });
+      return answer.status;
+    };
+    expect(await Promise.all(["/", "/api/status", "/events", "/metrics", "/readyz"].map(status))).toEqual([
+      403, 403, 403, 200, 200,
+    ]);
+  }
 });
 
 describe("the console", () => {
