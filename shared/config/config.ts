@@ -3,7 +3,12 @@ import { availableParallelism } from "node:os";
 import { type Static, Type } from "typebox";
 import { ConfigurationError } from "../runtime/errors.ts";
 import { CONSUMER_SECTION, type ConsumerConfig, readConsumerConfig } from "./consumer-config.ts";
-import { DATABASE_SECTION, type DatabaseConfig, readDatabaseConfig } from "./database-config.ts";
+import {
+  DATABASE_SECTION,
+  type DatabaseConfig,
+  readDatabaseConfig,
+  unverifiedServer,
+} from "./database-config.ts";
 import type { Environment } from "./environment.ts";
 import { KAFKA_SECTION, type KafkaConfig, readKafkaConfig } from "./kafka-config.ts";
 import { isSecretProperty } from "./kafka-properties.ts";
@@ -46,7 +51,7 @@ export interface Config {
   readonly consumer: ConsumerConfig;
   readonly monitoring: MonitoringConfig;
   readonly logLevel: LogLevel;
-  /** One sentence for each variable that is probably misspelled; for the log. */
+  /** One sentence for each variable that is probably misspelled, or not safe; for the log. */
   readonly warnings: readonly string[];
 }
 
@@ -80,7 +85,10 @@ export function loadConfig(
     consumer: readConsumerConfig(source("consumer"), database, processors),
     monitoring: readMonitoringConfig(source("monitoring")),
     logLevel: readSection(GENERAL_SECTION, { environment, problems, readSecrets: true }).logLevel,
-    warnings: unknownVariables(environment, Object.keys(VARIABLES)),
+    warnings: [
+      ...unknownVariables(environment, Object.keys(VARIABLES)),
+      ...(isUsed("database", role) ? unverifiedServer(database) : []),
+    ],
   };
   if (problems.length > 0) throw new ConfigurationError([...new Set(problems)]);
   return config;

@@ -55,8 +55,8 @@ export function describeSection(
   for (const [name, value] of Object.entries(values)) {
     const schema = properties[name];
     if (value === undefined) continue;
-    if (schema !== undefined && optionsOf(schema).isSecret)
-      described[name] = value === "" ? "(none)" : REDACTED;
+    const { isSecret = false, isCommand = false } = schema === undefined ? {} : optionsOf(schema);
+    if (isSecret || isCommand) described[name] = value === "" ? "(none)" : REDACTED;
     else if (value === Infinity) described[name] = "unlimited";
     else if (typeof value === "number" || typeof value === "boolean") described[name] = value;
     else described[name] = withoutCredentials(String(value));

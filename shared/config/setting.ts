@@ -1,5 +1,13 @@
 // Builds the schemas of settings: an environment variable with the type, the bounds and the default of its value.
-import { type TBoolean, type TEnum, type TInteger, type TNumber, type TString, Type } from "typebox";
+import {
+  type TBoolean,
+  type TEnum,
+  type TInteger,
+  type TNumber,
+  type TOptional,
+  type TString,
+  Type,
+} from "typebox";
 
 /** What the schema of a setting says about its variable. */
 export interface SettingOptions {
@@ -12,6 +20,8 @@ export interface SettingOptions {
   readonly isSecret?: true;
   /** The value is shown without what may be a password or a token, and may come from that file as well. */
   readonly isUrl?: true;
+  /** The value is a command whose output is a secret: it stays out of messages and logs, too. */
+  readonly isCommand?: true;
 }
 
 type Range = readonly [minimum: number, maximum: number];
@@ -52,4 +62,16 @@ export function text(
 ): TString {
   const schema = Type.String({ variable, default: byDefault, allowed, ...secrecy });
   return Type.Refine(schema, typeof pattern === "function" ? pattern : (value) => pattern.test(value));
+}
+
+/** A file that exists somewhere: only its use shows whether it can be read. */
+export function path(variable: string): TOptional<TString> {
+  return Type.Optional(Type.String({ variable, pattern: /./, allowed: "the path of a file" }));
+}
+
+/** A command for the shell; see `runSecretCommand`. */
+export function command(variable: string): TOptional<TString> {
+  return Type.Optional(
+    Type.String({ variable, pattern: /./, allowed: "a command for the shell", isCommand: true }),
+  );
 }

@@ -133,7 +133,7 @@ async function isOpenToAll(path: string): Promise<boolean> {
 }
 
 /** `postgres` where there is such a user, else `nobody`. */
-async function ordinaryUser(): Promise<NonNullable<Installation["runAs"]>> {
+export async function ordinaryUser(): Promise<NonNullable<Installation["runAs"]>> {
   for (const name of ["postgres", "nobody"]) {
     const [uid, gid] = await Promise.all(
       ["-u", "-g"].map((which) => Bun.spawn(["id", which, name], { stderr: "ignore" }).stdout.text()),

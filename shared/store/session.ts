@@ -1,12 +1,13 @@
 // Opens one connection to PostgreSQL that is never renewed silently.
 
-import { connect, type Socket } from "node:net";
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import type { Socket } from "node:net";
 import postgres, { type Sql, type TransactionSql } from "postgres";
 import type { DatabaseConfig } from "../config/config.ts";
 import { readSecretFile } from "../config/environment.ts";
 import { errorMessage } from "../runtime/errors.ts";
+import { runSecretCommand } from "../runtime/secret-command.ts";
 import { suppressRollbackAfterDisconnect } from "./driver-workarounds.ts";
+import { openServerSocket } from "./server-socket.ts";
 import {
   applicationName,
   assertFit,
@@ -45,6 +46,7 @@ export class Session {
   #onLost: (() => void) | undefined;
   #isLost = false;
   #backendPid = 0;
+  #isPooled = false;
   /** Database clock minus our monotonic clock, ms. */
   #clockOffsetMs = 0;
 
@@ -65,8 +67,7 @@ export class Session {
       port: config.port,
       database: config.name,
       username: config.user,
-      password: passwordOf(config),
-      ssl: sslOption(config),
+      password: await passwordOf(config),
       max: 1,
       max_lifetime: null,
       idle_timeout: 0,
@@ -76,7 +77,7 @@ export class Session {
       // has one socket: the driver would reconnect for a statement that waits in its queue.
       socket: async () => {
         if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is lost");
-        socket.current = await openSocket(config);
+        socket.current = await openServerSocket(config);
         return socket.current;
       },
       types: TYPES,
@@ -104,6 +105,11 @@ export class Session {
 
   get isLost(): boolean {
     return this.#isLost;
+  }
+
+  /** True where a pooler answers: it has given the driver another process id than the backend's. */
+  get isPooled(): boolean {
+    return this.#isPooled;
   }
 
   /** The database's clock as last read, ms since 1970. */
@@ -182,9 +188,11 @@ export class Session {
 
   async #greet({ role, consumerGroup }: SessionOptions): Promise<void> {
     await this.#withDeadline(HOUSEKEEPING_DEADLINE_MS, async () => {
-      const [greeting] = await this.sql.unsafe<[Greeting]>(greetingStatement(role, consumerGroup));
+      const answer = await this.sql.unsafe<[Greeting]>(greetingStatement(role, consumerGroup));
+      const [greeting] = answer;
       assertFit(greeting, role, consumerGroup);
       this.#backendPid = greeting.pid;
+      this.#isPooled = answer.state.pid !== greeting.pid;
       this.observeClock(greeting.now_ms);
     });
   }
@@ -196,58 +204,19 @@ export type StoreSession = Pick<
   "sql" | "backendPid" | "isLost" | "now" | "observeClock" | "transaction" | "run" | "destroy" | "close"
 >;
 
-/** @throws SessionRefused where the file with the password cannot be read */
-function passwordOf({ password, passwordFile }: DatabaseConfig): string {
+/** @throws SessionRefused where the password cannot be had */
+async function passwordOf({ password, passwordFile, passwordCommand }: DatabaseConfig): Promise<string> {
+  if (passwordCommand !== undefined) {
+    try {
+      return await runSecretCommand(passwordCommand);
+    } catch (error) {
+      throw new SessionRefused("access", `the command of DB_PASSWORD_COMMAND ${errorMessage(error)}`);
+    }
+  }
   if (passwordFile === undefined) return password;
   try {
     return readSecretFile(passwordFile);
   } catch (error) {
     throw new SessionRefused("access", `the file of DB_PASSWORD_FILE cannot be read: ${errorMessage(error)}`);
   }
-}
-
-function sslOption({ sslMode, host }: DatabaseConfig): NonNullable<postgres.Options<typeof TYPES>["ssl"]> {
-  switch (sslMode) {
-    case "disable":
-      return false;
-    case "allow":
-    case "prefer":
-    case "require":
-      return sslMode;
-    case "verify-ca":
-      return { rejectUnauthorized: true, checkServerIdentity: () => undefined };
-    case "verify-full":
-      // The driver names the server in the handshake, but only a host that is no address.
-      return {
-        rejectUnauthorized: true,
-        checkServerIdentity: (_: string, certificate: PeerCertificate) =>
-          checkServerIdentity(host, certificate),
-      };
-  }
-}
-
-/** Opens the TCP socket, or the Unix socket for a host that is a path; the driver adds TLS. */
-function openSocket(config: DatabaseConfig): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = config.host.startsWith("/")
-      ? connect({ path: `${config.host}/.s.PGSQL.${config.port}` })
-      : connect({ host: config.host, port: config.port, keepAlive: true, keepAliveInitialDelay: 10_000 });
-    Object.assign(socket, { host: config.host, port: config.port });
-    socket.setNoDelay(true);
-    const onError = (error: Error) => {
-      socket.destroy();
-      reject(error);
-    };
-    socket.setTimeout(CONNECT_TIMEOUT_SECONDS * 1000, () =>
-      onError(
-        Object.assign(new Error(`no answer from ${config.host}:${config.port}`), { code: "CONNECT_TIMEOUT" }),
-      ),
-    );
-    socket.once("error", onError);
-    socket.once("connect", () => {
-      socket.setTimeout(0);
-      socket.removeListener("error", onError);
-      resolve(socket);
-    });
-  });
 }

@@ -21,6 +21,8 @@ const KIND_BY_SQLSTATE: Readonly<Record<string, FaultKind>> = {
   "40003": "connection", // statement_completion_unknown
   "55P03": "blocked", // lock_not_available
   "57014": "blocked", // query_canceled: statement_timeout
+  "26000": "connection", // invalid_sql_statement_name: a pooler has given this transaction to another backend
+  "42P05": "connection", // duplicate_prepared_statement: so it has
   "25006": "connection", // read_only_sql_transaction: a standby, or a former primary; a new connection may reach the new one
   "25P03": "connection", // idle_in_transaction_session_timeout
   "25P04": "connection", // transaction_timeout
@@ -78,9 +80,15 @@ export class SessionRefused extends Error {
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
+/** Codes of TLS for a certificate that is not trusted or does not belong to the host. */
+const CERTIFICATE_CODE = /^(ERR_TLS_CERT|CERT_|UNABLE_TO_|HOSTNAME_|INVALID_CA)|SELF_SIGNED_CERT/;
+/** Codes of TLS for all else that ends a connection. */
+const TLS_CODE = /^ERR_(TLS|SSL|OSSL|BORINGSSL)/;
+
 /** True for a lost connection; false for what the server reports about a statement. */
 export function isDisconnection(error: unknown): boolean {
-  return error instanceof ConnectionLost || CONNECTION_CODES.has(codeOf(error) ?? "");
+  const code = codeOf(error) ?? "";
+  return error instanceof ConnectionLost || CONNECTION_CODES.has(code) || TLS_CODE.test(code);
 }
 
 /** Classifies anything that using the database can throw. */
@@ -95,29 +103,40 @@ export function classify(error: unknown): FaultKind {
   return KIND_BY_SQLSTATE[code] ?? KIND_BY_SQLSTATE[code.slice(0, 2)] ?? "schema";
 }
 
-/** Codes of TLS for a certificate that is not trusted or does not belong to the host. */
-const CERTIFICATE_CODE = /CERT|^ERR_TLS_|UNABLE_TO_|HOSTNAME_MISMATCH|^INVALID_CA/;
+/** PgBouncer gives most of its refusals the code of a broken protocol. */
+const PROTOCOL_VIOLATION = "08P01";
+const REFUSED_BY_POOLER =
+  /authentication failed|no such (user|database)|does not exist|not allowed|unsupported/i;
 
 /**
  * What `Session.open` throws for an error before the session was usable: nothing that happens there is a bug or a
  * fault of the tables.
  */
 export function refusalOf(error: unknown): unknown {
-  const kind = classify(error);
-  if (kind !== "bug" && kind !== "schema" && kind !== "content") return error;
   const code = codeOf(error);
   if (code === undefined) return error;
-  const cause = { cause: error };
-  if (kind !== "bug") {
-    return new SessionRefused("access", `the server refuses the session: ${describeFault(error)}`, cause);
+  const fault = describeFault(error);
+  const refused = (kind: SessionRefused["kind"], message: string) =>
+    new SessionRefused(kind, message, { cause: error });
+  if (CERTIFICATE_CODE.test(code)) {
+    return refused(
+      "access",
+      `the server's certificate is not accepted: ${fault}; check DB_SSLROOTCERT, DB_SSLMODE and DB_HOST`,
+    );
   }
-  return CERTIFICATE_CODE.test(code)
-    ? new SessionRefused(
-        "access",
-        `the server's certificate is not accepted: ${describeFault(error)}; check DB_SSLMODE and DB_HOST`,
-        cause,
-      )
-    : new SessionRefused("connection", `the connection cannot be opened: ${describeFault(error)}`, cause);
+  if (TLS_CODE.test(code)) {
+    return refused(
+      "access",
+      `TLS with the server fails: ${fault}; check DB_SSLMODE, DB_SSLROOTCERT, DB_SSLCERT and DB_SSLKEY`,
+    );
+  }
+  if (code === PROTOCOL_VIOLATION && REFUSED_BY_POOLER.test(fault))
+    return refused("access", `the pooler refuses the session: ${fault}; ${adviceFor("access")}`);
+  const kind = classify(error);
+  if (kind === "bug") return refused("connection", `the connection cannot be opened: ${fault}`);
+  if (kind === "schema" || kind === "content")
+    return refused("access", `the server refuses the session: ${fault}`);
+  return error;
 }
 
 /** One line for a log: the server's message and code, without the detail, which may quote values. */
@@ -158,7 +177,7 @@ export function adviceFor(kind: FaultKind): string {
     case "schema":
       return "paused: the tables are not as this version expects them; undo the change to them, and the consumer resumes";
     case "access":
-      return "check DB_USER, DB_PASSWORD (or the file of DB_PASSWORD_FILE) and DB_NAME";
+      return "check DB_USER, DB_PASSWORD (or what DB_PASSWORD_FILE or DB_PASSWORD_COMMAND gives) and DB_NAME";
     case "bug":
       return "this is a bug in the pipeline; please report it";
     default:

@@ -81,6 +81,9 @@ describe("a configuration with every variable", () => {
     DB_USER: "u",
     DB_PASSWORD: "p w",
     DB_SSLMODE: "verify-full",
+    DB_SSLROOTCERT: "/etc/ca.pem",
+    DB_SSLCERT: "client.pem",
+    DB_SSLKEY: "client.key",
     DB_MIN_CONNECTIONS: "3",
     DB_MAX_CONNECTIONS: "20",
     PRODUCER_MIN_INTERVAL: "0.5",
@@ -128,6 +131,9 @@ describe("a configuration with every variable", () => {
         user: "u",
         password: "p w",
         sslMode: "verify-full",
+        sslRootCert: "/etc/ca.pem",
+        sslCert: "client.pem",
+        sslKey: "client.key",
         minConnections: 3,
         maxConnections: 20,
       },
@@ -169,6 +175,7 @@ describe("a configuration with every variable", () => {
       ...Object.keys(given),
       "DB_PASSWORD_FILE",
       "PROMETHEUS_URL_FILE",
+      "DB_PASSWORD_COMMAND",
       "ALERT_WEBHOOK_URL_FILE",
     ];
     expect(named.toSorted()).toEqual(Object.keys(VARIABLES).toSorted());

@@ -79,6 +79,19 @@ describe("a secret", () => {
     expect(loadConfig({ DB_PASSWORD: "x" }, "consumer").database.passwordFile).toBeUndefined();
   });
 
+  test("of the database may be the output of a command, and of nothing else then", () => {
+    const environment = { DB_PASSWORD_COMMAND: "print-token hunter2" };
+    expect(loadConfig(environment, "consumer").database.passwordCommand).toBe("print-token hunter2");
+    const described = describeConfig(loadConfig(environment, "consumer"), "consumer");
+    expect(described["database.passwordCommand"]).toBe("(redacted)");
+    expect(problemsOf({ ...environment, DB_PASSWORD: "x" })).toEqual([
+      "DB_PASSWORD_COMMAND and DB_PASSWORD are both set: leave one of them out",
+    ]);
+    expect(problemsOf({ ...environment, DB_PASSWORD_FILE: secretFile("x") })).toEqual([
+      "DB_PASSWORD_COMMAND and DB_PASSWORD_FILE are both set: leave one of them out",
+    ]);
+  });
+
   test("can be empty", () => {
     expect(loadConfig({ DB_PASSWORD: "" }, "consumer").database.password).toBe("");
   });

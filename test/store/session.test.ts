@@ -147,7 +147,7 @@ describe("opening a session", () => {
     ["no listener", { port: 1 }, "connection"],
     ["no such host", { host: "no-such-host.invalid" }, "connection"],
     ["no such Unix socket", { host: "/no/such/directory" }, "connection"],
-    ["TLS where the server has none", { sslMode: "require" }, "connection"],
+    ["TLS where the server has none", { sslMode: "require" }, "access"],
   ])("fails with the class of its cause: %s", async (_what, changes, kind) => {
     expect(await failure(changes)).toBe(kind);
   });
@@ -208,6 +208,29 @@ describe("opening a session", () => {
     expect({ kind: classify(error), says: error.message }).toEqual({
       kind: "access",
       says: expect.stringMatching(/^the file of DB_PASSWORD_FILE cannot be read: ENOENT/),
+    });
+  });
+
+  test("runs the command for the password each time", async () => {
+    await using database = await emptyDatabase();
+    const user = `${database.name}_commanded`;
+    const answer = join(mkdtempSync(join(tmpdir(), "pipeline-secret-")), "answer");
+    const passwordCommand = `cat ${answer}`;
+    const open = () => openSession({ config: { ...database.config, user, password: "", passwordCommand } });
+    await database.sql.unsafe(`create role "${user}" login password 'first'`);
+    await Bun.write(answer, "first\n");
+    (await open()).destroy();
+    await database.sql.unsafe(`alter role "${user}" password 'second'`);
+    expect(classify(await rejection(open()))).toBe("access");
+    await Bun.write(answer, "second\n");
+    (await open()).destroy();
+    rmSync(answer);
+    const error = await rejection(open());
+    expect({ kind: classify(error), says: error.message }).toEqual({
+      kind: "access",
+      says: expect.stringMatching(
+        /^the command of DB_PASSWORD_COMMAND ended with exit code 1: .*No such file/,
+      ),
     });
   });
 

@@ -1,7 +1,9 @@
 // Registers tests that need something of the machine: skipped with the reason where it is missing, failed in CI.
 import { test } from "bun:test";
 import { whyNoChromium } from "./browser.ts";
+import { whyNoOpenssl } from "./certificates.ts";
 import { whyNoKafka } from "./kafka-artifacts.ts";
+import { whyNoPgBouncer } from "./pgbouncer.ts";
 import { whyNoPrometheus } from "./prometheus.ts";
 import { whyNoSharedKafka } from "./shared-kafka.ts";
 
@@ -18,6 +20,12 @@ export const browserTest: TestFunction = requiring(
   "Chromium and Kafka",
   whyNoChromium() ?? whyNoSharedKafka(),
 );
+
+/** A test that makes certificates; see test/support/certificates.ts. */
+export const tlsTest: TestFunction = requiring("openssl", whyNoOpenssl());
+
+/** A test that connects through PgBouncer. */
+export const poolerTest: TestFunction = requiring("PgBouncer", whyNoPgBouncer());
 
 /** A test that runs prometheus or promtool. */
 export const prometheusTest: TestFunction = requiring("Prometheus", whyNoPrometheus());
