@@ -7,7 +7,8 @@ import { runProgram } from "../shared/runtime/run-program.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
 import type { CheckReport } from "../shared/store/check/report.ts";
-import { Session } from "../shared/store/session.ts";
+import { assertOwnBackend } from "../shared/store/pooler.ts";
+import { Session, type SessionOptions } from "../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../shared/store/sqlstate.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
@@ -49,9 +50,11 @@ function readMinutes(text: string): number {
 
 async function readReport(config: Config, minutes: number): Promise<CheckReport> {
   const { kafka, database } = config;
+  const options: SessionOptions = { role: "check", consumerGroup: kafka.consumerGroup };
   try {
-    const session = await Session.open(database, { role: "check", consumerGroup: kafka.consumerGroup });
+    const session = await Session.open(database, options);
     try {
+      await assertOwnBackend(session, database, options);
       return await checkDatabase(session.sql, { minutes, lag: kafkaLag(kafka, say) });
     } finally {
       await session.close();

@@ -91,7 +91,7 @@ export async function fence(
     session.observeClock(row.now_ms);
     if (row.backend_pid !== session.backendPid) {
       throw new FenceFailed(
-        `the transaction runs in backend ${row.backend_pid}, not in backend ${session.backendPid} of this session`,
+        `the transaction runs in backend ${row.backend_pid}, not in backend ${session.backendPid} of this session: a pooler must be in session mode`,
       );
     }
   }

@@ -9,6 +9,7 @@ import { type ClosedHours, closeHours } from "../../shared/store/hourly.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
+import { assertOwnBackend } from "../../shared/store/pooler.ts";
 import { assertRights } from "../../shared/store/rights.ts";
 import type { Session } from "../../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
@@ -192,6 +193,7 @@ export class Housekeeping {
   async #prepareOnce(): Promise<void> {
     const { consumerGroup } = this.#config.kafka;
     const session = await this.#session.open();
+    await assertOwnBackend(session, this.#config.database, { role: "main", consumerGroup });
     const applied = await migrate(session.sql, await readMigrations());
     if (applied.length > 0) this.#log.info({ applied }, "brought the tables up to date");
     await assertRights(session.sql, ["SELECT", "INSERT", "UPDATE"]);
