@@ -20,6 +20,8 @@ export interface TestRecord {
   /** Undefined: a tombstone. */
   readonly value: string | Uint8Array | undefined;
   readonly headers?: readonly RecordHeader[];
+  /** Not known if not given. */
+  readonly leaderEpoch?: number;
 }
 
 /** The members of a valid event. */
@@ -55,6 +57,7 @@ export function addRecord(block: RecordBlock, record: TestRecord): void {
   const index = block.count;
   block.slot[index] = record.slot ?? 0;
   block.offset[index] = record.offset;
+  block.leaderEpoch[index] = record.leaderEpoch ?? -1;
   const [keyStart, keyEnd] = put(block, record.key);
   block.keyStart[index] = keyStart;
   block.keyEnd[index] = keyEnd;

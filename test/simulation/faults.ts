@@ -1,10 +1,8 @@
 // Lists the faults of a history: what each does, and what ends it.
 
-import type { PartitionLog } from "./kafka/partition-log.ts";
+import type { Fault } from "./fault.ts";
+import { KAFKA_FAULTS } from "./kafka-faults.ts";
 import type { World } from "./world.ts";
-
-/** Does its harm at once. @returns what ends it; undefined where nothing has to, or there was nothing to harm */
-export type Fault = (world: World) => (() => void) | undefined;
 
 const TABLES = [
   "raw_events",
@@ -34,46 +32,6 @@ function refusing(code: string): Fault {
   };
 }
 
-/** What can happen to one partition. @returns what ends it */
-export const PARTITION_FAULTS = {
-  "kafka: leader away": (_world, log) => {
-    log.hasLeader = false;
-    return () => {
-      log.hasLeader = true;
-      log.changed();
-    };
-  },
-  "kafka: retention": ({ choices }, log) => {
-    log.beginning += choices.below(log.stableEnd - log.beginning + 1);
-    return () => undefined;
-  },
-  "kafka: unreadable batch": ({ choices }, log) => {
-    const batches = log.entries.filter(
-      ({ offset, record }) => record !== undefined && offset >= log.beginning,
-    );
-    if (batches.length > 0) log.unreadableOffset = choices.one(batches).offset;
-    return () => {
-      log.unreadableOffset = undefined;
-      log.changed();
-    };
-  },
-  "kafka: open transaction": (_world, log) => {
-    log.openTransactionFrom = log.end;
-    return () => {
-      log.openTransactionFrom = undefined;
-      log.changed();
-    };
-  },
-} satisfies Readonly<Record<string, (world: World, log: PartitionLog) => () => void>>;
-
-type PartitionFault = keyof typeof PARTITION_FAULTS;
-
-export const PARTITION_FAULT_NAMES = Object.keys(PARTITION_FAULTS) as PartitionFault[];
-
-function inSomeLog(name: PartitionFault): Fault {
-  return (world) => PARTITION_FAULTS[name](world, world.choices.one(world.cluster.logs()));
-}
-
 const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
   "consumer: killed": (world) => {
     const running = world.running();
@@ -98,69 +56,6 @@ const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
     world.trace.note(consumer.process.name, "is asked to drain");
     consumer.worker.drain();
     return () => world.startConsumer();
-  },
-};
-
-const KAFKA_FAULTS: Readonly<Record<string, Fault>> = {
-  "kafka: member evicted": (world) => {
-    const running = world.running();
-    if (running.length > 0) world.group.evict(world.choices.one(running).member);
-    return undefined;
-  },
-  "kafka: leader away": inSomeLog("kafka: leader away"),
-  "kafka: all leaders away": ({ cluster }) => {
-    const logs = cluster.logs();
-    for (const log of logs) log.hasLeader = false;
-    return () => {
-      for (const log of logs) log.hasLeader = true;
-      for (const log of logs) log.changed();
-    };
-  },
-  "kafka: slow answers": ({ cluster }) => {
-    cluster.answers = "slow";
-    return () => (cluster.answers = "prompt");
-  },
-  "kafka: no answers": ({ cluster }) => {
-    cluster.answers = "silent";
-    return () => (cluster.answers = "prompt");
-  },
-  "kafka: retention": inSomeLog("kafka: retention"),
-  "kafka: unreadable batch": inSomeLog("kafka: unreadable batch"),
-  "kafka: open transaction": inSomeLog("kafka: open transaction"),
-  "kafka: topic created again": (world) => {
-    const { cluster, choices } = world;
-    const name = choices.one(cluster.names);
-    const { logs } = cluster.createTopic(
-      name,
-      cluster.topic(name)!.logs.map(() => 0),
-    );
-    return () => {
-      for (const log of logs) cluster.append(log, world.records(choices.below(8)));
-    };
-  },
-  "kafka: partition added": (world) => {
-    const { cluster, choices } = world;
-    const name = choices.one(cluster.names);
-    if (cluster.topic(name)!.logs.length > 4) return undefined;
-    const log = cluster.addPartition(name);
-    return () => cluster.append(log, world.records(choices.below(8)));
-  },
-  "kafka: commit refused": (world) => {
-    const running = world.running();
-    if (running.length > 0) world.choices.one(running).member.refuseNextCommit();
-    return undefined;
-  },
-  "kafka: record delivered again": (world) => {
-    const running = world.running();
-    if (running.length > 0) world.choices.one(running).member.repeatNextRecord();
-    return undefined;
-  },
-  "kafka: error": (world) => {
-    const message = "1/1 brokers are down";
-    for (const { member } of world.running()) {
-      member.report({ kind: "error", code: -187, name: "_ALL_BROKERS_DOWN", message, fatal: false });
-    }
-    return undefined;
   },
 };
 

@@ -3,7 +3,8 @@
 import { SeededChoices } from "../support/seeded-random.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import type { Counters } from "./counters.ts";
-import { FAULT_NAMES, FAULTS, PARTITION_FAULT_NAMES, PARTITION_FAULTS } from "./faults.ts";
+import { FAULT_NAMES, FAULTS } from "./faults.ts";
+import { PARTITION_FAULT_NAMES, PARTITION_FAULTS } from "./kafka-faults.ts";
 import type { Trace } from "./trace.ts";
 import { Violated } from "./violations.ts";
 import { VirtualTime } from "./virtual-time.ts";

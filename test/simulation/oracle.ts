@@ -3,6 +3,7 @@
 import type { Span } from "../../shared/pipeline/batch.ts";
 import type { RawRow } from "../properties/fold.ts";
 import { ExpectedHours } from "./expected-hours.ts";
+import { expectAccount, expectHourRow, expectRawRow, hex } from "./expected-rows.ts";
 import type { KafkaCluster } from "./kafka/kafka-cluster.ts";
 import type { PartitionLog } from "./kafka/partition-log.ts";
 import { keyOf } from "./postgres/tables.ts";
@@ -15,6 +16,7 @@ import type {
   RawEventRow,
   Tables,
 } from "./postgres/tables.ts";
+import { expectStart, isNextReading, recordsOf } from "./records-read.ts";
 import type { TopicRecord } from "./topic-record.ts";
 import { expectSame, violated, type Violations } from "./violations.ts";
 
@@ -32,6 +34,8 @@ export interface OracleOptions {
   /** Called for an id that was stored before. */
   readonly onDuplicate: (where: "within a partition" | "across partitions") => void;
   readonly onSkipped: () => void;
+  /** Called for a reading that begins where the log was cut. */
+  readonly onReadAgain: () => void;
 }
 
 /**
@@ -131,11 +135,11 @@ export class Oracle {
       const log = this.#log(after);
       const name = `${after.topicId}[${after.partition}]`;
       if (before === undefined) {
-        // Another reading begins where the log was cut.
-        if (after.reading > 0) return [];
-        if (after.nextOffset !== after.firstOffset || after.nextOffset > log.beginning) {
-          violated(`${name} is entered at ${after.nextOffset}, its log begins at ${log.beginning}`);
-        }
+        const closed = offsets.find(
+          (other) => other.before !== undefined && isNextReading(other.after, after),
+        );
+        expectStart(log, after, closed?.after);
+        if (after.reading > 0) this.#options.onReadAgain();
         return [];
       }
       const [from, to] = [before.nextOffset, after.nextOffset];
@@ -147,8 +151,7 @@ export class Oracle {
         return [];
       }
       this.#moves.add(moveOf(after, from, to));
-      if (to > log.end) violated(`the stored offset of ${name} is ${to}, its log ends at ${log.end}`);
-      const records = recordsOf(log, from, to);
+      const records = recordsOf(log, before, after);
       expectSame(
         `records of ${name} between ${from} and ${to}`,
         after.consumed - before.consumed,
@@ -223,17 +226,7 @@ export class Oracle {
   }
 
   #expectHour(row: HourRow): void {
-    const expected = this.#hours.get(row.hour, row.eventType);
-    const name = `hour ${row.hour} of ${row.eventType}`;
-    expectSame(`events of ${name}`, row.totalEvents, expected?.events ?? 0);
-    expectSame(`users of ${name}`, row.uniqueUsers, expected?.users.size ?? 0);
-    expectSame(`durations of ${name}`, row.durationCount, expected?.durations ?? 0);
-    expectSame(`duration of ${name}`, row.totalDurationMs, expected?.durationMs ?? 0n);
-    expectSame(
-      `unsaved events of ${name}`,
-      row.unsavedEvents,
-      this.#options.saveRawEvents ? 0 : row.totalEvents,
-    );
+    expectHourRow(row, this.#hours.get(row.hour, row.eventType), this.#options.saveRawEvents);
   }
 
   #log({ topic, topicId, partition }: OffsetRow): PartitionLog {
@@ -256,42 +249,4 @@ function moveOf(
   to: number,
 ): string {
   return `${topicId}[${partition}] ${reading} ${from} ${to}`;
-}
-
-function recordsOf(log: PartitionLog, from: number, to: number): { offset: number; record: TopicRecord }[] {
-  return log.entries
-    .slice(from - log.firstOffset, to - log.firstOffset)
-    .flatMap(({ offset, record }) => (record === undefined ? [] : [{ offset, record }]));
-}
-
-function expectAccount(row: OffsetRow): void {
-  const name = `${row.topicId}[${row.partition}]`;
-  expectSame(`account of ${name}`, row.consumed + row.deleted + row.gaps, row.nextOffset - row.firstOffset);
-  expectSame(`records of ${name}`, row.stored + row.duplicates + row.deadLettered, row.consumed);
-}
-
-function expectRawRow(row: RawEventRow | undefined, expected: RawRow | undefined): void {
-  if (row === undefined) violated(`the event ${expected?.id} is not stored`);
-  if (expected === undefined) violated(`the event ${row.eventId} is stored without its record`);
-  const { id, user, type, micros, durationMs, data } = expected;
-  expectSame("event_id", row.eventId, id);
-  expectSame(`user_id of ${id}`, row.userId, user);
-  expectSame(`event_type of ${id}`, row.eventType, type);
-  expectSame(`timestamp of ${id}`, microsOf(row.timestamp), micros);
-  expectSame(
-    `duration of ${id}`,
-    row.durationSeconds ?? null,
-    durationMs === null ? null : durationMs / 1000,
-  );
-  expectSame(`event_data of ${id}`, JSON.stringify(JSON.parse(row.eventDataText)), JSON.stringify(data));
-}
-
-/** @param timestamp as `formatTimestamp` writes it */
-function microsOf(timestamp: string): bigint {
-  const micros = /\.\d{3}(\d{3})/.exec(timestamp)?.[1] ?? "0";
-  return BigInt(Date.parse(timestamp.replace(/(\.\d{3})\d*/, "$1"))) * 1000n + BigInt(micros);
-}
-
-function hex(bytes: Uint8Array | undefined): string {
-  return bytes === undefined ? "null" : Buffer.from(bytes).toString("hex");
 }

@@ -73,10 +73,17 @@ export class WorkerObserver {
     if (event.kind === "revoke") {
       this.#note(`${event.lost ? "has lost" : "is asked for"} ${names(event.partitions)}`);
     }
+    if (event.kind === "truncated")
+      this.#note(`${names([event])} was cut at ${event.end ?? "an unknown offset"}`);
     if (event.kind === "out_of_range") {
       this.#counters.count("out of range");
       this.#note(`${names([event])} is out of range at ${event.offset}`);
     }
+  }
+
+  /** @param isStarting whether the log was cut before the partition was fetched */
+  truncated(isStarting: boolean): void {
+    this.#counters.count(`truncation noticed ${isStarting ? "at the start" : "while reading"}`);
   }
 
   /** @param waitedMs until the worker has polled a rebalance */

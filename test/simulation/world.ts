@@ -13,6 +13,7 @@ import { OperatingSystemProcess } from "./operating-system-process.ts";
 import { Oracle } from "./oracle.ts";
 import type { ModelClient } from "./postgres/model-client.ts";
 import { PostgresModel } from "./postgres/postgres-model.ts";
+import { lastEntry } from "./records-read.ts";
 import { SimulatedConsumer } from "./simulated-consumer.ts";
 import { TopicContent } from "./topic-content.ts";
 import type { TopicRecord } from "./topic-record.ts";
@@ -71,6 +72,7 @@ export class World {
       violations: this.violations,
       onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
       onSkipped: () => this.counters.count("records deleted before they were read"),
+      onReadAgain: () => this.counters.count("truncation"),
     });
     this.postgres = new PostgresModel(time, {
       consumerGroup: GROUP,
@@ -200,10 +202,14 @@ export class World {
     for (const log of logs) {
       const name = `${log.topic}[${log.partition}]`;
       const { id } = this.cluster.topic(log.topic)!;
-      const stored = rows.find((row) => row.topicId === id && row.partition === log.partition)?.nextOffset;
+      const row = rows.find((each) => each.topicId === id && each.partition === log.partition);
       // A transaction's markers behind the last record are passed with the next one, even where retention has removed them.
-      if (stored === undefined || stored < log.endOfRecords) {
-        return `${name} is stored up to ${stored ?? "nothing"}, its records end at ${log.endOfRecords}`;
+      if (row === undefined || row.nextOffset < log.endOfRecords) {
+        return `${name} is stored up to ${row?.nextOffset ?? "nothing"}, its records end at ${log.endOfRecords}`;
+      }
+      const common = log.endOfCommon(lastEntry(log, row));
+      if (row.leaderEpoch !== undefined && common < row.nextOffset) {
+        return `${name} is stored up to ${row.nextOffset}, its log was cut at ${common}`;
       }
     }
     return undefined;

@@ -3,11 +3,14 @@
 import type { TopicPartition } from "../../../shared/event.ts";
 import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
 import type { Scheduler, Timer } from "../postgres/scheduler.ts";
+import type { StartPosition } from "../../../shared/kafka/ffi/library.ts";
 import type { KafkaCluster, SimulatedTopic } from "./kafka-cluster.ts";
-import type { LogEntry } from "./partition-log.ts";
+import type { LogEntry, PartitionLog } from "./partition-log.ts";
 
 /** How often a leader that is away is looked for, ms. */
 const LEADER_RETRY_MS = 200;
+/** How often a leader that does not answer is asked again about its log, ms. */
+const VALIDATION_RETRY_MS = 500;
 /** How often an unreadable batch is tried again, ms. */
 const UNREADABLE_RETRY_MS = 500;
 const MAX_CHUNK = 12;
@@ -15,6 +18,8 @@ const MAX_CHUNK = 12;
 interface Receiver {
   readonly onEntries: (entries: readonly LogEntry[]) => void;
   readonly onEvent: (event: ConsumerEvent) => void;
+  /** @param isStarting false where records were read before */
+  readonly onTruncated: (isStarting: boolean) => void;
   /** False while the member's queue is full. */
   readonly hasRoom: () => boolean;
 }
@@ -27,17 +32,22 @@ export class FetchedPartition {
   /** A fetch names the topic by its id: of another incarnation nothing is read. */
   readonly #topic: SimulatedTopic | undefined;
   #position: number;
+  /** Of the last record below the position, where it is known. */
+  #leaderEpoch: number | undefined;
+  /** The leader whose log is known to hold what lies below the position; undefined: none yet. */
+  #validatedFor: number | undefined;
   #timer: Timer | undefined;
   #hasEnded = false;
 
   constructor(
     partition: TopicPartition,
-    offset: number,
+    { offset, leaderEpoch }: StartPosition,
     { cluster, process }: { readonly cluster: KafkaCluster; readonly process: Scheduler },
     receiver: Receiver,
   ) {
     this.#partition = partition;
     this.#position = offset;
+    this.#leaderEpoch = leaderEpoch;
     this.#cluster = cluster;
     this.#process = process;
     this.#receiver = receiver;
@@ -59,6 +69,7 @@ export class FetchedPartition {
     if (this.#hasEnded || this.#cluster.topic(this.#partition.topic) !== this.#topic) return;
     const log = this.#cluster.log(this.#partition);
     if (log === undefined || !log.hasLeader) return this.#plan(LEADER_RETRY_MS);
+    if (this.#validatedFor !== log.leaderEpoch) return this.#validate(log);
     if (!this.#receiver.hasRoom()) return this.#plan(5);
     const from = this.#position;
     const { topic, partition } = this.#partition;
@@ -74,8 +85,36 @@ export class FetchedPartition {
     const to = Math.min(log.stableEnd, log.unreadableOffset ?? Infinity, from + this.#chunk());
     if (to <= from) return log.onChange(() => this.#plan(0.2 + this.#process.random() * 2));
     this.#position = to;
+    this.#leaderEpoch = log.at(to - 1)!.leaderEpoch;
     this.#receiver.onEntries(log.entries.slice(from - log.firstOffset, to - log.firstOffset));
     this.#plan(0.1 + this.#process.random() * 4);
+  }
+
+  /** Asks a leader that is new to this reader whether its log still holds what was read. */
+  #validate(log: PartitionLog): void {
+    const leaderEpoch = this.#leaderEpoch;
+    if (leaderEpoch === undefined) {
+      this.#validatedFor = log.leaderEpoch;
+      return this.#plan(0.1 + this.#process.random());
+    }
+    const ms = this.#cluster.answerMs();
+    if (ms === undefined) return this.#plan(VALIDATION_RETRY_MS);
+    this.#timer = this.#process.after(ms / 2, () => {
+      if (this.#hasEnded || !log.hasLeader) return this.#plan(VALIDATION_RETRY_MS);
+      const askedEpoch = log.leaderEpoch;
+      const found = log.endOfEpoch(leaderEpoch);
+      this.#timer = this.#process.after(ms / 2, () => {
+        if (this.#hasEnded) return;
+        if (found !== undefined && found.end >= this.#position) {
+          this.#validatedFor = askedEpoch;
+          return this.#fetch();
+        }
+        // Reported once; then the fetcher stands still.
+        const { topic, partition } = this.#partition;
+        this.#receiver.onTruncated(this.#validatedFor === undefined);
+        this.#receiver.onEvent({ kind: "truncated", topic, partition, end: found?.end });
+      });
+    });
   }
 
   #chunk(): number {

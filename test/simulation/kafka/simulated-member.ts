@@ -1,8 +1,9 @@
 // Models a member of a consumer group as workers see it: the same calls, events and orders as KafkaConsumer has.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../../shared/event.ts";
-import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
+import type { ConsumerEvent, FetchStart } from "../../../shared/kafka/consumer.ts";
 import { ErrorCode } from "../../../shared/kafka/error-codes.ts";
+import type { StartPosition } from "../../../shared/kafka/ffi/library.ts";
 import { KafkaError } from "../../../shared/kafka/kafka-error.ts";
 import type { RecordBlock } from "../../../shared/pipeline/record-block.ts";
 import type { KafkaPort } from "../../../workers/consumer/ports.ts";
@@ -42,7 +43,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   readonly #position: (number | undefined)[] = [];
   readonly #owned = new Set<number>();
   readonly #fetched = new Map<number, FetchedPartition>();
-  readonly #postponed = new Map<number, number | undefined>();
+  readonly #postponed = new Map<number, StartPosition | undefined>();
   #unanswered: Rebalance | undefined;
   /** When the rebalance was polled, by the time that the process has run. */
   #polledAtMs = 0;
@@ -103,7 +104,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     return this.#partitions[slot]!;
   }
 
-  acknowledgeAssign(fetch: readonly TopicPartitionOffset[]): void {
+  acknowledgeAssign(fetch: readonly FetchStart[]): void {
     if (this.#isClosing) return;
     const rebalance = this.#takeUnanswered("assign");
     for (const partition of rebalance.partitions) this.#owned.add(this.slot(partition));
@@ -127,12 +128,12 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     if (!this.#options.group.has(this)) this.#join();
   }
 
-  fetch(partitions: readonly TopicPartitionOffset[]): void {
+  fetch(partitions: readonly FetchStart[]): void {
     for (const { offset } of partitions) {
       if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`cannot be fetched at ${offset}`);
     }
     if (this.#isClosing) return;
-    for (const partition of partitions) this.#postponed.set(this.slot(partition), partition.offset);
+    for (const partition of partitions) this.#postponed.set(this.slot(partition), partition);
     if (this.#unanswered === undefined) this.#applyPostponed();
   }
 
@@ -275,9 +276,10 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const isCurrent = this.#fetched.get(slot) === source;
     const end = isCurrent ? entries.length : 0;
     while (fetched.next < end && !block.full) {
-      const { offset, record } = entries[fetched.next++]!;
+      const { offset, record, leaderEpoch } = entries[fetched.next++]!;
       if (record !== undefined && offset >= this.#nextOffset[slot]!) {
-        const delivered = { slot, offset, value: record.value, ...(record.key && { key: record.key }) };
+        const { value, key } = record;
+        const delivered = { slot, offset, leaderEpoch, value, ...(key && { key }) };
         addRecord(block, delivered);
         this.#nextOffset[slot] = offset + 1;
         if (this.#repeatsNextRecord && !block.full) addRecord(block, delivered);
@@ -300,10 +302,10 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const changes = [...this.#postponed];
     this.#postponed.clear();
     let hasChanged = false;
-    for (const [slot, offset] of changes) {
+    for (const [slot, start] of changes) {
       hasChanged = this.#unassign(slot) || hasChanged;
-      if (offset === undefined || !this.#owned.has(slot)) continue;
-      this.#assign(slot, offset);
+      if (start === undefined || !this.#owned.has(slot)) continue;
+      this.#assign(slot, start);
       hasChanged = true;
     }
     // To librdkafka a change is the answer to a rebalance that waits in the queue.
@@ -313,18 +315,19 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     this.#options.group.answered(this, waiting);
   }
 
-  #assign(slot: number, offset: number): void {
+  #assign(slot: number, start: StartPosition): void {
     const { cluster, process, observer } = this.#options;
-    observer.fetching(this.#partitions[slot]!, offset);
-    this.#nextOffset[slot] = offset;
+    observer.fetching(this.#partitions[slot]!, start.offset);
+    this.#nextOffset[slot] = start.offset;
     this.#position[slot] = undefined;
     const source = new FetchedPartition(
       this.#partitions[slot]!,
-      offset,
+      start,
       { cluster, process },
       {
         onEntries: (entries) => this.#queue.push({ kind: "entries", slot, source, entries, next: 0 }),
         onEvent: (event) => this.#queue.push({ kind: "event", event }),
+        onTruncated: (isStarting) => observer.truncated(isStarting),
         hasRoom: () => this.#queue.length < 50,
       },
     );
