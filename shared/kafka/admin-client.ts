@@ -5,6 +5,7 @@ import { Client, type ErrorReport, type Settings } from "./client.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation, EventType } from "./ffi/bindings.ts";
 import { type Pointer, pointer } from "./ffi/memory.ts";
+import { describeGroup, type GroupDescription } from "./group-description.ts";
 import { listOffsets } from "./list-offsets.ts";
 import { QueueEvents } from "./queue-events.ts";
 import { describeTopics, type TopicDescription } from "./topic-description.ts";
@@ -68,6 +69,11 @@ export class AdminClient {
   /** See `describeTopics` of topic-description.ts. @throws KafkaError when no broker answers */
   describeTopics(topics: readonly string[], timeoutMs: number): Promise<TopicDescription[]> {
     return describeTopics(this.#client, this.#requests, topics, timeoutMs);
+  }
+
+  /** See `describeGroup` of group-description.ts. @throws KafkaError when no broker answers */
+  describeGroup(group: string, timeoutMs: number): Promise<GroupDescription> {
+    return describeGroup(this.#client, this.#requests, group, timeoutMs);
   }
 
   /** See `listOffsets` of list-offsets.ts. @throws KafkaError when no broker answers */

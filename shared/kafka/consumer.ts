@@ -107,10 +107,7 @@ export class KafkaConsumer {
     const queueEvents = await QueueEvents.open(library, onWake);
     const consumer = new KafkaConsumer(client, queue, handles, table, queueEvents, keepsPlace(settings));
     try {
-      const unassigned = topics.map((topic) => ({ topic, partition: -1 }));
-      library.withPartitions(unassigned, (list) =>
-        library.check(c.rd_kafka_subscribe(handle, list), `cannot subscribe to ${topics.join(", ")}`),
-      );
+      consumer.#subscribe(topics);
     } catch (error) {
       await consumer.close(0);
       throw error;
@@ -174,6 +171,16 @@ export class KafkaConsumer {
   /** Stops fetching partitions, which stay owned. None of their records comes until `fetch`. */
   stop(partitions: readonly TopicPartition[]): void {
     if (!this.#closing) this.#assignment.stop(partitions.map((partition) => this.slot(partition)));
+  }
+
+  /**
+   * Leaves the group and joins it again, so that the group assigns all partitions anew. Ours go and come by "revoke" and
+   * "assign" events. While a rebalance is under way, librdkafka only follows that one.
+   */
+  rejoin(): void {
+    if (this.#closing) return;
+    this.#library.c.rd_kafka_unsubscribe(this.#client.handle);
+    this.#subscribe(this.#table.topics);
   }
 
   /** True while the group counts this consumer as a member, also one that it gives no partitions. */
@@ -264,6 +271,14 @@ export class KafkaConsumer {
       this.#free();
     }, LATE_CLOSE_POLL_MS);
     timer.unref();
+  }
+
+  #subscribe(topics: readonly string[]): void {
+    const { library, handle } = this.#client;
+    const unassigned = topics.map((topic) => ({ topic, partition: -1 }));
+    library.withPartitions(unassigned, (list) =>
+      library.check(library.c.rd_kafka_subscribe(handle, list), `cannot subscribe to ${topics.join(", ")}`),
+    );
   }
 
   /**

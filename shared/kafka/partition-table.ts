@@ -27,6 +27,11 @@ export class PartitionTable {
     this.#byName.set(name, topic);
   }
 
+  /** The names of the topics, in the order in which they were added. */
+  get topics(): string[] {
+    return [...this.#byName.keys()];
+  }
+
   /** The slot of a message's partition. @throws for a topic that was never added */
   slotOf(handle: number, partition: number): number {
     if (handle !== this.#lastHandle) {

@@ -43,18 +43,32 @@ export class KafkaUnderTest {
   async createTopic(partitions: number): Promise<string> {
     const topic = `test-${crypto.randomUUID()}`;
     this.#embedded?.createTopic({ name: topic, partitions });
-    await this.#ensureTopic(topic, partitions);
+    await this.ensureTopic(topic, partitions);
     return topic;
+  }
+
+  async ensureTopic(topic: string, partitions: number): Promise<void> {
+    await ensureTopics({
+      settings: this.adminSettings(),
+      topics: [topic],
+      partitions,
+      replicationFactor: 1,
+      deadlineMs: TOPIC_DEADLINE_MS,
+    });
   }
 
   /** Deletes a topic and creates it again. */
   async recreateTopic(topic: string, partitions: number): Promise<void> {
+    await this.deleteTopic(topic);
+    await this.ensureTopic(topic, partitions);
+  }
+
+  async deleteTopic(topic: string): Promise<void> {
     await deleteTopics(this.adminSettings(), [topic], TOPIC_DEADLINE_MS);
     await eventually("the topic is gone", async () => {
       const [found] = await this.describeTopics([topic]);
       return found?.errorCode === ErrorCode.unknownTopicOrPartition;
     });
-    await this.#ensureTopic(topic, partitions);
   }
 
   async describeTopics(topics: readonly string[]): Promise<TopicDescription[]> {
@@ -81,16 +95,6 @@ export class KafkaUnderTest {
 
   adminSettings(passThrough: Settings = {}): Settings {
     return adminSettings(this.#config("", passThrough));
-  }
-
-  async #ensureTopic(topic: string, partitions: number): Promise<void> {
-    await ensureTopics({
-      settings: this.adminSettings(),
-      topics: [topic],
-      partitions,
-      replicationFactor: 1,
-      deadlineMs: TOPIC_DEADLINE_MS,
-    });
   }
 
   #config(consumerGroup: string, passThrough: Settings) {

@@ -48,6 +48,7 @@ export class PartitionWorker {
   readonly #report: PartitionReport;
   readonly #recovery: Recovery;
   #phase: "running" | "draining" = "running";
+  #isToRejoin = false;
   /** True once Kafka was asked about the partitions since the last resync. */
   #isSurveyed = false;
   #kafkaFault: string | undefined;
@@ -117,6 +118,12 @@ export class PartitionWorker {
   drain(): void {
     if (this.#phase !== "running") return;
     this.#phase = "draining";
+    this.#ports.notifier.notify();
+  }
+
+  /** Leaves the group and joins it again, so that it assigns all partitions anew. */
+  rejoin(): void {
+    this.#isToRejoin = true;
     this.#ports.notifier.notify();
   }
 
@@ -235,6 +242,8 @@ export class PartitionWorker {
 
   #takeFromKafka(): void {
     if (this.#phase === "draining") this.#intake.stop();
+    else if (this.#isToRejoin) this.#ports.kafka.rejoin();
+    this.#isToRejoin = false;
     for (let event = this.#intake.take(); event !== undefined; event = this.#intake.take()) {
       this.#kafkaEvents.handle(event);
     }

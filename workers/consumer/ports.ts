@@ -40,6 +40,7 @@ export type KafkaPort = Pick<
   | "listOffsets"
   | "topicIds"
   | "isMember"
+  | "rejoin"
   | "close"
 >;
 

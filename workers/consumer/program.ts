@@ -20,6 +20,7 @@ import { ConsumerHealth } from "./health.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { makeConsumerConsole } from "../console/consumer-console.ts";
 import { sampleMetrics, setAlertThresholds } from "./pipeline-metrics.ts";
+import { OwnershipWatch } from "./ownership-watch.ts";
 import { ProgressLog } from "./progress-log.ts";
 import { Supervisor } from "./supervisor.ts";
 
@@ -114,6 +115,17 @@ async function consume(
 
   supervisor = new Supervisor(config, log, metrics);
   housekeeping.start(() => sampleMetrics(metrics));
+  const ownership = await OwnershipWatch.open({
+    settings: adminSettings(config.kafka),
+    group: config.kafka.consumerGroup,
+    topics: config.kafka.topics,
+    onUnowned: (partitions) => {
+      const names = partitions.map(({ topic, partition }) => `${topic}[${partition}]`);
+      const worker = supervisor?.rejoin();
+      log.warn({ worker, partitions: names }, "no member of the group has these partitions: joining it anew");
+    },
+  });
+  resources.defer("the watch over the group", 3000, () => ownership.close());
   const progress = new ProgressLog(metrics, log);
   progress.start();
   const failure = await Promise.race([

@@ -57,6 +57,17 @@ export class Supervisor {
       .toSorted((a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition);
   }
 
+  /** Makes the worker with the fewest partitions join its group anew. @returns which; undefined while none runs */
+  rejoin(): number | undefined {
+    const owned = ({ status }: Thread): number => status?.partitions.length ?? 0;
+    const [thread] = this.#threads
+      .filter(({ hasEnded }) => !hasEnded)
+      .toSorted((a, b) => owned(a) - owned(b));
+    if (thread === undefined || this.#isDraining) return undefined;
+    send(thread, { kind: "rejoin" });
+    return thread.worker;
+  }
+
   /**
    * Makes every worker commit what it has read and leave the group.
    * @returns what went wrong, one sentence each; the records concerned will be read again

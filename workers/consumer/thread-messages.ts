@@ -7,6 +7,8 @@ import type { Recording } from "../../shared/telemetry/recorder.ts";
 /** Sent by the main thread. */
 export type WorkerCommand =
   | { readonly kind: "start"; readonly worker: number; readonly config: Config }
+  /** Leave the group and join it again. */
+  | { readonly kind: "rejoin" }
   /** Commit what was read, leave the group, and end. */
   | { readonly kind: "drain" };
 

@@ -21,6 +21,9 @@ self.addEventListener("message", ({ data }: MessageEvent<WorkerCommand>) => {
     case "start":
       void start(data);
       break;
+    case "rejoin":
+      worker?.rejoin();
+      break;
     case "drain":
       isDrainRequested = true;
       worker?.drain();

@@ -52,6 +52,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   #fullSinceMs: number | undefined;
   #isLost = false;
   #isMember = false;
+  /** Leaves the group once its revocation is answered, and joins it again. */
+  #isRejoining = false;
   #isClosing = false;
   #refusesNextCommit = false;
   #repeatsNextRecord = false;
@@ -125,7 +127,25 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     this.#options.observer.revocationAnswered(this.#options.process.ranMs() - this.#polledAtMs);
     this.#options.group.answered(this, rebalance);
     this.#applyPostponed();
+    if (this.#isRejoining) this.#options.group.leave(this);
+    this.#isRejoining = false;
     if (!this.#options.group.has(this)) this.#join();
+  }
+
+  rejoin(): void {
+    // During a rebalance librdkafka only follows that one.
+    const isRebalancing = this.#unanswered !== undefined || this.#queue.rebalances().length > 0;
+    if (this.#isClosing || isRebalancing || !this.#options.group.has(this)) return;
+    if (this.#owned.size === 0) {
+      this.#options.group.leave(this);
+      this.#join();
+      return;
+    }
+    this.#isRejoining = true;
+    const partitions = [...this.#owned].map((slot) => this.#partitions[slot]!);
+    const rebalance = { kind: "revoke", partitions } as const;
+    const atMs = this.#options.process.ranMs();
+    this.#queue.push({ kind: "rebalance", rebalance, isLost: false, atMs });
   }
 
   fetch(partitions: readonly FetchStart[]): void {
@@ -227,6 +247,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   onRebalance(rebalance: Rebalance): void {
     const { process, group } = this.#options;
     process.after(process.random() * 5, () => {
+      if (this.#isRejoining) return;
       if (this.#isClosing) group.answered(this, rebalance);
       else this.#queue.push({ kind: "rebalance", rebalance, isLost: false, atMs: process.ranMs() });
     });
@@ -239,6 +260,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       this.#isMember = false;
       if (this.#isClosing) return;
       this.#isLost = true;
+      if (this.#isRejoining) return;
       const given = this.#queue
         .rebalances()
         .flatMap(({ kind, partitions }) => (kind === "assign" ? partitions : []));
