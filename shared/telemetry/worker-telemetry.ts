@@ -156,7 +156,7 @@ export class WorkerTelemetry {
     this.#recorder.add("log_truncations_total", 1, topic);
     this.#log.error(
       { topic, partition, stored, at },
-      `Kafka has lost records that are stored here: the log was cut below offset ${stored}. It is read again from offset ` +
+      `Kafka has lost records that are stored here: the log was cut below offset ${stored}. It is read on from offset ` +
         `${at}, where other records may stand now; see LogTruncated in monitoring/RUNBOOK.md`,
     );
   }

@@ -15,7 +15,7 @@ const PLACE = { topic: "t", partition: 0 };
 const STORED = 100;
 
 /** A partition that is stored up to 100 in epoch 3, is fetched, and is out of range now. */
-function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession> = {}) {
+function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession> = {}, hasStoredIds = true) {
   const assignment = new Assignment();
   assignment.assign(0, PLACE);
   const owned = assignment.get(0)!;
@@ -29,7 +29,8 @@ function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession
   };
   const intake = { isHolding: false, holds: () => intake.isHolding };
   const telemetry = new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" }));
-  const settlement = new Settlement(kafka, assignment, intake, { hurry: () => undefined }, telemetry);
+  const surveys = { hurry: () => undefined };
+  const settlement = new Settlement(kafka, assignment, intake, surveys, telemetry, hasStoredIds);
   settlement.onOutOfRange(PLACE, truncation);
   const session: Partial<DatabaseSession> = {
     skipGap: (from, to) => {
@@ -115,6 +116,17 @@ describe("a partition whose log was cut", () => {
     expect(changes).toEqual([]);
     // The leader has just compared the epoch.
     expect(fetched).toEqual([{ ...PLACE, offset: 100, leaderEpoch: undefined }]);
+  });
+
+  test("is read on, under another account, where nothing would keep out what is stored", async () => {
+    const settle = (truncation: LogTruncation | undefined, end: number) =>
+      outOfRange(truncation, {}, false).settle(10, end);
+    expect((await settle(undefined, 60)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
+    expect((await settle({ end: undefined }, 60)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
+    expect((await settle({ end: undefined }, 500)).changes).toEqual([
+      "leave reading 2 at 100, read from 100",
+    ]);
+    expect((await settle({ end: 60 }, 500)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
   });
 
   test("is read again under all the offsets where another worker has moved it", async () => {

@@ -72,7 +72,13 @@ export class WorkerBench implements AsyncDisposable {
         clock: faults.clock ?? systemClock,
         notifier,
       },
-      { topics, consumerGroup: GROUP, batchSize: faults.batchSize ?? 500, maxFutureSkewMs: 86_400_000 },
+      {
+        topics,
+        consumerGroup: GROUP,
+        batchSize: faults.batchSize ?? 500,
+        saveRawEvents: true,
+        maxFutureSkewMs: 86_400_000,
+      },
       new WorkerTelemetry(new ThreadRecorder(), pino({ level: "info" }, { write: (line) => log.push(line) })),
       () => undefined,
     );

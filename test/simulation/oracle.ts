@@ -138,7 +138,7 @@ export class Oracle {
         const closed = offsets.find(
           (other) => other.before !== undefined && isNextReading(other.after, after),
         );
-        expectStart(log, after, closed?.after);
+        expectStart(log, after, closed?.after, this.#options.saveRawEvents);
         if (after.reading > 0) this.#options.onReadAgain();
         return [];
       }

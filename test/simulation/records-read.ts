@@ -46,8 +46,14 @@ export function isNextReading(closed: OffsetRow, next: OffsetRow): boolean {
 /**
  * Proves that a reading begins at the beginning of the log, or where it was cut.
  * @param closed the reading before, as the same commit has closed it
+ * @param hasStoredIds false: where the cut is not known, only what comes from now on is read
  */
-export function expectStart(log: PartitionLog, start: OffsetRow, closed: OffsetRow | undefined): void {
+export function expectStart(
+  log: PartitionLog,
+  start: OffsetRow,
+  closed: OffsetRow | undefined,
+  hasStoredIds: boolean,
+): void {
   const name = `${start.topicId}[${start.partition}]`;
   const at = start.nextOffset;
   if (at !== start.firstOffset)
@@ -57,12 +63,12 @@ export function expectStart(log: PartitionLog, start: OffsetRow, closed: OffsetR
     return;
   }
   if (closed === undefined) violated(`${name} has the reading ${start.reading} without the one before`);
-  if (at >= closed.nextOffset)
+  if (at > closed.nextOffset || (at === closed.nextOffset && hasStoredIds))
     violated(`${name} is read again from ${at}, it was stored up to ${closed.nextOffset}`);
   const last = lastEntry(log, closed);
   const cutAt = last && log.endOfCommon(last);
   // Where the log was cut once more since, a known epoch tells as soon as the log is read from there.
-  if (cutAt !== undefined && at > cutAt && start.leaderEpoch === undefined) {
+  if (cutAt !== undefined && at > cutAt && start.leaderEpoch === undefined && hasStoredIds) {
     violated(`${name} is read again from ${at}, its log was cut at ${cutAt}`);
   }
 }

@@ -20,6 +20,7 @@ export interface ConsumerOptions {
   readonly topics: readonly string[];
   readonly consumerGroup: string;
   readonly batchSize: number;
+  readonly saveRawEvents: boolean;
   readonly database: DatabasePort;
   readonly joinGroup: (onWake: () => void) => KafkaPort;
 }
@@ -33,7 +34,8 @@ export class SimulatedConsumer {
   hasEnded = false;
 
   constructor(options: ConsumerOptions) {
-    const { process, trace, observer, topics, consumerGroup, batchSize, database, joinGroup } = options;
+    const { process, trace, observer, topics, consumerGroup, batchSize, saveRawEvents, database, joinGroup } =
+      options;
     this.process = process;
     this.notifier = new VirtualNotifier(process);
     this.worker = new PartitionWorker(
@@ -43,7 +45,7 @@ export class SimulatedConsumer {
         clock: clockOf(process),
         notifier: this.notifier,
       },
-      { topics, consumerGroup, batchSize, maxFutureSkewMs: 86_400_000 },
+      { topics, consumerGroup, batchSize, saveRawEvents, maxFutureSkewMs: 86_400_000 },
       new ObservedTelemetry(new ThreadRecorder(), logInto(trace, process.name), observer),
       () => undefined,
     );

@@ -146,6 +146,7 @@ export class World {
       topics: this.cluster.names,
       consumerGroup: GROUP,
       batchSize: this.#batchSize,
+      saveRawEvents: this.#saveRawEvents,
       database: makePostgresPort(
         {
           database: DATABASE,

@@ -46,6 +46,7 @@ export async function openPartitionWorker(
       topics,
       consumerGroup,
       batchSize: consumer.batchSize,
+      saveRawEvents: consumer.saveRawEvents,
       maxFutureSkewMs: consumer.maxFutureSkewSeconds * 1000,
     },
     telemetry,

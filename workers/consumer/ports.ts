@@ -20,6 +20,7 @@ export interface WorkerOptions {
   readonly topics: readonly string[];
   readonly consumerGroup: string;
   readonly batchSize: number;
+  readonly saveRawEvents: boolean;
   readonly maxFutureSkewMs: number;
 }
 

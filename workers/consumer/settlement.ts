@@ -29,12 +29,18 @@ type Finding =
 
 /**
  * Where it is not known from where on the log was written anew, all that it holds is read again: the event ids keep
- * out what is stored already.
+ * out what is stored already. Without stored ids nothing would, so only what comes from now on is read.
  */
-function findingOf({ stored, truncation }: OutOfRange["state"], { beginning, end }: LogBounds): Finding {
-  const isCut = truncation !== undefined || stored > end;
-  const cutAt = isCut ? (truncation?.end ?? beginning) : Infinity;
-  if (cutAt < stored) return { kind: "cut", at: cutAt };
+function findingOf(
+  { stored, truncation }: OutOfRange["state"],
+  { beginning, end }: LogBounds,
+  hasStoredIds: boolean,
+): Finding {
+  if (truncation !== undefined || stored > end) {
+    const unknown = hasStoredIds ? beginning : Math.min(stored, end);
+    const at = truncation?.end ?? unknown;
+    if (at < stored || truncation?.end === undefined) return { kind: "cut", at };
+  }
   return beginning > stored ? { kind: "deleted", at: beginning } : { kind: "unchanged", at: stored };
 }
 
@@ -61,19 +67,23 @@ export class Settlement {
   readonly #intake: Pick<Intake, "holds">;
   readonly #surveys: Pick<LogSurveys, "hurry">;
   readonly #telemetry: WorkerTelemetry;
+  readonly #hasStoredIds: boolean;
 
+  /** @param hasStoredIds true where the database knows the id of each stored event */
   constructor(
     kafka: Pick<KafkaPort, "fetch" | "stop" | "slot">,
     assignment: Assignment,
     intake: Pick<Intake, "holds">,
     surveys: Pick<LogSurveys, "hurry">,
     telemetry: WorkerTelemetry,
+    hasStoredIds: boolean,
   ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
     this.#intake = intake;
     this.#surveys = surveys;
     this.#telemetry = telemetry;
+    this.#hasStoredIds = hasStoredIds;
   }
 
   /**
@@ -119,7 +129,7 @@ export class Settlement {
     for (const owned of outOfRange) {
       const { topic, partition, state } = owned;
       const { topicId, stored, truncation } = state;
-      const finding = findingOf(state, state.bounds!);
+      const finding = findingOf(state, state.bounds!, this.#hasStoredIds);
       const { kind, at } = finding;
       const from = { topic, topicId, partition, reading: state.reading, nextOffset: stored };
       const reading = await record(session, from, finding);
