@@ -5,7 +5,7 @@ import zstdPackage from "zstd-napi/package.json" with { type: "json" };
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cacheDirectory, cachedDirectory, withFileLock } from "../runtime/cache.ts";
+import { cacheDirectory, cachedDirectory, isCached, withFileLock } from "../runtime/cache.ts";
 import { isSetupAllowed } from "../runtime/ensure-packages.ts";
 import { FatalError, errorMessage } from "../runtime/errors.ts";
 import { Library, loadLibrary, setLibraryPath } from "./ffi/library.ts";
@@ -142,10 +142,14 @@ interface CachedLibrary {
   readonly library: Library;
 }
 
-/** Removes the library when it does not work. @returns undefined when there is none that works */
+/**
+ * Removes the library when it does not work.
+ * @returns undefined when there is none that works
+ * @throws FatalError when other users could have put it there
+ */
 async function openCached(setup: NativeSetup, kind: string): Promise<CachedLibrary | undefined> {
   const directory = cachedPath(setup, kind);
-  if (!existsSync(directory)) return undefined;
+  if (!(await isCached(directory))) return undefined;
   const opened = await openVerified(setup, directory);
   if (typeof opened !== "string") return opened;
   setup.say(`this cached librdkafka is not used: ${opened}`);

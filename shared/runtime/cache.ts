@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { assertPrivatePath } from "./private-path.ts";
 
 const LOCK_POLL_MS = 50;
 
@@ -17,6 +18,7 @@ export function cacheDirectory(): string {
  * complete or not at all, because `fill` works in another directory beside it. Of two processes that start at the same
  * time, one waits and uses the directory of the other.
  * @param parent the directory to put it in, by default the directory of this user's cached files
+ * @throws FatalError when other users may write to it
  */
 export async function cachedDirectory(
   name: string,
@@ -24,8 +26,10 @@ export async function cachedDirectory(
   parent = cacheDirectory(),
 ): Promise<string> {
   const path = join(parent, name);
-  if (existsSync(path)) return path;
-  await mkdir(dirname(path), { recursive: true });
+  if (await isCached(path)) return path;
+  // Readable by others: an image is built by root and run by another user.
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await assertPrivatePath(dirname(path));
   return withFileLock(`${path}.lock`, async () => {
     if (existsSync(path)) return path;
     const unfinished = `${path}.unfinished`;
@@ -41,6 +45,13 @@ export async function cachedDirectory(
     await rename(unfinished, path);
     return path;
   });
+}
+
+/** Whether a cached directory exists. @throws FatalError when other users may write to it */
+export async function isCached(path: string): Promise<boolean> {
+  if (!existsSync(path)) return false;
+  await assertPrivatePath(path);
+  return true;
 }
 
 /**

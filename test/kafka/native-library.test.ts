@@ -1,6 +1,17 @@
 // Tests the choice of a librdkafka: from the cache, the package's release, or a build.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, truncate, utimes } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  rename,
+  rm,
+  stat,
+  truncate,
+  utimes,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Library } from "../../shared/kafka/ffi/library.ts";
@@ -76,6 +87,16 @@ describe("a library from the cache", () => {
     const { setup, builds } = setUp();
     expect(await prepareLibrary(setup)).toBe(cached("tls"));
     expect(await prepareLibrary(setup)).toBe(cached("tls"));
+    expect(builds).toEqual(["with TLS"]);
+  });
+
+  test("is not loaded from where other users may write", async () => {
+    const { setup, builds } = setUp();
+    await prepareLibrary(setup);
+    await chmod(dirname(cached("tls")), 0o777);
+    const refused: unknown = await prepareLibrary(setup).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(FatalError);
+    expect(String(refused)).toContain(`other users may write to ${dirname(cached("tls"))}`);
     expect(builds).toEqual(["with TLS"]);
   });
 

@@ -1,10 +1,12 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheDirectory, cachedDirectory, withFileLock } from "../../shared/runtime/cache.ts";
+import { FatalError } from "../../shared/runtime/errors.ts";
 import { rejection } from "../support/rejection.ts";
+import { requiring } from "../support/requirements.ts";
 
 const MODULE = import.meta.resolve("../../shared/runtime/cache.ts");
 
@@ -45,6 +47,71 @@ test("a directory whose filling fails does not exist, and the next call fills an
   expect(existsSync(join(cacheDirectory(), "thing"))).toBe(false);
   const path = await cachedDirectory("thing", (directory) => Bun.write(join(directory, "whole"), "").then());
   expect(await readdir(path)).toEqual(["whole"]);
+});
+
+const NOBODY = 65_534;
+
+describe("a cache in which other users may write", () => {
+  const cached = async () => {
+    let fills = 0;
+    const fill = async (directory: string) => {
+      fills++;
+      await Bun.write(join(directory, "library"), "ours");
+    };
+    const outcome = await cachedDirectory("thing", fill).catch((error: unknown) => error);
+    return { outcome, fills };
+  };
+  const shared = () => join(home, "event-pipeline");
+  const thing = () => join(shared(), "thing");
+
+  /** What somebody else has done before, and the directory that the error names. */
+  const prepared: [what: string, prepare: () => Promise<unknown>, named: () => string, needsRoot?: true][] = [
+    ["a cache that anyone may write to", () => mkdirs(shared(), 0o777), shared],
+    ["a sticky cache that anyone may write to", () => mkdirs(shared(), 0o1777), shared],
+    ["an entry that anyone may write to", () => mkdirs(thing(), 0o777), thing],
+    ["a directory above it that anyone may write to", () => chmod(home, 0o777), () => home],
+    ["a cache of another group", () => mkdirs(shared(), 0o775, 0, NOBODY), shared, true],
+    ["a cache of another user", () => mkdirs(shared(), 0o755, NOBODY), shared, true],
+    ["an entry of another user", () => mkdirs(thing(), 0o755, NOBODY), thing, true],
+    ["a directory of another user above it", () => chown(home, NOBODY, 0), () => home, true],
+    ["a link to a directory of another user", () => linkTo(shared()), () => `${home}/elsewhere`, true],
+  ];
+  for (const [what, prepare, named, needsRoot] of prepared) {
+    const isAble = needsRoot === undefined || process.getuid?.() === 0;
+    requiring("root, to give a directory to another user", isAble ? undefined : "this is another user")(
+      `is refused: ${what}`,
+      async () => {
+        await prepare();
+        const { outcome, fills } = await cached();
+        expect(outcome).toBeInstanceOf(FatalError);
+        expect(String(outcome)).toMatch(new RegExp(` ${named()}[ ,]`));
+        expect(String(outcome)).toContain("XDG_CACHE_HOME");
+        expect(fills).toBe(0);
+      },
+    );
+  }
+
+  test("is told from one of this user, below a directory like /tmp", async () => {
+    await chmod(home, 0o1777);
+    expect(await cached()).toEqual({ outcome: thing(), fills: 1 });
+    expect((await stat(shared())).mode & 0o777).toBe(0o755 & ~process.umask());
+  });
+
+  test("is told from one of this user's own group", async () => {
+    await mkdirs(shared(), 0o775);
+    expect(await cached()).toEqual({ outcome: thing(), fills: 1 });
+  });
+
+  async function mkdirs(path: string, mode: number, uid?: number, gid?: number): Promise<void> {
+    await mkdir(path, { recursive: true });
+    await chmod(path, mode);
+    if (uid !== undefined) await chown(path, uid, gid ?? 0);
+  }
+
+  async function linkTo(path: string): Promise<void> {
+    await mkdirs(`${home}/elsewhere`, 0o755, NOBODY);
+    await symlink(`${home}/elsewhere`, path);
+  }
 });
 
 /** Runs `body`, which can call `cachedDirectory` and `withFileLock`, in another process. */
