@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { ConfigurationError, errorMessage, FatalError } from "./errors.ts";
+import { printable } from "../text/format.ts";
 import { StopSignal } from "./stop-signal.ts";
 
 /**
@@ -134,6 +135,7 @@ function reportFailure(error: unknown): 1 | 2 {
   return 1;
 }
 
+/** The sentence may quote what a server has said. */
 function printLine(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line, "\n\t")}\n`);
 }

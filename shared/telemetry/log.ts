@@ -1,10 +1,12 @@
 // Makes the logger: JSON lines, or readable lines on a terminal.
 
+import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import pino, { type DestinationStream, type Logger } from "pino";
 import pretty from "pino-pretty";
 import type { LogLevel } from "../config/config.ts";
 import { codeOf } from "../runtime/errors.ts";
+import { printable } from "../text/format.ts";
 
 export type { Logger } from "pino";
 
@@ -35,16 +37,30 @@ export function makeLogger(name: string, level: LogLevel, options: LoggerOptions
 }
 
 function terminalOrPipe(fd: 1 | 2): DestinationStream {
-  if (!isatty(fd)) return pino.destination({ fd, sync: true });
+  return isatty(fd) ? terminalLines(fd) : pino.destination({ fd, sync: true });
+}
+
+/**
+ * Turns lines of JSON into readable ones. Text from outside, such as a server's message, can neither move the cursor nor begin
+ * a line.
+ * @param destination a file descriptor, or the stream of a test
+ */
+export function terminalLines(destination: number | Writable): DestinationStream {
   // A stream in this thread: pino's transports need a worker thread, and lose lines at an abrupt exit.
-  return pretty({
-    destination: fd,
+  const lines = pretty({
+    destination,
     sync: true,
     colorize: process.env["NO_COLOR"] === undefined,
     singleLine: true,
     translateTime: "SYS:HH:MM:ss.l",
     ignore: "name,pid,hostname",
   });
+  return { write: (line) => void lines.write(`${JSON.stringify(JSON.parse(line, readable))}\n`) };
+}
+
+/** pino-pretty indents the lines of a stack. */
+function readable(name: string, value: unknown): unknown {
+  return typeof value === "string" ? printable(value, name === "stack" ? "\n" : "") : value;
 }
 
 /** The loggable part of an error. Drivers attach rows, parameters and settings; those stay out. */

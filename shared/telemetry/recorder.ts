@@ -1,5 +1,6 @@
 // Records the metrics of one thread as compact deltas, which the main thread merges into one scrape.
 
+import { printable } from "../text/format.ts";
 import {
   type CounterName,
   EVENT_TYPE_LIMIT,
@@ -38,7 +39,10 @@ export interface Recording {
   readonly histograms: readonly (readonly [HistogramName, readonly string[], Float64Array, number])[];
 }
 
-/** Limits the distinct values of `event_type`, because any producer may send any type. */
+/**
+ * Limits the distinct values of `event_type`, because any producer may send any type. The first ones have their own series
+ * until the program ends; types with characters that act on a terminal never have one.
+ */
 export class EventTypeLimit {
   // The types of the simulator always have a series, regardless of what arrives first.
   readonly #known = new Set(["page_view", "click", "purchase", "search", "login", "logout"]);
@@ -55,6 +59,7 @@ export class EventTypeLimit {
   #admits(type: string): boolean {
     if (this.#known.has(type)) return true;
     if (this.#known.size >= EVENT_TYPE_LIMIT || type.length > 50) return false;
+    if (printable(type) !== type) return false;
     this.#known.add(type);
     return true;
   }

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { makeLogger } from "../../shared/telemetry/log.ts";
+import { Writable } from "node:stream";
+import { makeLogger, terminalLines } from "../../shared/telemetry/log.ts";
 import { RateLimitedLog } from "../../shared/telemetry/rate-limited-log.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -83,6 +84,24 @@ test("the log keeps all lines of main and worker threads whole when the process 
   expect(messages).toHaveLength(1001);
   expect(messages.filter((message) => message["worker"] === 1)).toHaveLength(500);
   expect(messages.at(-1)?.["msg"]).toBe("last");
+});
+
+test("a readable line holds no character that acts on the terminal, and stays one line", async () => {
+  const written: string[] = [];
+  const output = new Writable({
+    write(chunk, _, done) {
+      written.push(String(chunk));
+      done();
+    },
+  });
+  const log = makeLogger("x", "info", { destination: terminalLines(output) });
+  const hostile = "\u001b]0;owned\u0007\n[00:00:00.000] ERROR: forged\u009b31m\u202e";
+  log.warn({ reason: hostile, err: new Error(hostile) }, hostile);
+  await eventually("it is written", () => written.join("").includes("log.test.ts"));
+  const text = written.join("").replaceAll(/\u001b\[\d+m/g, "");
+  expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  expect(text).not.toMatch(/^\[00:00:00/m);
+  expect(text).toContain("\\u{1b}]0;owned");
 });
 
 test("the rate-limited log writes the first occurrence at once and later ones with their count", () => {

@@ -47,7 +47,7 @@ describe("a scrape", () => {
 
   test("escapes label values", async () => {
     const registry = new MetricsRegistry();
-    const hostile = 'a"b\\c\nd é';
+    const hostile = 'a"b\\cd é';
     registry.add("events_processed_total", 4, hostile);
     expect((await scrapeOf(registry)).value("events_processed_total", { event_type: hostile })).toBe(4);
   });
@@ -201,6 +201,17 @@ describe("the event types", () => {
     expect(series.length).toBeGreaterThan(90);
     expect(series.reduce((sum, { value }) => sum + value, 0)).toBe(3001);
     expect(valueOf(registry, "events_processed_total", "other")).toBeGreaterThan(2600);
+  });
+
+  test("with characters that act on a terminal count as other: curl prints a scrape as it is", async () => {
+    const registry = new MetricsRegistry({ program: "consumer" });
+    for (const type of ["\u001b]0;owned\u0007", "a\nb", "\u009b31m", "\u202eabc"]) {
+      registry.add("events_processed_total", 1, type);
+    }
+    registry.add("events_processed_total", 1, "größe 日本");
+    expect(valueOf(registry, "events_processed_total", "other")).toBe(4);
+    expect(valueOf(registry, "events_processed_total", "größe 日本")).toBe(1);
+    expect(await registry.text()).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
   });
 
   test("of the simulator keep their series after a flood of others", () => {
