@@ -7,12 +7,7 @@ import type { Transaction } from "./session.ts";
 type Partition = Ledger["partitions"][number];
 type Hour = Hours["hours"][number];
 
-/** The tables in one snapshot. */
-export interface Tables {
-  readonly ledger: Omit<Ledger, "database">;
-  readonly hours: Hours["hours"];
-  readonly newestDeadLetters: DeadLetters["newest"];
-}
+type LedgerCounts = Omit<Ledger, "database">;
 
 const MAX_PARTITIONS = 1000;
 const NEWEST_HOURS = 24;
@@ -22,16 +17,8 @@ const NEWEST_DEAD_LETTERS = 20;
 const PREVIEW_BYTES = 240;
 const SHOWN_BYTES = 8192;
 
-/** @param tx at isolation level repeatable read, so that the figures agree with each other */
-export async function readTables(tx: Transaction): Promise<Tables> {
-  const ledger = await readLedger(tx);
-  const hours = await readHours(tx);
-  const newestDeadLetters = await readNewestDeadLetters(tx);
-  return { ledger, hours, newestDeadLetters };
-}
-
 /** The counts of each partition and their totals, from pipeline_offsets. */
-export async function readLedger(tx: Transaction): Promise<Tables["ledger"]> {
+export async function readLedger(tx: Transaction): Promise<LedgerCounts> {
   const rows = await tx<Omit<Partition, "balances">[]>`
     select topic, topic_id as "topicId", partition, reading, first_offset as "firstOffset", next_offset as "nextOffset",
       consumed, deleted, gaps, stored, duplicates, dead_lettered as "deadLettered",

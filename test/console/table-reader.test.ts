@@ -33,3 +33,30 @@ test("a table reader shares one connection among its callers, and does not count
   await tables.close();
   expect(connections()).toBe(0);
 }, 60_000);
+
+test("a table reader has ledger and dead letters also while the hours cannot be read in time", async () => {
+  await using server = await startPostgres();
+  await using pipelineTables = await server.database();
+  await migrateDatabase(pipelineTables);
+  const { database } = loadConfig(pipelineTables.env, "consumer");
+  const tables = new TableReader({ database, consumerGroup: "group", metrics: new MetricsRegistry() });
+  // Every statement on the hours takes longer than it may.
+  const held = Promise.withResolvers<void>();
+  const locked = Promise.withResolvers<void>();
+  const holding = pipelineTables.sql.begin(async (tx) => {
+    await tx`lock table hourly_aggregations in access exclusive mode`;
+    locked.resolve();
+    await held.promise;
+  });
+  await locked.promise;
+  await tables.refresh();
+  expect(tables.ledger().database.state).toBe("current");
+  expect(tables.deadLetters().database.state).toBe("current");
+  expect(tables.hours().database).toMatchObject({
+    state: "away",
+    reason: expect.stringContaining("timeout"),
+  });
+  held.resolve();
+  await holding;
+  await tables.close();
+}, 60_000);

@@ -1,38 +1,27 @@
 // Reads the tables for the console, no more often than needed, and only while somebody watches.
 
-import type {
-  DeadLetter,
-  DeadLetterKey,
-  DeadLetters,
-  Hours,
-  Ledger,
-  Source,
-} from "../../shared/api-schema.ts";
+import type { DeadLetter, DeadLetterKey, DeadLetters, Hours, Ledger } from "../../shared/api-schema.ts";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
-import { readDeadLetter, readTables, type Tables } from "../../shared/store/read-model.ts";
+import {
+  readDeadLetter,
+  readHours,
+  readLedger,
+  readNewestDeadLetters,
+} from "../../shared/store/read-model.ts";
 import type { Transaction } from "../../shared/store/session.ts";
-import { describeFault } from "../../shared/store/sqlstate.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { TableSource } from "./table-source.ts";
 
-/** The page updates every second. */
-const FRESH_MS = 900;
-/** The interval between reads is this many times as long as a read: a slow database must not spend its time on them. */
-const MIN_INTERVAL_PER_READ = 10;
+/** Longer than the two seconds that the server gives to a statement of the console. */
 const DEADLINE_MS = 3000;
-/** How often a read is retried while PostgreSQL is away. */
-const RETRY_MS = 2000;
 /** The connection closes after this long without a reader. */
 const IDLE_MS = 60_000;
 
-const NOTHING: Tables = {
-  ledger: {
-    balances: true,
-    totals: { consumed: 0, deleted: 0, gaps: 0, stored: 0, duplicates: 0, deadLettered: 0 },
-    partitions: [],
-  },
-  hours: [],
-  newestDeadLetters: [],
+const NO_LEDGER: Omit<Ledger, "database"> = {
+  balances: true,
+  totals: { consumed: 0, deleted: 0, gaps: 0, stored: 0, duplicates: 0, deadLettered: 0 },
+  partitions: [],
 };
 
 export interface TableReaderOptions {
@@ -45,10 +34,13 @@ export interface TableReaderOptions {
 export class TableReader {
   readonly #options: TableReaderOptions;
   readonly #session: LazySession;
-  #source: Source = { state: "waiting", sinceMs: Date.now(), readAtMs: null, reason: null };
-  #readAtMs: number | null = null;
-  #tables = NOTHING;
-  #dueAtMs = 0;
+  /** Of ledger and dead letters, which are found by keys. */
+  readonly #source = new TableSource();
+  /** Of the hours, which take the longer to read the more event types there are. */
+  readonly #hoursSource = new TableSource();
+  #ledger = NO_LEDGER;
+  #newestDeadLetters: DeadLetters["newest"] = [];
+  #hours: Hours["hours"] = [];
   #reading: Promise<void> | undefined;
 
   constructor(options: TableReaderOptions) {
@@ -66,7 +58,7 @@ export class TableReader {
   /** Reads the tables if the last read is old; callers at the same time share one read. Never rejects. */
   async refresh(): Promise<void> {
     if (this.#reading === undefined) {
-      if (performance.now() < this.#dueAtMs) return;
+      if (!this.#source.isDue()) return;
       this.#reading = this.#read().finally(() => {
         this.#reading = undefined;
       });
@@ -75,11 +67,11 @@ export class TableReader {
   }
 
   ledger(): Ledger {
-    return { database: this.#source, ...this.#tables.ledger };
+    return { database: this.#source.state, ...this.#ledger };
   }
 
   hours(): Hours {
-    return { database: this.#source, hours: this.#tables.hours };
+    return { database: this.#hoursSource.state, hours: this.#hours };
   }
 
   deadLetters(): DeadLetters {
@@ -88,10 +80,10 @@ export class TableReader {
       .map(({ labels: [reason = ""], value }) => ({ reason, count: value }))
       .filter(({ count }) => count > 0);
     return {
-      database: this.#source,
-      total: this.#tables.ledger.totals.deadLettered,
+      database: this.#source.state,
+      total: this.#ledger.totals.deadLettered,
       byReason: byReason.toSorted((a, b) => b.count - a.count || a.reason.localeCompare(b.reason)),
-      newest: this.#tables.newestDeadLetters,
+      newest: this.#newestDeadLetters,
     };
   }
 
@@ -107,14 +99,27 @@ export class TableReader {
   async #read(): Promise<void> {
     const startMs = performance.now();
     try {
-      this.#tables = await this.#transaction(readTables);
-      this.#readAtMs = Date.now();
-      this.#setSource("current", null);
-      const tookMs = performance.now() - startMs;
-      this.#dueAtMs = startMs + Math.max(FRESH_MS, tookMs * MIN_INTERVAL_PER_READ);
+      await this.#transaction(async (tx) => {
+        this.#ledger = await readLedger(tx);
+        this.#newestDeadLetters = await readNewestDeadLetters(tx);
+        this.#source.succeeded(startMs);
+        if (this.#hoursSource.isDue()) await this.#readHours(tx);
+      });
     } catch (error) {
-      this.#setSource("away", describeFault(error));
-      this.#dueAtMs = performance.now() + RETRY_MS;
+      this.#source.failed(error);
+      this.#hoursSource.failed(error);
+    }
+  }
+
+  /** Last, and in a savepoint: hours that cannot be read in time must not take the other figures with them. */
+  async #readHours(tx: Transaction): Promise<void> {
+    const startMs = performance.now();
+    try {
+      this.#hours = await tx.savepoint(readHours);
+      this.#hoursSource.succeeded(startMs);
+    } catch (error) {
+      // A lost connection also ends the transaction.
+      this.#hoursSource.refused(startMs, error);
     }
   }
 
@@ -130,10 +135,5 @@ export class TableReader {
   #countConnections(connections: number): void {
     const gauges = [["db_connections_active", [], connections]] as const;
     this.#options.metrics.merge({ counters: [], histograms: [], gauges }, "console");
-  }
-
-  #setSource(state: Source["state"], reason: string | null): void {
-    const sinceMs = this.#source.state === state ? this.#source.sinceMs : Date.now();
-    this.#source = { state, sinceMs, readAtMs: state === "away" ? this.#readAtMs : null, reason };
   }
 }
