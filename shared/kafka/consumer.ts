@@ -54,7 +54,10 @@ const LATE_CLOSE_POLL_MS = 100;
 export class KafkaConsumer {
   readonly #client: Client;
   readonly #library: Library;
-  readonly #queue: Pointer;
+  /** The group's events, errors, log lines and the results of commits. */
+  readonly #events: Pointer;
+  /** Records, and errors of the partition behind whose records they come. */
+  readonly #records: Pointer;
   /** Held for `#table`. */
   readonly #topics: readonly Pointer[];
   readonly #table: PartitionTable;
@@ -67,7 +70,7 @@ export class KafkaConsumer {
 
   private constructor(
     client: Client,
-    queue: Pointer,
+    events: Pointer,
     topics: readonly Pointer[],
     table: PartitionTable,
     queueEvents: QueueEvents,
@@ -75,16 +78,16 @@ export class KafkaConsumer {
   ) {
     this.#client = client;
     this.#library = client.library;
-    this.#queue = queue;
+    this.#events = events;
+    this.#records = pointer(client.library.c.rd_kafka_queue_new(client.handle), "rd_kafka_queue_new");
     this.#topics = topics;
     this.#table = table;
     this.#messages = new MessageReader(client.library);
-    this.#assignment = new LibrdkafkaAssignment(client, table);
+    this.#assignment = new LibrdkafkaAssignment(client, table, this.#records);
     this.#requests = new AdminRequests(client);
     this.#queueEvents = queueEvents;
     this.#keepsPlace = keepsItsPlace;
-    queueEvents.watch(queue);
-    queueEvents.watch(this.#requests.queue);
+    for (const queue of [events, this.#records, this.#requests.queue]) queueEvents.watch(queue);
   }
 
   /**
@@ -103,9 +106,9 @@ export class KafkaConsumer {
       table.addTopic(Number(at), topic);
       return at;
     });
-    const queue = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
+    const events = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
     const queueEvents = await QueueEvents.open(library, onWake);
-    const consumer = new KafkaConsumer(client, queue, handles, table, queueEvents, keepsPlace(settings));
+    const consumer = new KafkaConsumer(client, events, handles, table, queueEvents, keepsPlace(settings));
     try {
       consumer.#subscribe(topics);
     } catch (error) {
@@ -116,21 +119,28 @@ export class KafkaConsumer {
   }
 
   /**
-   * Appends records to the block until the block is full, the queue is empty, or an event comes. The caller polls again
-   * until a call brings neither records nor an event; only after that call is `onWake` called again.
+   * Returns the next event, if there is one; else appends records to the block until the block is full, there are no
+   * more, or an error of a partition comes. So an event waits behind no record. The caller polls again until a call
+   * brings neither records nor an event; only after that call is `onWake` called again.
    * While a rebalance waits for its answer, a poll only settles promises.
+   *
+   * @param block undefined: no records are taken
    */
-  poll(block: RecordBlock): ConsumerEvent | undefined {
+  poll(block: RecordBlock | undefined): ConsumerEvent | undefined {
     if (this.#closing) return undefined;
     this.#requests.poll();
     if (this.#assignment.unanswered === undefined) this.#assignment.validate();
     while (this.#assignment.unanswered === undefined) {
-      const event = this.#messages.takeRecords(this.#queue, block, this.#table);
+      const event = this.#library.nextEvent(this.#events) ?? this.#takeRecords(block);
       if (event === undefined) return undefined;
       const read = this.#read(event);
       if (read !== undefined) return read;
     }
     return undefined;
+  }
+
+  #takeRecords(block: RecordBlock | undefined): Pointer | undefined {
+    return block && this.#messages.takeRecords(this.#records, block, this.#table);
   }
 
   /** The partition of a record, by its slot in the block. */
@@ -206,7 +216,7 @@ export class KafkaConsumer {
     const { c } = this.#library;
     this.#library.withPartitions(offsets, (list) =>
       this.#library.check(
-        c.rd_kafka_commit_queue(this.#client.handle, list, this.#queue, null, null),
+        c.rd_kafka_commit_queue(this.#client.handle, list, this.#events, null, null),
         "offsets cannot be committed",
       ),
     );
@@ -253,7 +263,7 @@ export class KafkaConsumer {
     this.#assignment.leave();
     // Unsubscribing would give up the place (rd_kafka_cgrp_leave_maybe skips LeaveGroup only while terminating).
     if (!this.#keepsPlace) await this.#unsubscribe(deadline - deadlineMs / 5);
-    const refused = this.#library.takeError(c.rd_kafka_consumer_close_queue(handle, this.#queue), "close");
+    const refused = this.#library.takeError(c.rd_kafka_consumer_close_queue(handle, this.#events), "close");
     const closed = () => refused !== undefined || c.rd_kafka_consumer_closed(handle) !== 0;
     while (!closed() && performance.now() < deadline) {
       if (!this.#discardAll()) await Bun.sleep(CLOSE_POLL_MS);
@@ -299,15 +309,16 @@ export class KafkaConsumer {
     const { c } = this.#library;
     this.#discardAll();
     for (const topic of this.#topics) c.rd_kafka_topic_destroy(topic);
-    c.rd_kafka_queue_destroy(this.#queue);
+    c.rd_kafka_queue_destroy(this.#records);
+    c.rd_kafka_queue_destroy(this.#events);
     this.#client.destroy();
   }
 
-  /** @returns true when the queue held an event */
+  /** @returns true when there was an event or a record */
   #discardAll(): boolean {
     let any = false;
     for (;;) {
-      const event = this.#library.nextEvent(this.#queue);
+      const event = this.#library.nextEvent(this.#events) ?? this.#library.nextEvent(this.#records);
       if (event === undefined) return any;
       any = true;
       this.#read(event);

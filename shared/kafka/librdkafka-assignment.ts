@@ -15,6 +15,10 @@
 //   - Only a seek makes librdkafka compare the position with the leader's log before it fetches (rdkafka_partition.c:
 //     rd_kafka_toppar_seek does, rd_kafka_toppar_fetch_start does not). So a partition with a known leader epoch is
 //     assigned paused, sought to the same position, and resumed.
+//   - The records of a partition go to our queue, apart from the group's events, by a forward of its queue. A stop ends
+//     the forward (rd_kafka_toppar_fetch_stop), and librdkafka does not set its own again where we have ever set one
+//     (RD_KAFKA_Q_F_FWD_APP): without the next forward the partition would deliver nothing, without an error. So each
+//     start forwards again, after the stop has ended.
 //
 // All of this is for cooperative rebalances (cooperative-sticky, KIP-848); the configuration admits no others.
 import type { TopicPartition } from "../event.ts";
@@ -40,6 +44,7 @@ export class LibrdkafkaAssignment {
   readonly #client: Client;
   readonly #library: Library;
   readonly #table: PartitionTable;
+  readonly #records: Pointer;
   /** By slot: the partitions that the group gave us. */
   readonly #owned = new Set<number>();
   /** By slot: the partitions that librdkafka has assigned. */
@@ -52,10 +57,12 @@ export class LibrdkafkaAssignment {
   #lost = false;
   #leaving = false;
 
-  constructor(client: Client, table: PartitionTable) {
+  /** @param records the queue that receives the records of all partitions */
+  constructor(client: Client, table: PartitionTable, records: Pointer) {
     this.#client = client;
     this.#library = client.library;
     this.#table = table;
+    this.#records = records;
   }
 
   /** The kind of the rebalance that waits for its answer. */
@@ -165,6 +172,7 @@ export class LibrdkafkaAssignment {
     for (const [slot, position] of starts) {
       this.#fetched.add(slot);
       this.#table.nextOffset[slot] = Math.max(position.offset, 0);
+      this.#library.forward(handle, this.#table.topicPartition(slot), this.#records);
       if (position.leaderEpoch !== undefined) this.#unvalidated.set(slot, position);
     }
     this.#pause([...this.#unvalidated.keys()]);

@@ -18,13 +18,12 @@ function assigned() {
 }
 
 describe("a partition that is fetched", () => {
-  test("starts again behind the last batch, with the leader epoch of its last record", () => {
-    const { assignment } = assigned();
-    expect(assignment.fetchStarts()).toEqual([{ ...PLACE, offset: 5, leaderEpoch: undefined }]);
+  test("is read up to the end of the last batch, with the leader epoch of its last record", () => {
+    const { assignment, owned } = assigned();
     const batch = batchOf([{ offset: 5, value: "{" }], [{ ...PLACE, topicId: "id", reading: 0, from: 5 }]);
     const span = { ...batch.spans.get(0)!, leaderEpoch: 4 };
     assignment.markInFlight(1, span);
-    expect(assignment.fetchStarts()).toEqual([{ ...PLACE, offset: 6, leaderEpoch: 4 }]);
+    expect(owned.state).toMatchObject({ next: 6, leaderEpoch: 4 });
   });
 });
 

@@ -12,18 +12,20 @@ import { addRecord, CLOCK, eventWithId } from "../pipeline/record.ts";
 const BATCH_SIZE = 3;
 const READING = { topicId: "id", reading: 0, leaderEpoch: undefined };
 
-/** What librdkafka has: records of partitions that are fetched, and events behind them. */
+/** What librdkafka has: events, records of partitions that are fetched, and events behind those. */
 class FakeKafka {
   readonly fetched = new Map<number, number>();
   readonly events: ConsumerEvent[] = [];
+  readonly eventsBehindRecords: ConsumerEvent[] = [];
   records: { slot: number; offset: number }[] = [];
   polls = 0;
 
-  poll(block: RecordBlock): ConsumerEvent | undefined {
+  poll(block: RecordBlock | undefined): ConsumerEvent | undefined {
     this.polls++;
+    if (this.events.length > 0 || block === undefined) return this.events.shift();
     while (!block.full) {
       const record = this.records.shift();
-      if (record === undefined) return this.events.shift();
+      if (record === undefined) return this.eventsBehindRecords.shift();
       addRecord(block, { ...record, value: eventWithId(`event ${record.slot} ${record.offset}`) });
     }
     return undefined;
@@ -58,13 +60,7 @@ function intakeOfTwo() {
   return { kafka, assignment, intake };
 }
 
-/** Fills the batch with records of partition 0, and lets it stay full until fetching stops. */
-function stall({ kafka, intake }: ReturnType<typeof intakeOfTwo>): void {
-  kafka.records = [0, 1, 2].map((offset) => ({ slot: 0, offset }));
-  expect(intake.take()).toBeUndefined();
-  intake.stallWhenDue(intake.stallsAtMs()!);
-  expect(kafka.fetched.size).toBe(0);
-}
+const REVOCATION: ConsumerEvent = { kind: "revoke", partitions: [{ topic: "t", partition: 1 }], lost: false };
 
 describe("an intake whose batch is full", () => {
   test("still polls Kafka, which settles the questions that were asked", () => {
@@ -75,32 +71,16 @@ describe("an intake whose batch is full", () => {
     intake.take();
     expect(kafka.polls).toBeGreaterThan(polls);
   });
-});
 
-describe("an intake whose full batch has stopped fetching", () => {
-  test("fetches again behind what it hands over", () => {
-    const trial = intakeOfTwo();
-    stall(trial);
-    const batch = trial.intake.handOver();
-    expect(batch?.records).toBe(BATCH_SIZE);
-    trial.intake.resume();
-    expect([...trial.kafka.fetched]).toEqual([
-      [0, BATCH_SIZE],
-      [1, 0],
-    ]);
-  });
-
-  test("fetches again when all records of the batch belong to a partition that was revoked", () => {
-    const trial = intakeOfTwo();
-    stall(trial);
-    trial.assignment.revoke(0);
-    trial.intake.drop([0]);
-    expect(trial.intake.handOver()).toBeUndefined();
-    trial.intake.resume();
-    expect([...trial.kafka.fetched]).toEqual([[1, 0]]);
-    trial.kafka.records = [{ slot: 1, offset: 0 }];
-    trial.intake.take();
-    expect(trial.intake.holds(1)).toBe(true);
+  test("still gives events, and takes records again when the batch is handed over", () => {
+    const { kafka, intake } = intakeOfTwo();
+    kafka.records = [0, 1, 2, 3].map((offset) => ({ slot: 0, offset }));
+    expect(intake.take()).toBeUndefined();
+    kafka.events.push(REVOCATION);
+    expect(intake.take()).toBe(REVOCATION);
+    expect(intake.handOver()?.records).toBe(BATCH_SIZE);
+    expect(intake.take()).toBeUndefined();
+    expect(intake.holds(0)).toBe(true);
   });
 });
 
@@ -120,20 +100,22 @@ describe("an intake that cannot read its records", () => {
   test("still gives the event that came behind them", () => {
     const { kafka, intake } = intakeOfTwo();
     kafka.records = [5, 4].map((offset) => ({ slot: 0, offset }));
-    kafka.events.push({ kind: "revoke", partitions: [{ topic: "t", partition: 1 }], lost: false });
-    expect(intake.take()?.kind).toBe("revoke");
+    kafka.eventsBehindRecords.push(REVOCATION);
+    expect(intake.take()).toBe(REVOCATION);
     expect(() => intake.take()).toThrow(OffsetRegression);
   });
 
-  test("gives the events that come later, and drops the records", () => {
+  test("gives the events that come later, and takes no records until it is reset", () => {
     const { kafka, intake } = intakeOfTwo();
-    kafka.records = [5, 4, 6].map((offset) => ({ slot: 0, offset }));
+    kafka.records = [5, 4].map((offset) => ({ slot: 0, offset }));
     expect(() => intake.take()).toThrow(OffsetRegression);
-    expect(kafka.fetched.size).toBe(0);
     kafka.records = [{ slot: 1, offset: 0 }];
-    kafka.events.push({ kind: "revoke", partitions: [{ topic: "t", partition: 1 }], lost: false });
-    expect(intake.take()?.kind).toBe("revoke");
+    kafka.events.push(REVOCATION);
+    expect(intake.take()).toBe(REVOCATION);
     expect(intake.take()).toBeUndefined();
     expect(intake.holds(1)).toBe(false);
+    intake.reset();
+    expect(intake.take()).toBeUndefined();
+    expect(intake.holds(1)).toBe(true);
   });
 });

@@ -257,43 +257,4 @@ describe("a worker whose Kafka client refuses a call", () => {
     },
     TIMEOUT_MS,
   );
-
-  test(
-    "stores its backlog when Kafka refuses to fetch again after a slow transaction",
-    async () => {
-      await using bench = await WorkerBench.start();
-      const topic = await bench.kafka.createTopic(1);
-      await publish(bench.kafka, topic, 0, 500);
-      const released = Promise.withResolvers<void>();
-      const calls = { stops: 0, refusals: 0 };
-      let isInTransaction = false;
-      await bench.worker([topic], {
-        batchSize: 10,
-        kafka: (real) => ({
-          stop: (partitions) => {
-            if (isInTransaction) calls.stops++;
-            real.stop(partitions);
-          },
-          fetch: (partitions) => {
-            if (calls.stops > 0 && calls.refusals++ === 0) {
-              throw new KafkaError(-172, "_STATE", "incremental assign: wrong state");
-            }
-            real.fetch(partitions);
-          },
-        }),
-        session: (real) => ({
-          commit: async (batch) => {
-            isInTransaction = true;
-            await released.promise;
-            return await real.commit(batch);
-          },
-        }),
-      });
-      await eventually("fetching stops, because the next batch stays full", () => calls.stops > 0);
-      released.resolve();
-      await eventually("all is stored", () => bench.isStored(topic, [0], 500));
-      expect(calls.refusals).toBeGreaterThan(0);
-    },
-    TIMEOUT_MS,
-  );
 });

@@ -3,6 +3,7 @@ import { expect } from "bun:test";
 import type { TopicPartition } from "../../shared/event.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
 import { eventually, throughout } from "../support/eventually.ts";
+import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { RawProducer } from "../support/raw-producer.ts";
 import { GroupMember, type Received, nameOf } from "./group-member.ts";
 import { type KafkaUnderTest, onBoth, onEmbedded } from "./kafka-variants.ts";
@@ -151,6 +152,32 @@ onBoth(
     expect([...first.unowned, ...second.unowned]).toEqual([]);
   },
 );
+
+onBoth("a rebalance is reported to a consumer that takes no records, however many wait", async (kafka) => {
+  const topic = await kafka.createTopic(2);
+  const group = `group-${crypto.randomUUID()}`;
+  await using producer = await RawProducer.open(kafka.producerSettings(), topic);
+  await producer.sendNumbers(0, 1000, 2);
+  await using first = await GroupMember.open(kafka, { topics: [topic], group, startAt: () => undefined });
+  await first.until("the first has both", () => first.owned.size === 2, TIMEOUT);
+  first.polling = false;
+  first.consumer.fetch([0, 1].map((partition) => ({ topic, partition, offset: 0 })));
+  const full = new RecordBlock(1);
+  await eventually("its block is full", () => first.consumer.poll(full) === undefined && full.full);
+
+  await using second = await GroupMember.open(kafka, { topics: [topic], group });
+  await eventually("the revocation", () => first.consumer.poll(full)?.kind === "revoke", TIMEOUT);
+  first.consumer.acknowledgeRevoke();
+  first.polling = true;
+  await second.until(
+    "the second reads its partition",
+    () => {
+      first.poll();
+      return second.owned.size === 1 && second.records.length === 500;
+    },
+    TIMEOUT,
+  );
+});
 
 onBoth("a stop or move during a rebalance takes effect after its answer", async (kafka) => {
   const topic = await kafka.createTopic(2);

@@ -20,7 +20,6 @@ export const SOMETIMES = [
   "revocation without a transaction in flight",
   "revocation with a transaction in flight",
   "revocation answered at its deadline",
-  "stall of a full batch",
   "out of range",
   "truncation",
   "truncation noticed at the start",

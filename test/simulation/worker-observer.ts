@@ -13,8 +13,8 @@ import type { Violations } from "./violations.ts";
 /** A revocation waits this long for the transaction in flight, and no longer. */
 const REVOCATION_DEADLINE_MS = 5000;
 
-/** With a full batch the group's events may wait this long behind records, and then the records are dropped. */
-const QUEUED_DEADLINE_MS = 2500;
+/** An event waits behind no record, but its wake-up may be missed; a turn at least this often is the fallback. */
+const QUEUED_DEADLINE_MS = 250;
 /** For the turns in between. */
 const MARGIN_MS = 50;
 
@@ -109,11 +109,6 @@ export class WorkerObserver {
 
   answeredEarly(): void {
     this.#counters.count("answer to a queued rebalance given early");
-  }
-
-  stalled(): void {
-    this.#counters.count("stall of a full batch");
-    this.#note("stops fetching, its batch is full");
   }
 
   fetching(partition: TopicPartition, offset: number): void {

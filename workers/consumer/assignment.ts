@@ -148,16 +148,6 @@ export class Assignment {
     return { topic, partition, offset: stored, leaderEpoch };
   }
 
-  /** Where to fetch again what was fetched before. */
-  fetchStarts(): FetchStart[] {
-    return this.in("fetching").map(({ topic, partition, state }) => ({
-      topic,
-      partition,
-      offset: state.next,
-      leaderEpoch: state.leaderEpoch,
-    }));
-  }
-
   /**
    * The broker reports that the offset is not in the log, or that the log was cut.
    * @returns false where the partition was not fetched

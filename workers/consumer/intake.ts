@@ -2,16 +2,14 @@
 
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
-import { RecordBlock } from "../../shared/pipeline/record-block.ts";
+import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { Assignment } from "./assignment.ts";
 import type { KafkaPort, WorkerClock } from "./ports.ts";
 
 /** A batch is handed over this long after its first record, however small it is. */
 const LINGER_MS = 10;
-/** With a full batch for this long fetching stops, so that the group's events are not stuck behind records. */
-const STALLED_AFTER_MS = 2000;
 
-type IntakeKafka = Pick<KafkaPort, "poll" | "topicPartition" | "fetch" | "stop">;
+type IntakeKafka = Pick<KafkaPort, "poll" | "topicPartition" | "stop">;
 
 export interface IntakeOptions {
   readonly batchSize: number;
@@ -23,19 +21,17 @@ export interface IntakeOptions {
 /**
  * The two batches of a worker: one is built while the other is in a transaction.
  *
- * `reading`: records go into the batch. `stalled`: the batch has been full for long, or cannot be read; nothing is
- * fetched, and records that still arrive are dropped and fetched again. `stopped`: the worker drains; nothing more is read.
+ * `reading`: records go into the batch. `unusable`: the batch waits for the resync that drops it. `stopped`: the worker
+ * drains; nothing more is read. Events are taken in any case.
  */
 export class Intake {
   readonly #kafka: IntakeKafka;
   readonly #assignment: Assignment;
   readonly #clock: WorkerClock;
   readonly #options: IntakeOptions;
-  readonly #discarded = new RecordBlock(16, 1024);
   #building: Batch;
   #spare: Batch | undefined;
-  #mode: "reading" | "stalled" | "stopped" = "reading";
-  #fullSinceMs: number | undefined;
+  #mode: "reading" | "unusable" | "stopped" = "reading";
   /** True once a record was read: from then on a refusal by Kafka may be a change in progress. */
   hasFetched = false;
 
@@ -64,13 +60,6 @@ export class Intake {
     return this.#building.openedAtMs + LINGER_MS;
   }
 
-  /** When fetching has to stop because the batch stays full; undefined: it need not. */
-  stallsAtMs(): number | undefined {
-    return this.#fullSinceMs === undefined || this.#mode !== "reading"
-      ? undefined
-      : this.#fullSinceMs + STALLED_AFTER_MS;
-  }
-
   /**
    * Takes records until there are none, or the batch is full, or an event comes. Answers about logs are taken in
    * any case. To be called again until it returns undefined.
@@ -78,15 +67,11 @@ export class Intake {
    */
   take(): ConsumerEvent | undefined {
     for (;;) {
-      const block = this.#mode === "reading" ? this.#building.block : this.#discarded;
+      const block = this.#mode === "reading" ? this.#building.block : undefined;
       const event = this.#kafka.poll(block);
-      const count = this.#mode === "reading" ? this.#readBefore(event) : block.count;
-      this.#discarded.clear();
-      if (event !== undefined) return event;
-      if (count === 0 || (this.#mode === "reading" && block.full)) break;
+      const count = block === undefined ? 0 : this.#readBefore(event);
+      if (event !== undefined || count === 0 || block?.full) return event;
     }
-    this.#noteFullness();
-    return undefined;
   }
 
   /** An event must be answered, so it goes before an error: the records behind which it came fail again next time. */
@@ -95,8 +80,8 @@ export class Intake {
       return this.#read();
     } catch (error) {
       if (event === undefined) {
-        // The batch is unusable until the resync, which waits for the transaction in flight. The events do not.
-        this.#stall();
+        // The resync waits for the transaction in flight. The events do not.
+        this.#mode = "unusable";
         throw error;
       }
       return 0;
@@ -131,21 +116,6 @@ export class Intake {
     }
   }
 
-  #noteFullness(): void {
-    if (!this.#building.block.full) this.#fullSinceMs = undefined;
-    else this.#fullSinceMs ??= this.#clock.monotonicMs();
-  }
-
-  /** Stops fetching where the batch has been full for long. */
-  stallWhenDue(nowMs: number): void {
-    if ((this.stallsAtMs() ?? Infinity) <= nowMs) this.#stall();
-  }
-
-  #stall(): void {
-    this.#mode = "stalled";
-    this.#kafka.stop(this.#assignment.all());
-  }
-
   /** Reads no more; what is in the batch is still to be handed over. */
   stop(): void {
     if (this.#mode === "stopped") return;
@@ -154,7 +124,7 @@ export class Intake {
   }
 
   /**
-   * Returns the batch for its transaction, and builds the other one from now on. Call `resume` next.
+   * Returns the batch for its transaction, and builds the other one from now on.
    * @returns undefined when it held only records of partitions that are no longer read
    * @throws InvariantViolated where it does not continue the batch before
    */
@@ -168,7 +138,6 @@ export class Intake {
     for (const [slot, span] of batch.spans) this.#assignment.markInFlight(slot, span);
     this.#building = this.#spare;
     this.#spare = undefined;
-    this.#fullSinceMs = undefined;
     return batch;
   }
 
@@ -176,13 +145,6 @@ export class Intake {
   release(batch: Batch): void {
     batch.clear();
     this.#spare = batch;
-  }
-
-  /** Fetches again, where fetching had stopped, now that there is an empty batch. */
-  resume(): void {
-    if (this.#mode !== "stalled") return;
-    this.#mode = "reading";
-    this.#kafka.fetch(this.#assignment.fetchStarts());
   }
 
   /** Drops the records of partitions that other workers read now. */
@@ -193,8 +155,7 @@ export class Intake {
   /** Drops everything, and stops fetching until partitions are started again. */
   reset(): void {
     this.#building.clear();
-    this.#fullSinceMs = undefined;
-    if (this.#mode === "stalled") this.#mode = "reading";
+    if (this.#mode === "unusable") this.#mode = "reading";
     this.#kafka.stop(this.#assignment.all());
   }
 }

@@ -154,7 +154,6 @@ export class PartitionWorker {
     this.#recovery.attempt(() => this.#membership.answerRevocation(this.#clock.monotonicMs()));
     this.#recovery.attempt(() => this.#takeFromKafka());
     const now = this.#clock.monotonicMs();
-    this.#recovery.attempt(() => this.#intake.stallWhenDue(now));
     if ((this.#surveyDueAtMs() ?? Infinity) <= now) this.#surveys.start();
     this.#work.endBackOff(now);
     this.#recovery.attempt(() => this.#startWork(now));
@@ -176,7 +175,6 @@ export class PartitionWorker {
     const work = this.#work.current;
     const canWork = work.kind === "idle" && this.#sessions.current !== undefined;
     const dueAtMs = [
-      this.#intake.stallsAtMs(),
       this.#membership.revocationDeadlineMs,
       this.#surveyDueAtMs(),
       work.kind === "backing_off" ? work.untilMs : undefined,
@@ -206,7 +204,6 @@ export class PartitionWorker {
     } else if (isCommitDue) {
       const batch = this.#intake.handOver();
       if (batch !== undefined) this.#committer.commit(session, batch);
-      this.#intake.resume();
       // A full batch left records in librdkafka's queue, which does not wake the loop for them again.
       this.#ports.notifier.notify();
     }

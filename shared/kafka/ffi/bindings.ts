@@ -39,6 +39,8 @@ export const SYMBOLS = {
   rd_kafka_queue_new: { args: ["ptr"], returns: "ptr" },
   rd_kafka_queue_get_main: { args: ["ptr"], returns: "ptr" },
   rd_kafka_queue_get_consumer: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_queue_get_partition: { args: ["ptr", "cstring", "i32"], returns: "ptr" },
+  rd_kafka_queue_forward: { args: ["ptr", "ptr"], returns: "void" },
   rd_kafka_queue_poll: { args: ["ptr", "i32"], returns: "ptr" },
   rd_kafka_queue_io_event_enable: { args: ["ptr", "i32", "ptr", u64], returns: "void" },
   rd_kafka_queue_destroy: { args: ["ptr"], returns: "void" },

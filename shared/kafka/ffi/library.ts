@@ -226,6 +226,13 @@ export class Library {
     return BigUint64Array.from(pointers, (at) => BigInt(at));
   }
 
+  /** Forwards what the queue of a partition receives to another queue. */
+  forward(client: Pointer, { topic, partition }: TopicPartition, to: Pointer): void {
+    const queue = pointer(this.c.rd_kafka_queue_get_partition(client, topic, partition), "partition queue");
+    this.c.rd_kafka_queue_forward(queue, to);
+    this.c.rd_kafka_queue_destroy(queue);
+  }
+
   // ---- events
 
   /** The next event of a queue, to be freed with `rd_kafka_event_destroy`; undefined when there is none. */

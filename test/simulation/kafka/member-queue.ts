@@ -1,11 +1,18 @@
-// Models the queue of a group member, whose wake-ups come once until it was polled empty.
+// Models a queue of a group member, whose wake-ups come once until it was polled empty.
 
 import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
 import type { FetchedPartition } from "./fetched-partition.ts";
 import type { Rebalance } from "./group-coordinator.ts";
 import type { LogEntry } from "./partition-log.ts";
 
-export type QueueItem =
+interface QueuedEvent {
+  readonly kind: "event";
+  readonly event: ConsumerEvent;
+}
+
+/** What waits in the queue of records: errors of a partition come behind its records. */
+export type FetchedItem =
+  | QueuedEvent
   | {
       readonly kind: "entries";
       readonly slot: number;
@@ -14,8 +21,11 @@ export type QueueItem =
       readonly entries: readonly LogEntry[];
       /** The index of the first that is not polled yet. */
       next: number;
-    }
-  | { readonly kind: "event"; readonly event: ConsumerEvent }
+    };
+
+/** What waits in the queue of events. */
+export type EventItem =
+  | QueuedEvent
   | {
       readonly kind: "rebalance";
       readonly rebalance: Rebalance;
@@ -24,8 +34,8 @@ export type QueueItem =
       readonly atMs: number;
     };
 
-export class MemberQueue {
-  readonly #items: QueueItem[] = [];
+export class MemberQueue<Item> {
+  readonly #items: Item[] = [];
   readonly #onWake: () => void;
   #isPolledEmpty = true;
 
@@ -37,7 +47,7 @@ export class MemberQueue {
     return this.#items.length;
   }
 
-  push(item: QueueItem): void {
+  push(item: Item): void {
     this.#items.push(item);
     if (!this.#isPolledEmpty) return;
     this.#isPolledEmpty = false;
@@ -45,7 +55,7 @@ export class MemberQueue {
   }
 
   /** The next item; undefined where there is none: then the next push wakes. */
-  first(): QueueItem | undefined {
+  first(): Item | undefined {
     const item = this.#items[0];
     if (item === undefined) this.#isPolledEmpty = true;
     return item;
@@ -55,8 +65,7 @@ export class MemberQueue {
     this.#items.shift();
   }
 
-  /** The rebalances that are not polled yet. */
-  rebalances(): Rebalance[] {
-    return this.#items.flatMap((item) => (item.kind === "rebalance" ? [item.rebalance] : []));
+  all(): readonly Item[] {
+    return this.#items;
   }
 }

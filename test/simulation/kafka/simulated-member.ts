@@ -13,11 +13,9 @@ import type { WorkerObserver } from "../worker-observer.ts";
 import { FetchedPartition } from "./fetched-partition.ts";
 import type { GroupCoordinator, GroupMember, Rebalance } from "./group-coordinator.ts";
 import type { KafkaCluster } from "./kafka-cluster.ts";
-import { MemberQueue, type QueueItem } from "./member-queue.ts";
+import { type EventItem, type FetchedItem, MemberQueue } from "./member-queue.ts";
 
 const REQUEST_TIMEOUT_MS = 5000;
-/** A worker whose batch is full for this long stops fetching. */
-const STALLED_AFTER_MS = 2000;
 /** Of a wake-up that is not missed. */
 const MAX_WAKE_MS = 0.4;
 const MISSED_WAKE_UPS = 0.02;
@@ -34,7 +32,8 @@ export interface MemberOptions {
 export class SimulatedMember implements KafkaPort, GroupMember {
   readonly name: string;
   readonly #options: MemberOptions;
-  readonly #queue: MemberQueue;
+  readonly #events: MemberQueue<EventItem>;
+  readonly #records: MemberQueue<FetchedItem>;
   readonly #slots = new Map<string, number>();
   readonly #partitions: TopicPartition[] = [];
   /** By slot: the least offset of the next record. */
@@ -48,8 +47,6 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   /** When the rebalance was polled, by the time that the process has run. */
   #polledAtMs = 0;
   #answeredAtMs = 0;
-  /** Since when the worker polls with a full block. */
-  #fullSinceMs: number | undefined;
   #isLost = false;
   #isMember = false;
   /** Leaves the group once its revocation is answered, and joins it again. */
@@ -64,30 +61,20 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   constructor(options: MemberOptions) {
     this.name = options.name;
     this.#options = options;
-    this.#queue = new MemberQueue(() => this.#wake());
+    this.#events = new MemberQueue(() => this.#wake());
+    this.#records = new MemberQueue(() => this.#wake());
     this.#join();
   }
 
-  poll(block: RecordBlock): ConsumerEvent | undefined {
+  poll(block: RecordBlock | undefined): ConsumerEvent | undefined {
     if (this.#isClosing) return undefined;
-    if (block.full) this.#fullSinceMs ??= this.#options.process.nowMs();
-    else this.#fullSinceMs = undefined;
     const answers = this.#answers;
     this.#answers = [];
     for (const answer of answers) answer();
-    while (this.#unanswered === undefined && !block.full) {
-      const item = this.#queue.first();
-      if (item === undefined) return undefined;
-      if (item.kind === "entries") {
-        this.#takeEntries(item, block);
-        continue;
-      }
-      this.#queue.shift();
-      const event = item.kind === "event" ? item.event : this.#takeRebalance(item);
-      this.#options.observer.polled(event);
-      return event;
-    }
-    return undefined;
+    if (this.#unanswered !== undefined) return undefined;
+    const event = this.#takeEvent() ?? this.#takeRecords(block);
+    if (event !== undefined) this.#options.observer.polled(event);
+    return event;
   }
 
   slot({ topic, partition }: TopicPartition): number {
@@ -134,7 +121,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   rejoin(): void {
     // During a rebalance librdkafka only follows that one.
-    const isRebalancing = this.#unanswered !== undefined || this.#queue.rebalances().length > 0;
+    const isRebalancing = this.#unanswered !== undefined || this.#queuedRebalances().length > 0;
     if (this.#isClosing || isRebalancing || !this.#options.group.has(this)) return;
     if (this.#owned.size === 0) {
       this.#options.group.leave(this);
@@ -145,7 +132,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const partitions = [...this.#owned].map((slot) => this.#partitions[slot]!);
     const rebalance = { kind: "revoke", partitions } as const;
     const atMs = this.#options.process.ranMs();
-    this.#queue.push({ kind: "rebalance", rebalance, isLost: false, atMs });
+    this.#events.push({ kind: "rebalance", rebalance, isLost: false, atMs });
   }
 
   fetch(partitions: readonly FetchStart[]): void {
@@ -159,9 +146,6 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   stop(partitions: readonly TopicPartition[]): void {
     if (this.#isClosing) return;
-    const { process, observer } = this.#options;
-    const isStalled = process.nowMs() - (this.#fullSinceMs ?? Infinity) >= STALLED_AFTER_MS;
-    if (isStalled && partitions.length > 0) observer.stalled();
     for (const partition of partitions) this.#postponed.set(this.slot(partition), undefined);
     if (this.#unanswered === undefined) this.#applyPostponed();
   }
@@ -182,7 +166,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     }
     const { process, cluster } = this.#options;
     process.after(cluster.answerMs() ?? REQUEST_TIMEOUT_MS, () =>
-      this.#queue.push({ kind: "event", event: { kind: "committed", error: undefined } }),
+      this.#events.push({ kind: "event", event: { kind: "committed", error: undefined } }),
     );
   }
 
@@ -241,7 +225,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   /** An error or a log line of librdkafka. */
   report(event: ConsumerEvent): void {
-    if (!this.#isClosing) this.#queue.push({ kind: "event", event });
+    if (!this.#isClosing) this.#events.push({ kind: "event", event });
   }
 
   onRebalance(rebalance: Rebalance): void {
@@ -249,26 +233,25 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     process.after(process.random() * 5, () => {
       if (this.#isRejoining) return;
       if (this.#isClosing) group.answered(this, rebalance);
-      else this.#queue.push({ kind: "rebalance", rebalance, isLost: false, atMs: process.ranMs() });
+      else this.#events.push({ kind: "rebalance", rebalance, isLost: false, atMs: process.ranMs() });
     });
   }
 
   onEvicted(): void {
     const { process } = this.#options;
-    // The next heartbeat tells.
     process.after(process.random() * 1500, () => {
       this.#isMember = false;
       if (this.#isClosing) return;
       this.#isLost = true;
       if (this.#isRejoining) return;
-      const given = this.#queue
-        .rebalances()
-        .flatMap(({ kind, partitions }) => (kind === "assign" ? partitions : []));
+      const given = this.#queuedRebalances().flatMap(({ kind, partitions }) =>
+        kind === "assign" ? partitions : [],
+      );
       const answered = this.#unanswered?.kind === "assign" ? this.#unanswered.partitions : [];
       const partitions = [...[...this.#owned].map((slot) => this.#partitions[slot]!), ...answered, ...given];
       if (partitions.length === 0) return this.#join();
       const rebalance = { kind: "revoke", partitions } as const;
-      this.#queue.push({ kind: "rebalance", rebalance, isLost: true, atMs: process.ranMs() });
+      this.#events.push({ kind: "rebalance", rebalance, isLost: true, atMs: process.ranMs() });
     });
   }
 
@@ -280,6 +263,31 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       this.#isMember = true;
       group.join(this);
     });
+  }
+
+  #queuedRebalances(): Rebalance[] {
+    return this.#events.all().flatMap((item) => (item.kind === "rebalance" ? [item.rebalance] : []));
+  }
+
+  #takeEvent(): ConsumerEvent | undefined {
+    const item = this.#events.first();
+    if (item === undefined) return undefined;
+    this.#events.shift();
+    return item.kind === "event" ? item.event : this.#takeRebalance(item);
+  }
+
+  #takeRecords(block: RecordBlock | undefined): ConsumerEvent | undefined {
+    if (block === undefined) return undefined;
+    while (!block.full) {
+      const item = this.#records.first();
+      if (item === undefined) return undefined;
+      if (item.kind === "event") {
+        this.#records.shift();
+        return item.event;
+      }
+      this.#takeEntries(item, block);
+    }
+    return undefined;
   }
 
   #takeRebalance({ rebalance, isLost, atMs }: QueuedRebalance): ConsumerEvent {
@@ -309,7 +317,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       }
       this.#position[slot] = offset + 1;
     }
-    if (fetched.next >= end) this.#queue.shift();
+    if (fetched.next >= end) this.#records.shift();
   }
 
   #takeUnanswered(kind: Rebalance["kind"]): Rebalance {
@@ -331,7 +339,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       hasChanged = true;
     }
     // To librdkafka a change is the answer to a rebalance that waits in the queue.
-    const waiting = hasChanged ? this.#queue.rebalances()[0] : undefined;
+    const waiting = hasChanged ? this.#queuedRebalances()[0] : undefined;
     if (waiting === undefined) return;
     this.#options.observer.answeredEarly();
     this.#options.group.answered(this, waiting);
@@ -347,10 +355,10 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       start,
       { cluster, process },
       {
-        onEntries: (entries) => this.#queue.push({ kind: "entries", slot, source, entries, next: 0 }),
-        onEvent: (event) => this.#queue.push({ kind: "event", event }),
+        onEntries: (entries) => this.#records.push({ kind: "entries", slot, source, entries, next: 0 }),
+        onEvent: (event) => this.#records.push({ kind: "event", event }),
         onTruncated: (isStarting) => observer.truncated(isStarting),
-        hasRoom: () => this.#queue.length < 50,
+        hasRoom: () => this.#records.length < 50,
       },
     );
     this.#fetched.set(slot, source);
@@ -400,8 +408,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 }
 
-type FetchedEntries = Extract<QueueItem, { kind: "entries" }>;
-type QueuedRebalance = Extract<QueueItem, { kind: "rebalance" }>;
+type FetchedEntries = Extract<FetchedItem, { kind: "entries" }>;
+type QueuedRebalance = Extract<EventItem, { kind: "rebalance" }>;
 
 function timedOut(what: string): KafkaError {
   return new KafkaError(ErrorCode.timedOut, "_TIMED_OUT", `${what}: no response in ${REQUEST_TIMEOUT_MS} ms`);
