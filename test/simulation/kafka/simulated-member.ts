@@ -48,6 +48,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   #polledAtMs = 0;
   #answeredAtMs = 0;
   #isLost = false;
+  /** Evicted, and the next heartbeat has not told yet. */
+  #isEvictionUnnoticed = false;
   #isMember = false;
   /** Leaves the group once its revocation is answered, and joins it again. */
   #isRejoining = false;
@@ -116,7 +118,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     this.#applyPostponed();
     if (this.#isRejoining) this.#options.group.leave(this);
     this.#isRejoining = false;
-    if (!this.#options.group.has(this)) this.#join();
+    if (!this.#options.group.has(this) && !this.#isEvictionUnnoticed) this.#join();
   }
 
   rejoin(): void {
@@ -239,7 +241,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   onEvicted(): void {
     const { process } = this.#options;
+    this.#isEvictionUnnoticed = true;
     process.after(process.random() * 1500, () => {
+      this.#isEvictionUnnoticed = false;
       this.#isMember = false;
       if (this.#isClosing) return;
       this.#isLost = true;
