@@ -1,51 +1,11 @@
 // Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
-import type { DeadLetter, PipelineEvent, Rejection, RejectionReason, TopicPartition } from "../event.ts";
+import type { DeadLetter, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
 import { enrich } from "./enrich.ts";
 import { EventReader } from "./event-reader.ts";
 import { RecordBlock } from "./record-block.ts";
 import { isRejection, makeRejection } from "./rejection.ts";
-
-/** A partition of one incarnation of a topic; a topic that is deleted and created again gets another id. */
-export interface PartitionKey extends TopicPartition {
-  readonly topicId: string;
-}
-
-/** One reading of a partition. A log that was cut and written anew is read again from the cut, under the next reading. */
-export interface ReadingKey extends PartitionKey {
-  /** 0 for the first. */
-  readonly reading: number;
-}
-
-/** Where a span begins. */
-export interface SpanStart extends ReadingKey {
-  readonly from: number;
-}
-
-/** What a batch does to one partition: it moves the stored offset from `from` to `to` and accounts for the offsets between. */
-export interface Span extends SpanStart {
-  /** The offset after the last record. */
-  to: number;
-  /** The leader epoch of the last record, where it is known. */
-  leaderEpoch: number | undefined;
-  /** Records read. */
-  consumed: number;
-  /** Offsets before a record that hold none: transaction markers, aborted and compacted records. */
-  gaps: number;
-  /** Of the consumed: events that were stored; counted by the store. */
-  stored: number;
-  /** Of the consumed: events whose event_id was seen before. */
-  duplicates: number;
-  /** Of the consumed: records that can never be stored. */
-  deadLettered: number;
-  /** Bytes of the values read. */
-  bytes: number;
-}
-
-/** Kafka delivered an offset below one already read; the partition is read again from the stored offset. */
-export class OffsetRegression extends Error {
-  override readonly name = "OffsetRegression";
-}
+import { addRecord, openSpan, type Span, type SpanStart } from "./span.ts";
 
 /** An event and where it came from. */
 export interface BatchEvent {
@@ -139,19 +99,7 @@ export class Batch {
         span = openSpan(start);
         this.spans.set(slot, span);
       }
-      if (offset !== span.to) {
-        if (offset < span.to) {
-          throw new OffsetRegression(
-            `${span.topic}[${span.partition}] delivered offset ${offset} after ${span.to - 1}`,
-          );
-        }
-        span.gaps += offset - span.to;
-      }
-      span.to = offset + 1;
-      // Negative where the broker does not say.
-      const epoch = block.leaderEpoch[record]!;
-      span.leaderEpoch = epoch < 0 ? undefined : epoch;
-      span.consumed++;
+      addRecord(span, offset, block.leaderEpoch[record]!);
       const length = block.valueLength(record);
       span.bytes += length;
       const event = this.#reader.read(
@@ -282,20 +230,6 @@ export class Batch {
     this.#rejected = [];
     this.#recordsRead = 0;
   }
-}
-
-function openSpan(start: SpanStart): Span {
-  return {
-    ...start,
-    to: start.from,
-    leaderEpoch: undefined,
-    consumed: 0,
-    gaps: 0,
-    stored: 0,
-    duplicates: 0,
-    deadLettered: 0,
-    bytes: 0,
-  };
 }
 
 function isBefore(a: BatchEvent, b: BatchEvent): boolean {

@@ -1,6 +1,7 @@
 // Proves that the counts of a span add up before they are stored.
 
-import type { BatchEvent, Span } from "../pipeline/batch.ts";
+import type { BatchEvent } from "../pipeline/batch.ts";
+import type { Span } from "../pipeline/span.ts";
 import { InvariantViolated } from "../runtime/errors.ts";
 
 /** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */

@@ -1,6 +1,6 @@
 // Locks, compares and advances the stored offsets, so that every record counts once.
 
-import type { PartitionKey, ReadingKey, Span } from "../pipeline/batch.ts";
+import type { PartitionKey, ReadingKey, Span } from "../pipeline/span.ts";
 import type { Database, StoreSession, Transaction } from "./session.ts";
 import { assertAccounted } from "./account.ts";
 import { numberArray, textArray } from "./array-literal.ts";
@@ -26,7 +26,8 @@ interface FenceRow {
   now_ms: number;
 }
 
-function keyArrays(keys: readonly PartitionKey[]): [string, string, string] {
+/** Three parameters of a statement. */
+export function keyArrays(keys: readonly PartitionKey[]): [string, string, string] {
   return [
     textArray(keys.map(({ topic }) => topic)),
     textArray(keys.map(({ topicId }) => topicId)),
@@ -38,7 +39,7 @@ function readingsOf(keys: readonly ReadingKey[]): string {
   return numberArray(keys.map(({ reading }) => reading));
 }
 
-function keyOf({ topic, topicId, partition }: PartitionKey): string {
+export function keyOf({ topic, topicId, partition }: PartitionKey): string {
   return `${topic} ${topicId} ${partition}`;
 }
 
@@ -162,83 +163,6 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
   if (result.count !== spans.length) {
     throw new FenceFailed(`only ${result.count} of ${spans.length} offsets could be advanced`);
   }
-}
-
-/** Where a partition is read on. */
-export type StoredPosition =
-  | {
-      readonly kind: "stored";
-      readonly reading: number;
-      readonly nextOffset: number;
-      /** Of the last record below `nextOffset`, where it is known. */
-      readonly leaderEpoch: number | undefined;
-    }
-  /** It has no row. */
-  | { readonly kind: "missing" }
-  /**
-   * A transaction in flight (an old one of this worker, or one of the partition's previous owner) holds the row, so
-   * the caller must read it again later.
-   */
-  | { readonly kind: "locked" };
-
-const POSITIONS = `
-  with wanted as (
-    select * from unnest($1::text[], $2::text[], $3::int[]) as w (topic, topic_id, partition)
-  ), free as (
-    select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, o.leader_epoch
-    from pipeline_offsets o join wanted using (topic, topic_id, partition)
-    where o.closed_at is null
-    for update of o skip locked
-  )
-  select o.topic, o.topic_id, o.partition, free.reading, free.next_offset, free.leader_epoch
-  from pipeline_offsets o join wanted using (topic, topic_id, partition)
-    left join free using (topic, topic_id, partition, reading)
-  where o.closed_at is null`;
-
-interface PositionRow {
-  topic: string;
-  topic_id: string;
-  partition: number;
-  /** Null where the row is locked, like the other two. */
-  reading: number | null;
-  next_offset: number | null;
-  leader_epoch: number | null;
-}
-
-/**
- * Reads the stored offsets of partitions, in the order of `keys`. An offset is returned only when no transaction in
- * flight can still move it. It waits for no lock, so a locked row does not delay the other partitions.
- */
-export async function readPositions(sql: Database, keys: readonly PartitionKey[]): Promise<StoredPosition[]> {
-  const rows = await sql.unsafe<PositionRow[]>(POSITIONS, keyArrays(keys), { prepare: true });
-  const positions = new Map(
-    rows.map((row) => [
-      keyOf({ topic: row.topic, topicId: row.topic_id, partition: row.partition }),
-      positionOf(row),
-    ]),
-  );
-  return keys.map((key) => positions.get(keyOf(key)) ?? { kind: "missing" });
-}
-
-function positionOf({ reading, next_offset, leader_epoch }: PositionRow): StoredPosition {
-  if (reading === null || next_offset === null) return { kind: "locked" };
-  return { kind: "stored", reading, nextOffset: next_offset, leaderEpoch: leader_epoch ?? undefined };
-}
-
-/** The start of a log that was never read. */
-export type LogStart = PartitionKey & Pick<StoredOffset, "nextOffset">;
-
-/** Enters partitions that were never read, at the start of their logs; an existing row stays unchanged. */
-export async function enterPartitions(sql: Database, starts: readonly LogStart[]): Promise<void> {
-  await sql.unsafe(
-    `insert into pipeline_offsets (topic, topic_id, partition, first_offset, next_offset)
-     select topic, topic_id, partition, start, start
-     from unnest($1::text[], $2::text[], $3::int[], $4::bigint[]) as s (topic, topic_id, partition, start)
-     order by topic, topic_id, partition
-     on conflict do nothing`,
-    [...keyArrays(starts), numberArray(starts.map(({ nextOffset }) => nextOffset))],
-    { prepare: true },
-  );
 }
 
 /**

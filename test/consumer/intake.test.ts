@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { TopicPartitionOffset } from "../../shared/event.ts";
 import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
-import { OffsetRegression } from "../../shared/pipeline/batch.ts";
+import { OffsetRegression } from "../../shared/pipeline/span.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
 import { Assignment } from "../../workers/consumer/assignment.ts";
 import { Intake } from "../../workers/consumer/intake.ts";

@@ -1,5 +1,6 @@
 // Describes where a test's batch begins and what it contains, in terms that compare well.
-import type { Batch, BatchEvent, SpanStart } from "../../shared/pipeline/batch.ts";
+import type { Batch, BatchEvent } from "../../shared/pipeline/batch.ts";
+import type { SpanStart } from "../../shared/pipeline/span.ts";
 
 export function spanStart(partition: number, from = 0, topic = "user-events"): SpanStart {
   return { topic, topicId: `id-of-${topic}`, partition, reading: 0, from };

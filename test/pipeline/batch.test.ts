@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { Batch, type BatchEvent, OffsetRegression } from "../../shared/pipeline/batch.ts";
+import { Batch, type BatchEvent } from "../../shared/pipeline/batch.ts";
+import { OffsetRegression } from "../../shared/pipeline/span.ts";
 import { places, spanCounts, spanStart } from "./batch-view.ts";
 import { addRecord, batchOf, CLOCK, eventWithId, type TestRecord } from "./record.ts";
 

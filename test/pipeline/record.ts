@@ -1,6 +1,7 @@
 // Builds records, record blocks and batches for tests.
 import type { PipelineEvent, Rejection } from "../../shared/event.ts";
-import { Batch, type BatchClock, type SpanStart } from "../../shared/pipeline/batch.ts";
+import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
+import type { SpanStart } from "../../shared/pipeline/span.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { RecordHeader } from "../../shared/pipeline/record-headers.ts";

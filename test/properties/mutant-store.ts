@@ -2,7 +2,8 @@
 
 import { aggregate } from "../../shared/pipeline/aggregate.ts";
 import { KnownUsers } from "../../shared/pipeline/known-users.ts";
-import { type Batch, type Span } from "../../shared/pipeline/batch.ts";
+import type { Batch } from "../../shared/pipeline/batch.ts";
+import type { Span } from "../../shared/pipeline/span.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import { addToHours } from "../../shared/store/hourly.ts";
 import { countStored } from "../../shared/store/account.ts";

@@ -1,7 +1,8 @@
 // Simulates a partition worker without Kafka: it builds batches of a topic scenario and commits them to PostgreSQL.
 
 import { Batch } from "../../shared/pipeline/batch.ts";
-import { enterPartitions, FenceFailed, readPositions } from "../../shared/store/offsets.ts";
+import { FenceFailed } from "../../shared/store/offsets.ts";
+import { enterPartitions, readPositions } from "../../shared/store/positions.ts";
 import type { Session } from "../../shared/store/session.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";

@@ -1,6 +1,6 @@
 // Proves at every commit that the tables equal the fold of the records below the stored offsets.
 
-import type { Span } from "../../shared/pipeline/batch.ts";
+import type { Span } from "../../shared/pipeline/span.ts";
 import type { RawRow } from "../properties/fold.ts";
 import { ExpectedHours } from "./expected-hours.ts";
 import { expectAccount, expectHourRow, expectRawRow, hex } from "./expected-rows.ts";

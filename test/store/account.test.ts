@@ -1,6 +1,6 @@
 // Tests that a batch whose counts do not add up is refused before its offsets advance.
 import { describe, expect, test } from "bun:test";
-import type { Span } from "../../shared/pipeline/batch.ts";
+import type { Span } from "../../shared/pipeline/span.ts";
 import { InvariantViolated } from "../../shared/runtime/errors.ts";
 import { assertAccounted } from "../../shared/store/account.ts";
 import { classifyFailure } from "../../workers/consumer/failure.ts";

@@ -1,12 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import {
-  advance,
-  enterPartitions,
-  fence,
-  readPositions,
-  skipGap,
-  type StoredPosition,
-} from "../../shared/store/offsets.ts";
+import { advance, fence, skipGap } from "../../shared/store/offsets.ts";
+import { enterPartitions, readPositions, type StoredPosition } from "../../shared/store/positions.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
 import {
   ledgerOf,

@@ -1,9 +1,10 @@
 // Opens databases with the pipeline's tables, sessions and stores for tests, and reads back what the tables hold.
 import { expect } from "bun:test";
-import type { Batch, ReadingKey, Span } from "../../shared/pipeline/batch.ts";
+import type { Batch } from "../../shared/pipeline/batch.ts";
+import type { ReadingKey, Span } from "../../shared/pipeline/span.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { countStored } from "../../shared/store/account.ts";
-import { enterPartitions } from "../../shared/store/offsets.ts";
+import { enterPartitions } from "../../shared/store/positions.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
 import { type TestDatabase, sharedPostgres } from "../support/postgres.ts";

@@ -1,6 +1,7 @@
 // Tests that a partition can be read again from an offset below its stored one, and that no older batch survives that.
 import { describe, expect, test } from "bun:test";
-import { fence, FenceFailed, readPositions, type StoredOffset } from "../../shared/store/offsets.ts";
+import { fence, FenceFailed, type StoredOffset } from "../../shared/store/offsets.ts";
+import { readPositions } from "../../shared/store/positions.ts";
 import { startReading } from "../../shared/store/readings.ts";
 import { Store } from "../../shared/store/store.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readPositions } from "../../shared/store/offsets.ts";
+import { readPositions } from "../../shared/store/positions.ts";
 import { classify } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import { eventText } from "../pipeline/record.ts";

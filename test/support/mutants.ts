@@ -21,7 +21,7 @@ export const MUTANTS = {
       replacement: "and o.closed_at is null`",
     },
     { file: "shared/store/offsets.ts", text: "    for update of o\n", replacement: "" },
-    { file: "shared/store/offsets.ts", text: "    for update of o skip locked\n", replacement: "" },
+    { file: "shared/store/positions.ts", text: "    for update of o skip locked\n", replacement: "" },
   ],
   "answer of COMMIT ignored": [
     {

@@ -17,7 +17,7 @@
 import type { TopicPartition } from "../../shared/event.ts";
 import type { FetchStart } from "../../shared/kafka/consumer.ts";
 import type { LogTruncation } from "../../shared/kafka/log-truncation.ts";
-import type { Span } from "../../shared/pipeline/batch.ts";
+import type { Span } from "../../shared/pipeline/span.ts";
 import { InvariantViolated } from "../../shared/runtime/errors.ts";
 
 /** What is known of the row of a partition in pipeline_offsets. */

@@ -1,7 +1,7 @@
 // Classifies anything a worker can throw: the worker either resyncs, for one of several causes, or gives up.
 
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
-import { OffsetRegression } from "../../shared/pipeline/batch.ts";
+import { OffsetRegression } from "../../shared/pipeline/span.ts";
 import {
   ConfigurationError,
   errorMessage,

@@ -1,11 +1,13 @@
 // Declares what a partition worker needs from its surroundings, so that the same class also runs in a simulation.
 
 import type { KafkaConsumer } from "../../shared/kafka/consumer.ts";
-import type { Batch, PartitionKey } from "../../shared/pipeline/batch.ts";
+import type { Batch } from "../../shared/pipeline/batch.ts";
+import type { PartitionKey } from "../../shared/pipeline/span.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { Clock } from "../../shared/runtime/clock.ts";
 import type { Notifier } from "../../shared/runtime/notifier.ts";
-import type { LogStart, StoredOffset, StoredPosition } from "../../shared/store/offsets.ts";
+import type { StoredOffset } from "../../shared/store/offsets.ts";
+import type { LogStart, StoredPosition } from "../../shared/store/positions.ts";
 
 /** Everything outside of a worker that it uses. */
 export interface WorkerPorts {
@@ -65,7 +67,7 @@ export interface DatabaseSession {
   now(): number;
   /** Stores a batch in one transaction. @throws FenceFailed where a stored offset is not what the batch begins at */
   commit(batch: Batch): Promise<CommitReport>;
-  /** The stored offsets, see `readPositions` of offsets.ts. @throws FatalError where another group has taken the database over */
+  /** The stored offsets, see `readPositions` of positions.ts. @throws FatalError where another group has taken the database over */
   readPositions(keys: readonly PartitionKey[]): Promise<readonly StoredPosition[]>;
   /** Enters partitions that were never read, at the start of their logs. */
   enterPartitions(starts: readonly LogStart[]): Promise<void>;

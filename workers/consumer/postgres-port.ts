@@ -2,7 +2,8 @@
 
 import type { DatabaseConfig } from "../../shared/config/config.ts";
 import { assertStillOurs, endStuckPeers } from "../../shared/store/database-owner.ts";
-import { enterPartitions, readPositions, skipGap } from "../../shared/store/offsets.ts";
+import { skipGap } from "../../shared/store/offsets.ts";
+import { enterPartitions, readPositions } from "../../shared/store/positions.ts";
 import { startReading } from "../../shared/store/readings.ts";
 import { Session, type SessionOptions, type StoreSession } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";

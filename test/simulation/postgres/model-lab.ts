@@ -1,6 +1,7 @@
 // Sets up a model of PostgreSQL with some partitions, and lets its time pass step by step.
 
-import { enterPartitions, fence } from "../../../shared/store/offsets.ts";
+import { fence } from "../../../shared/store/offsets.ts";
+import { enterPartitions } from "../../../shared/store/positions.ts";
 import type { StoreSession } from "../../../shared/store/session.ts";
 import { Store } from "../../../shared/store/store.ts";
 import { eventWithId } from "../../pipeline/record.ts";

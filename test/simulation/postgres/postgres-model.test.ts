@@ -1,7 +1,8 @@
 // Tests what the model of PostgreSQL does that cannot be repeated on a real server at will.
 import { describe, expect, test } from "bun:test";
 import { endStuckPeers } from "../../../shared/store/database-owner.ts";
-import { advance, fence, readPositions } from "../../../shared/store/offsets.ts";
+import { advance, fence } from "../../../shared/store/offsets.ts";
+import { readPositions } from "../../../shared/store/positions.ts";
 import { batchFrom, countedSpans, partitionKey } from "../../store/pipeline-database.ts";
 import { GROUP, ModelLab } from "./model-lab.ts";
 import { copyStatement } from "./statements/raw-events.ts";

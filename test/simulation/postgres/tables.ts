@@ -1,6 +1,6 @@
 // Declares the tables of the pipeline as the model of PostgreSQL keeps them.
 
-import type { ReadingKey } from "../../../shared/pipeline/batch.ts";
+import type { ReadingKey } from "../../../shared/pipeline/span.ts";
 import { RowTable } from "./row-table.ts";
 
 export interface OffsetRow extends ReadingKey {

@@ -1,7 +1,8 @@
 // Tests that a session to the model ends, fails and goes on as one to a real PostgreSQL does, fault by fault.
 import { describe, expect, test } from "bun:test";
 import { assertStillOurs, endStuckPeers } from "../../../../shared/store/database-owner.ts";
-import { fence, readPositions } from "../../../../shared/store/offsets.ts";
+import { fence } from "../../../../shared/store/offsets.ts";
+import { readPositions } from "../../../../shared/store/positions.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
 import { classify } from "../../../../shared/store/sqlstate.ts";
 import { Store } from "../../../../shared/store/store.ts";

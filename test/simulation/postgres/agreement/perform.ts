@@ -2,19 +2,14 @@
 
 import type { DeadLetter, HourDelta } from "../../../../shared/event.ts";
 import { HOUR_MS } from "../../../../shared/pipeline/aggregate.ts";
-import type { Batch, Span } from "../../../../shared/pipeline/batch.ts";
+import type { Batch } from "../../../../shared/pipeline/batch.ts";
+import type { Span } from "../../../../shared/pipeline/span.ts";
 import { makeRejection } from "../../../../shared/pipeline/rejection.ts";
 import { codeOf, errorMessage } from "../../../../shared/runtime/errors.ts";
 import { insertDeadLetters } from "../../../../shared/store/dead-letters.ts";
 import { addToHours, closeHours } from "../../../../shared/store/hourly.ts";
-import {
-  advance,
-  enterPartitions,
-  fence,
-  readPositions,
-  skipGap,
-  type StoredOffset,
-} from "../../../../shared/store/offsets.ts";
+import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/store/offsets.ts";
+import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
 import { insertByUnnest, RawEvents } from "../../../../shared/store/raw-events.ts";
 import { startReading } from "../../../../shared/store/readings.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
