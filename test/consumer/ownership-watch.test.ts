@@ -24,9 +24,10 @@ async function leaveOneUnowned(kafka: KafkaUnderTest, topic: string, group: stri
 onKafka("partitions that the group has left without an owner are found, and owned again", async (kafka) => {
   const topic = await kafka.createTopic(2);
   const group = `group-${crypto.randomUUID()}`;
+  await using members = new AsyncDisposableStack();
   const { first, second } = await leaveOneUnowned(kafka, topic, group);
-  await using _first = first;
-  await using _second = second;
+  members.use(first);
+  members.use(second);
   expect(first.owned.size + second.owned.size).toBe(1);
 
   const found: TopicPartition[][] = [];

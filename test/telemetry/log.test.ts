@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { Writable } from "node:stream";
 import { makeLogger, terminalLines } from "../../shared/telemetry/log.ts";
 import { RateLimitedLog } from "../../shared/telemetry/rate-limited-log.ts";
+import { printable } from "../../shared/text/format.ts";
 import { eventually } from "../support/eventually.ts";
 
 const LOG = JSON.stringify(resolve(import.meta.dir, "../../shared/telemetry/log.ts"));
@@ -98,8 +99,8 @@ test("a readable line holds no character that acts on the terminal, and stays on
   const hostile = "\u001b]0;owned\u0007\n[00:00:00.000] ERROR: forged\u009b31m\u202e";
   log.warn({ reason: hostile, err: new Error(hostile) }, hostile);
   await eventually("it is written", () => written.join("").includes("log.test.ts"));
-  const text = written.join("").replaceAll(/\u001b\[\d+m/g, "");
-  expect(text).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  const text = Bun.stripANSI(written.join(""));
+  expect(printable(text, "\n")).toBe(text);
   expect(text).not.toMatch(/^\[00:00:00/m);
   expect(text).toContain("\\u{1b}]0;owned");
 });
