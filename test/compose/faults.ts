@@ -133,11 +133,16 @@ function* topic(stack: Stack): Faults {
 
 function* database(stack: Stack): Faults {
   const { name, user, password, port } = defaults.database;
-  const wanted = { POSTGRES_DB: name, POSTGRES_USER: user, POSTGRES_PASSWORD: password };
+  const wanted = { POSTGRES_DB: name, POSTGRES_USER: "", DB_PASSWORD: password };
   for (const [variable, value] of Object.entries(wanted)) {
     yield* differs(`${variable} of postgres`, setting(stack, "postgres", variable), value);
   }
-  yield* differs("DB_PASSWORD of grafana", setting(stack, "grafana", "DB_PASSWORD"), password);
+  yield* differs("DB_PASSWORD of consumer", setting(stack, "consumer", "DB_PASSWORD"), password);
+  const reader = setting(stack, "grafana", "GRAFANA_DB_PASSWORD");
+  yield* differs("GRAFANA_DB_PASSWORD", setting(stack, "postgres", "GRAFANA_DB_PASSWORD"), reader);
+  if (reader === password) yield "grafana has the password of the tables' owner";
+  const scripts = service(stack, "postgres").volumes?.[1];
+  yield* differs("the scripts of postgres", scripts, "./monitoring/postgres:/docker-entrypoint-initdb.d:ro");
   const check = service(stack, "postgres").healthcheck?.test.slice(1).join(" ");
   yield* differs("the health check", check, `pg_isready -h localhost -p ${port} -U ${user} -d ${name}`);
   const volume = service(stack, "postgres").volumes?.[0]?.split(":")[1];
@@ -167,7 +172,8 @@ function* programs(stack: Stack): Faults {
     for (const variable of Object.keys(environment)) {
       given.add(variable);
       if (!(variable in VARIABLES)) yield `${name}: there is no variable ${variable}`;
-      else if (FIXED.test(variable)) yield `${name}: ${variable} may not be set in a container`;
+      else if (FIXED.test(variable) && variable !== "DB_PASSWORD")
+        yield `${name}: ${variable} may not be set in a container`;
     }
     const values = Object.fromEntries(Object.entries(environment).map(([key, value]) => [key, value ?? ""]));
     try {
@@ -263,9 +269,15 @@ function* order(stack: Stack): Faults {
 function* limits(stack: Stack): Faults {
   for (const [name, each] of entries(stack)) {
     if (!/^\d+[mg]$/.test(each.mem_limit ?? "")) yield `${name} has no memory limit`;
+    if (each.pids_limit === undefined) yield `${name} has no limit of processes`;
+    if (each.logging?.options["max-size"] === undefined) yield `the log of ${name} can fill the disk`;
+    // The web server of pgadmin needs a right that its file gives.
+    const mayGainRights = !each.security_opt?.includes("no-new-privileges:true");
+    if (mayGainRights && name !== "pgadmin") yield `${name} may gain rights`;
     if (!isJob(each)) yield* differs(`restart of ${name}`, each.restart, "unless-stopped");
   }
   for (const name of PROGRAMS) {
+    yield* differs(`init of ${name}`, service(stack, name).init, true);
     const [, value = "", unit] = /^(\d+)([sm])$/.exec(service(stack, name).stop_grace_period ?? "") ?? [];
     const graceMs = Number(value) * (unit === "m" ? 60_000 : 1000);
     if (graceMs <= ENDING_MS[name]) {

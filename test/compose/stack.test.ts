@@ -93,7 +93,19 @@ const injected: [name: string, inject: (given: Stack) => unknown, found: string]
     set("consumer", "METRICS_PORT_CONSUMER", null),
     "METRICS_PORT_CONSUMER may not be set",
   ],
-  ["another password", set("postgres", "POSTGRES_PASSWORD", "secret"), "POSTGRES_PASSWORD of postgres"],
+  ["another password", set("postgres", "DB_PASSWORD", "secret"), "DB_PASSWORD of postgres"],
+  ["another password of the consumer", set("consumer", "DB_PASSWORD", null), "DB_PASSWORD of consumer"],
+  ["another password of Grafana", set("grafana", "GRAFANA_DB_PASSWORD", "x"), "GRAFANA_DB_PASSWORD is"],
+  [
+    "a program that is the superuser of PostgreSQL",
+    set("postgres", "POSTGRES_USER", "pipeline_user"),
+    "POSTGRES_USER of postgres",
+  ],
+  [
+    "no roles in PostgreSQL",
+    (given) => given.services["postgres"]!.volumes!.pop(),
+    "the scripts of postgres is undefined",
+  ],
   [
     "brokers that the host cannot reach",
     set("kafka1", "KAFKA_ADVERTISED_LISTENERS", "INSIDE://kafka1:29092,OUTSIDE://kafka1:9091"),
@@ -236,8 +248,38 @@ const injected: [name: string, inject: (given: Stack) => unknown, found: string]
     "consumer is killed after 40000 ms",
   ],
   ["no memory limit", (given) => delete given.services["kafka3"]!.mem_limit, "kafka3 has no memory limit"],
+  ["no limit of processes", (given) => delete given.services["grafana"]!.pids_limit, "grafana has no limit"],
+  [
+    "a log without an end",
+    (given) => delete given.services["kafka-ui"]!.logging,
+    "the log of kafka-ui can fill the disk",
+  ],
+  ["a service that may gain rights", change("postgres", { security_opt: [] }), "postgres may gain rights"],
+  ["no init process", change("consumer", { init: false }), "init of consumer is false"],
   ["no restart", change("producer", { restart: "always" }), "restart of producer is always"],
 ];
+
+test("passwords of .env reach each place that has them", async () => {
+  const { services } = await readStack({
+    DB_PASSWORD: "one",
+    GRAFANA_DB_PASSWORD: "two",
+    GRAFANA_PASSWORD: "three",
+  });
+  const found = Object.entries(services).flatMap(([name, { environment = {} }]) =>
+    Object.entries(environment).flatMap(([variable, value]) =>
+      variable.includes("PASSWORD") ? [`${name} ${variable} ${value}`] : [],
+    ),
+  );
+  expect(found.toSorted()).toEqual([
+    "consumer DB_PASSWORD one",
+    "grafana GF_SECURITY_ADMIN_PASSWORD three",
+    "grafana GRAFANA_DB_PASSWORD two",
+    "pgadmin PGADMIN_DEFAULT_PASSWORD admin",
+    "postgres DB_PASSWORD one",
+    "postgres GRAFANA_DB_PASSWORD two",
+    "postgres POSTGRES_PASSWORD one",
+  ]);
+});
 
 describe("stack", () => {
   test("agrees with itself, the code and the configuration", () => {

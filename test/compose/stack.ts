@@ -12,6 +12,10 @@ export interface Service {
   restart?: string;
   stop_grace_period?: string;
   mem_limit?: string;
+  pids_limit?: number;
+  init?: boolean;
+  security_opt?: string[];
+  logging?: { driver: string; options: Record<string, string> };
   ports?: string[];
   /** null: taken from the shell or from .env. */
   environment?: Record<string, string | null>;
@@ -41,9 +45,15 @@ export interface Stack {
   paths: Set<string>;
 }
 
-/** Reads the stack of this repository. A file of another shape causes faults, or an exception here. */
-export async function readStack(): Promise<Stack> {
-  const text = (await read("compose.yaml")).replaceAll(/\$\{\w+:-([^}]*)\}/g, "$1");
+/**
+ * Reads the stack of this repository. A file of another shape causes faults, or an exception here.
+ * @param environment the variables of .env; without one, its default is taken
+ */
+export async function readStack(environment: Readonly<Record<string, string>> = {}): Promise<Stack> {
+  const text = (await read("compose.yaml")).replaceAll(
+    /\$\{(\w+):-([^}]*)\}/g,
+    (_, name: string, byDefault: string) => environment[name] ?? byDefault,
+  );
   const compose = YAML.parse(text) as Pick<Stack, "services" | "volumes">;
   return {
     services: compose.services,
