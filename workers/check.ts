@@ -9,7 +9,7 @@ import { formatReport } from "../shared/store/check/format.ts";
 import type { CheckReport } from "../shared/store/check/report.ts";
 import { assertOwnBackend } from "../shared/store/pooler.ts";
 import { Session, type SessionOptions } from "../shared/store/session.ts";
-import { classify, describeFault, describeRefusedLogin } from "../shared/store/sqlstate.ts";
+import { explainUnavailable } from "../shared/store/unavailable.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
 
 const USAGE = `Usage: bun run check [--json] [--minutes N] [--help]
@@ -60,20 +60,8 @@ async function readReport(config: Config, minutes: number): Promise<CheckReport>
       await session.close();
     }
   } catch (error) {
-    throw explained(error, config);
+    throw explainUnavailable(error, database);
   }
-}
-
-/** A fault of the database as one sentence; any other error as it is. */
-function explained(error: unknown, { database }: Config): unknown {
-  const { host, port } = database;
-  const kind = classify(error);
-  if (kind === "access") return new FatalError(describeRefusedLogin(error, database), { cause: error });
-  if (kind !== "connection" && kind !== "blocked" && kind !== "transient") return error;
-  return new FatalError(
-    `PostgreSQL at ${host}:${port} cannot be read: ${describeFault(error)}; check DB_HOST and DB_PORT`,
-    { cause: error },
-  );
 }
 
 /** Waits until the text is written, because the program exits right after. */

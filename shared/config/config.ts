@@ -60,6 +60,7 @@ const USED_SECTIONS = {
   producer: ["kafka", "producer", "monitoring"],
   consumer: ["kafka", "database", "consumer", "monitoring"],
   check: ["kafka", "database"],
+  doctor: ["kafka", "database", "producer", "consumer", "monitoring"],
 } as const satisfies Record<string, readonly SectionName[]>;
 
 /** The program that reads the configuration. */

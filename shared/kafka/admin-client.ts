@@ -1,6 +1,7 @@
 // Describes and creates topics, and reads offsets, as a client outside of any group.
 import type { TopicPartition } from "../event.ts";
 import { AdminRequests } from "./admin-requests.ts";
+import { groupOperations, type Operation, topicOperations } from "./authorized-operations.ts";
 import { Client, type ErrorReport, type Settings } from "./client.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation, EventType } from "./ffi/bindings.ts";
@@ -23,6 +24,11 @@ export interface TopicResult {
   readonly topic: string;
   readonly errorCode: number;
   readonly error: string;
+}
+
+export interface BrokerAddress {
+  readonly host: string;
+  readonly port: number;
 }
 
 const TOPIC_RESOURCE = 2;
@@ -53,8 +59,8 @@ export class AdminClient {
     return admin;
   }
 
-  /** @returns how many brokers of the cluster are up */
-  brokerCount(timeoutMs: number): Promise<number> {
+  /** @returns the addresses under which the brokers that are up want to be reached */
+  brokers(timeoutMs: number): Promise<BrokerAddress[]> {
     const { library, handle } = this.#client;
     const { c } = library;
     return this.#requests.send({
@@ -62,8 +68,22 @@ export class AdminClient {
       operation: AdminOperation.describeCluster,
       timeoutMs,
       send: (options, queue) => c.rd_kafka_DescribeCluster(handle, options, queue),
-      read: (event) => library.pointers(c.rd_kafka_DescribeCluster_result_nodes, event).length,
+      read: (event) =>
+        library.pointers(c.rd_kafka_DescribeCluster_result_nodes, event).map((at) => ({
+          host: c.rd_kafka_Node_host(at) ?? "",
+          port: c.rd_kafka_Node_port(at),
+        })),
     });
+  }
+
+  /** See `topicOperations` of authorized-operations.ts. */
+  topicOperations(topic: string, timeoutMs: number): Promise<Operation[] | undefined> {
+    return topicOperations(this.#client, this.#requests, topic, timeoutMs);
+  }
+
+  /** See `groupOperations` of authorized-operations.ts. */
+  groupOperations(group: string, timeoutMs: number): Promise<Operation[] | undefined> {
+    return groupOperations(this.#client, this.#requests, group, timeoutMs);
   }
 
   /** See `describeTopics` of topic-description.ts. @throws KafkaError when no broker answers */
@@ -86,12 +106,17 @@ export class AdminClient {
   }
 
   /** @throws KafkaError when librdkafka or the cluster refuses the request as a whole */
-  createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<TopicResult[]> {
+  createTopics(
+    topics: readonly NewTopic[],
+    timeoutMs: number,
+    { validateOnly = false } = {},
+  ): Promise<TopicResult[]> {
     const { library, handle } = this.#client;
     const { c } = library;
     return this.#requests.send({
       what: "topics cannot be created",
       operation: AdminOperation.createTopics,
+      validateOnly,
       timeoutMs,
       send: (options, queue) => {
         const made: Pointer[] = [];

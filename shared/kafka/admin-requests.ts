@@ -20,6 +20,10 @@ interface Request<T> {
   readonly timeoutMs: number;
   /** Reads only what transactions have committed. */
   readonly readCommitted?: boolean;
+  /** Checks the request without carrying it out. */
+  readonly validateOnly?: boolean;
+  /** Asks what this user may do as well. */
+  readonly withOperations?: boolean;
   /** Calls the admin function with the options and the queue for its response. */
   readonly send: (options: Pointer, queue: Pointer) => void;
   /** Reads the response; what it throws rejects the promise. */
@@ -46,7 +50,8 @@ export class AdminRequests {
   }
 
   /** Rejects when the brokers refuse, when they do not respond in time, and when the client is closed. */
-  send<T>({ what, operation, timeoutMs, readCommitted, send, read }: Request<T>): Promise<T> {
+  send<T>(request: Request<T>): Promise<T> {
+    const { what, operation, timeoutMs, send, read } = request;
     const { library, handle } = this.#client;
     const { c } = library;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -58,10 +63,7 @@ export class AdminRequests {
         c.rd_kafka_AdminOptions_set_request_timeout(options, timeoutMs, buffer, buffer.length),
         "request timeout",
       );
-      if (readCommitted) {
-        const refused = c.rd_kafka_AdminOptions_set_isolation_level(options, READ_COMMITTED);
-        library.throwError(refused, "isolation level");
-      }
+      this.#setExtras(options, request);
       c.rd_kafka_AdminOptions_set_opaque(options, address(id));
       send(options, this.queue);
     } finally {
@@ -72,6 +74,28 @@ export class AdminRequests {
     }, timeoutMs + GRACE_MS);
     this.#pending.set(id, { what, resolve: (event) => resolve(read(event)), reject, timer });
     return promise;
+  }
+
+  #setExtras(
+    options: Pointer,
+    extras: Pick<Request<unknown>, "readCommitted" | "validateOnly" | "withOperations">,
+  ) {
+    const { library } = this.#client;
+    const { c, errorBuffer: buffer } = library;
+    if (extras.readCommitted === true) {
+      const refused = c.rd_kafka_AdminOptions_set_isolation_level(options, READ_COMMITTED);
+      library.throwError(refused, "isolation level");
+    }
+    if (extras.validateOnly === true) {
+      library.check(
+        c.rd_kafka_AdminOptions_set_validate_only(options, 1, buffer, buffer.length),
+        "validation",
+      );
+    }
+    if (extras.withOperations === true) {
+      const refused = c.rd_kafka_AdminOptions_set_include_authorized_operations(options, 1);
+      library.throwError(refused, "authorized operations");
+    }
   }
 
   /** Settles the requests whose responses have arrived. */

@@ -1,4 +1,4 @@
-// Creates missing topics when a program starts, and explains why a topic cannot be written.
+// Creates missing topics when a program starts, or says in one sentence why they cannot be used.
 import { FatalError } from "../runtime/errors.ts";
 import { AdminClient, type TopicResult } from "./admin-client.ts";
 import type { ErrorReport, Settings } from "./client.ts";
@@ -19,6 +19,8 @@ export interface EnsureTopicsOptions extends AdminOptions {
   readonly replicationFactor: number | undefined;
   /** Settings for topics that are created, such as `retention.ms`. */
   readonly topicSettings?: Settings;
+  /** Asks only whether the topics that are missing could be created. */
+  readonly dryRun?: boolean;
 }
 
 /** Short: a request to a broker that is still starting waits for its whole timeout. */
@@ -32,7 +34,8 @@ const AUTHENTICATION_GRACE_MS = 5000;
 
 /**
  * Creates the topics that are missing, and waits while brokers come up. Topics that exist stay unchanged.
- * @returns the descriptions of all topics
+ * Without topics it only waits until a broker answers.
+ * @returns the descriptions of all topics; after a dry run also those of missing ones, with their error
  * @throws FatalError with one sentence: no broker answers, or what the brokers refuse
  */
 export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicDescription[]> {
@@ -47,6 +50,8 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
       if (elapsedMs >= options.deadlineMs) throw unreachable(options, lastError, obstacle);
       const timeoutMs = attemptMs(options.deadlineMs - elapsedMs);
       try {
+        // Of no topic librdkafka asks nobody.
+        if (options.topics.length === 0) await admin.brokers(timeoutMs);
         const found = await admin.describeTopics(options.topics, timeoutMs);
         obstacle = notReady(found, created);
         const missing = missingTopics(found);
@@ -63,7 +68,12 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
               replicationFactor,
               settings: options.topicSettings,
             }));
-            obstacle = creationObstacle(await admin.createTopics(wanted, timeoutMs), created);
+            const validateOnly = options.dryRun === true;
+            obstacle = creationObstacle(
+              await admin.createTopics(wanted, timeoutMs, { validateOnly }),
+              created,
+            );
+            if (validateOnly && obstacle === "") return found;
           }
         }
       } catch (error) {
@@ -96,49 +106,6 @@ export async function maxMessageBytes(
   const admin = await AdminClient.open(settings);
   try {
     return Number(await admin.topicSetting(topic, "max.message.bytes", deadlineMs));
-  } finally {
-    admin.close();
-  }
-}
-
-/**
- * Explains why records cannot be written to topics with acks=all, one sentence for each reason; empty when they can.
- * @throws KafkaError when no broker answers in time
- */
-export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
-  const admin = await AdminClient.open(options.settings);
-  try {
-    const reasons: string[] = [];
-    for (const description of await admin.describeTopics(options.topics, options.deadlineMs)) {
-      const { topic, error, partitions } = description;
-      if (error !== undefined) {
-        reasons.push(`topic ${topic}: ${error}`);
-        continue;
-      }
-      const leaderless = partitions.filter(({ hasLeader }) => !hasLeader);
-      if (leaderless.length > 0) {
-        reasons.push(
-          `topic ${topic}: ${leaderless.length} of ${partitions.length} partitions have no leader`,
-        );
-      }
-      const setting = await admin
-        .topicSetting(topic, "min.insync.replicas", options.deadlineMs)
-        .catch(() => undefined);
-      const needed = Number(setting ?? 1);
-      const short = partitions.filter(
-        ({ hasLeader, inSyncReplicas }) => hasLeader && inSyncReplicas < needed,
-      );
-      if (short.length > 0) {
-        const fewest = Math.min(...short.map(({ inSyncReplicas }) => inSyncReplicas));
-        const never = short.some(({ replicas }) => replicas < needed)
-          ? "; it has fewer replicas than that in total"
-          : "";
-        reasons.push(
-          `topic ${topic}: ${short.length} of ${partitions.length} partitions have fewer replicas in sync (${fewest}) than min.insync.replicas asks for (${needed})${never}`,
-        );
-      }
-    }
-    return reasons;
   } finally {
     admin.close();
   }
@@ -194,7 +161,7 @@ async function defaultReplicas(
   timeoutMs: number,
 ): Promise<number | undefined> {
   const named = (settings["bootstrap.servers"] ?? "").split(",").length;
-  const brokers = await admin.brokerCount(timeoutMs);
+  const brokers = (await admin.brokers(timeoutMs)).length;
   if (brokers >= DEFAULT_REPLICAS) return DEFAULT_REPLICAS;
   return named >= DEFAULT_REPLICAS && elapsedMs < deadlineMs / 2 ? undefined : 1;
 }

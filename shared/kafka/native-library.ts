@@ -131,7 +131,9 @@ export async function prepareLibrary(setup: NativeSetup): Promise<string> {
   }
   const made = (await tryDownload(setup)) ?? (await build(setup, withTls));
   await removeSuperseded(setup, made.directory);
-  sayWhatItLacks(setup, made.library);
+  // What needs the feature reports that it is missing, so this is said once.
+  const lack = whatLibraryLacks(made.library, setup.features);
+  if (lack !== undefined) setup.say(lack);
   return markUsed(made);
 }
 
@@ -243,11 +245,21 @@ async function faultOf(path: string, { version, features: wanted }: NativeSetup)
   const [found, ...features] = (await child.stdout.text()).trim().split(",");
   if ((await child.exited) !== 0) return "does not load";
   if (found !== version) return `is version ${found}, not ${version}`;
-  const missing = missingFeatures(wanted, new Set(features));
+  const missing = purposesOf(wanted, new Set(features));
   return missing === "" ? "" : `lacks ${missing}`;
 }
 
-function missingFeatures(wanted: readonly string[], found: ReadonlySet<string>): string {
+/** What the loaded library lacks, and how to get it, in a sentence for a person; undefined where it lacks nothing. */
+export function whatLibraryLacks(
+  library: Library,
+  features: readonly string[] = Object.keys(PURPOSES),
+): string | undefined {
+  const missing = purposesOf(features, library.features());
+  if (missing === "") return undefined;
+  return `this librdkafka has no ${missing}; to get it, run "${opensslCommand()}" and start again`;
+}
+
+function purposesOf(wanted: readonly string[], found: ReadonlySet<string>): string {
   return wanted
     .filter((feature) => !found.has(feature))
     .map((feature) => PURPOSES[feature] ?? feature)
@@ -264,14 +276,6 @@ async function removeSuperseded(setup: NativeSetup, made: string): Promise<void>
     const isLesser = directory === cachedPath(setup, WITHOUT_TLS);
     const unusedMs = Date.now() - (await stat(directory)).mtimeMs;
     if (isLesser || unusedMs > UNUSED_AFTER_MS) await rm(directory, { recursive: true, force: true });
-  }
-}
-
-/** Said once, at the end of a set-up; what needs the feature reports that it is missing. */
-function sayWhatItLacks({ features, say }: NativeSetup, library: Library): void {
-  const missing = missingFeatures(features, library.features());
-  if (missing !== "") {
-    say(`this librdkafka has no ${missing}; to get it, run "${opensslCommand()}" and start again`);
   }
 }
 

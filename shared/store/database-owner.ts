@@ -1,7 +1,7 @@
 // Claims the database for a consumer group, refuses a second one, and ends stuck sessions of the application.
 
 import { FatalError } from "../runtime/errors.ts";
-import type { Database } from "./session.ts";
+import type { Database, Transaction } from "./session.ts";
 import { APPLICATION_PREFIX, applicationName } from "./session-settings.ts";
 import { textArray } from "./array-literal.ts";
 import { SchemaFault } from "./sqlstate.ts";
@@ -35,21 +35,36 @@ export async function claimDatabase(sql: Database, consumerGroup: string): Promi
     const [state] = await tx<StateRow[]>`select consumer_group from pipeline_state for update`;
     const recorded = groupOf(state);
     if (recorded === consumerGroup) return { previousGroup: undefined };
-    if (recorded !== undefined) {
-      const names = [applicationName("worker", recorded), applicationName("main", recorded)];
-      const [others] = await tx<[{ connections: number }]>`
-        select count(*)::int as connections from pg_stat_activity
-        where datname = current_database() and application_name = any(${textArray(names)}::text[])`;
-      if (others.connections > 0) {
-        throw new FatalError(
-          `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database serves one group: ` +
-            `stop those consumers, or set KAFKA_CONSUMER_GROUP=${recorded}, or give "${consumerGroup}" its own database`,
-        );
-      }
-    }
+    if (recorded !== undefined) await assertDisconnected(tx, recorded, consumerGroup);
     await tx`update pipeline_state set consumer_group = ${consumerGroup}, updated_at = now()`;
     return { previousGroup: recorded };
   });
+}
+
+/** What `claimDatabase` would do, without doing it. @throws FatalError as it does */
+export async function previewClaim(sql: Database, consumerGroup: string): Promise<TakenOver> {
+  const [state] = await sql<StateRow[]>`select consumer_group from pipeline_state`;
+  const recorded = groupOf(state);
+  if (recorded === undefined || recorded === consumerGroup) return { previousGroup: undefined };
+  await assertDisconnected(sql, recorded, consumerGroup);
+  return { previousGroup: recorded };
+}
+
+/** @throws FatalError while consumers of the recorded group are connected */
+async function assertDisconnected(
+  sql: Database | Transaction,
+  recorded: string,
+  consumerGroup: string,
+): Promise<void> {
+  const names = [applicationName("worker", recorded), applicationName("main", recorded)];
+  const [others] = await sql<[{ connections: number }]>`
+    select count(*)::int as connections from pg_stat_activity
+    where datname = current_database() and application_name = any(${textArray(names)}::text[])`;
+  if (others.connections === 0) return;
+  throw new FatalError(
+    `this database is fed by the consumer group "${recorded}" (${others.connections} connections), and a database serves one group: ` +
+      `stop those consumers, or set KAFKA_CONSUMER_GROUP=${recorded}, or give "${consumerGroup}" its own database`,
+  );
 }
 
 /** @throws FatalError where another group has claimed the database while this one was disconnected */

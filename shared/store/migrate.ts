@@ -60,6 +60,7 @@ interface Place {
   may_create: boolean | null;
   /** The owner of the tables; null where there are none. */
   owner: string | null;
+  is_owner: boolean | null;
 }
 
 /**
@@ -72,26 +73,57 @@ interface Place {
  *   lacks a right
  */
 export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
-  return await sql.begin(async (tx) => {
-    // Another program's migration may take any time, and waiting for it is right.
-    await tx`set local lock_timeout = 0`;
-    await tx`set local statement_timeout = 0`;
-    await tx`select pg_advisory_xact_lock(${ADVISORY_LOCK})`;
-    const [place] = await tx<[Place]>`
+  return await sql.begin((tx) => applyMissing(tx, migrations));
+}
+
+/**
+ * Finds out what `migrate` would do, and changes nothing: in a new database it is tried and rolled back, in one with
+ * tables only the role is looked at, because a file may hold up those who use the tables.
+ * @returns the names of the files that `migrate` would apply
+ * @throws FatalError as `migrate`
+ */
+export async function previewMigrations(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
+  let missing: string[] = [];
+  const preview = async (tx: Transaction): Promise<never> => {
+    missing = await applyMissing(tx, migrations, { isPreview: true });
+    throw new RolledBack();
+  };
+  await sql.begin(preview).catch((error: unknown) => {
+    if (!(error instanceof RolledBack)) throw error;
+  });
+  return missing;
+}
+
+class RolledBack extends Error {}
+
+async function applyMissing(
+  tx: Transaction,
+  migrations: readonly Migration[],
+  { isPreview = false } = {},
+): Promise<string[]> {
+  // Another program's migration may take any time, and waiting for it is right.
+  await tx`set local lock_timeout = 0`;
+  await tx`set local statement_timeout = 0`;
+  await tx`select pg_advisory_xact_lock(${ADVISORY_LOCK})`;
+  const [place] = await tx<[Place]>`
       select to_regclass('pipeline_migrations') is not null as has_history,
         to_regclass('schema_migrations') is not null as has_schema_migrations,
         current_user::text as role, current_schema()::text as schema,
         has_schema_privilege(current_schema(), 'CREATE') as may_create,
-        (select pg_get_userbyid(relowner)::text from pg_class where oid = to_regclass('raw_events')) as owner`;
-    if (!place.has_history) await makeHistory(tx, place, migrations);
-    await assertRights(tx, ["SELECT"], ["pipeline_migrations"]);
-    const applied = await tx<AppliedRow[]>`
+        (select pg_get_userbyid(relowner)::text from pg_class where oid = to_regclass('raw_events')) as owner,
+        (select pg_has_role(relowner, 'USAGE') from pg_class where oid = to_regclass('raw_events')) as is_owner`;
+  if (!place.has_history) await makeHistory(tx, place, migrations);
+  await assertRights(tx, ["SELECT"], ["pipeline_migrations"]);
+  const applied = await tx<AppliedRow[]>`
       select version, name, checksum from pipeline_migrations order by version`;
-    assertSameHistory(applied, migrations);
-    const missing = migrations.slice(applied.length);
-    for (const migration of missing) await apply(tx, place, migration);
-    return missing.map(({ name }) => name);
-  });
+  assertSameHistory(applied, migrations);
+  const missing = migrations.slice(applied.length);
+  if (isPreview && missing.length > 0 && place.is_owner === false) {
+    throw new FatalError(`${missing.length} new files of sql/ have to be applied. ${startAsOwner(place)}`);
+  }
+  const isTried = !isPreview || applied.length === 0;
+  if (isTried) for (const migration of missing) await apply(tx, place, migration);
+  return missing.map(({ name }) => name);
 }
 
 /** Creates the table of what was applied, or renames the one that an earlier version called schema_migrations. */
@@ -183,5 +215,9 @@ function adviceOn(error: unknown, { role, schema, may_create, owner }: Place): s
   if (may_create !== true) {
     return `Role "${role}" may not create tables in schema "${schema}": GRANT CREATE ON SCHEMA "${schema}" TO "${role}"`;
   }
+  return startAsOwner({ owner });
+}
+
+function startAsOwner({ owner }: Pick<Place, "owner">): string {
   return `The tables belong to role "${owner}": start this version once with DB_USER=${owner}`;
 }

@@ -17,6 +17,9 @@ const TABLES = [
   "pipeline_state",
 ];
 
+/** What the consumer does with its tables. */
+export const CONSUMER_RIGHTS: readonly Right[] = ["SELECT", "INSERT", "UPDATE"];
+
 /**
  * Tables that are missing count as granted: another check finds them.
  * @throws FatalError with the rights that the session's role lacks, and the statement that grants them

@@ -10,7 +10,7 @@ import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
 import { assertOwnBackend } from "../../shared/store/pooler.ts";
-import { assertRights } from "../../shared/store/rights.ts";
+import { assertRights, CONSUMER_RIGHTS } from "../../shared/store/rights.ts";
 import type { Session } from "../../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
@@ -196,7 +196,7 @@ export class Housekeeping {
     await assertOwnBackend(session, this.#config.database, { role: "main", consumerGroup });
     const applied = await migrate(session.sql, await readMigrations());
     if (applied.length > 0) this.#log.info({ applied }, "brought the tables up to date");
-    await assertRights(session.sql, ["SELECT", "INSERT", "UPDATE"]);
+    await assertRights(session.sql, CONSUMER_RIGHTS);
     const { previousGroup } = await claimDatabase(session.sql, consumerGroup);
     if (previousGroup !== undefined) {
       this.#log.warn(

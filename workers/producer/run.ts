@@ -1,5 +1,6 @@
 // Runs a Kafka producer until its source ends or a stop is requested. The producer program and the demo use it.
-import { maxMessageBytes, whyUnwritable } from "../../shared/kafka/admin.ts";
+import { maxMessageBytes } from "../../shared/kafka/admin.ts";
+import { whyUnwritable } from "../../shared/kafka/unwritable-reason.ts";
 import { errorKind } from "../../shared/kafka/error-codes.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";

@@ -221,6 +221,15 @@ export class Library {
     return Array.from({ length: count }, (_, i) => readPointer(at, i * 8, "array element"));
   }
 
+  /** Calls a function of the form `int32_t *f(object, size_t *count)`. @returns the numbers; undefined for NULL */
+  integers(call: (object: Pointer, count: Pointer) => Returned, object: Pointer): number[] | undefined {
+    this.#scratch.set(0, 0);
+    const array = call(object, this.#scratch.at);
+    if (isNull(array)) return undefined;
+    const at = pointer(array, "array");
+    return Array.from({ length: this.#scratch.get(0) }, (_, i) => readI32(at, i * 4));
+  }
+
   /** A C array of pointers. */
   array(pointers: readonly Pointer[]): BigUint64Array {
     return BigUint64Array.from(pointers, (at) => BigInt(at));
