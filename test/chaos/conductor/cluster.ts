@@ -225,16 +225,32 @@ export class ChaosCluster implements AsyncDisposable {
     return eventually(
       `Kafka knows each ${which}`,
       async () => {
-        this.#admin ??= await AdminClient.open(this.#settings);
-        const found = await this.#admin.listOffsets(partitions, which, REQUEST_TIMEOUT_MS);
-        return found.map((offset, index) => {
-          const { topic, partition } = partitions[index]!;
-          if (offset === undefined) throw new Error(`not of ${topic} [${partition}]`);
-          return offset;
-        });
+        const ask = async (admin: AdminClient) => {
+          const found = await admin.listOffsets(partitions, which, REQUEST_TIMEOUT_MS);
+          return found.map((offset, index) => {
+            const { topic, partition } = partitions[index]!;
+            if (offset === undefined) throw new Error(`not of ${topic} [${partition}]`);
+            return offset;
+          });
+        };
+        return this.#askAdmin(ask);
       },
       { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
     );
+  }
+
+  /** A client that has asked in vain goes: it would ask the leaders that it knows, also dead ones, for many minutes. */
+  async #askAdmin<T>(question: (admin: AdminClient) => Promise<T>): Promise<T> {
+    const admin = (this.#admin ??= await AdminClient.open(this.#settings));
+    try {
+      return await question(admin);
+    } catch (error) {
+      if (this.#admin === admin) {
+        this.#admin = undefined;
+        admin.close();
+      }
+      throw error;
+    }
   }
 
   /** The database as its owner sees it, past the proxy. */
@@ -254,8 +270,7 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** Reads the ids of the topics, for the load. @returns them */
   async learnTopicIds(): Promise<ReadonlyMap<string, string>> {
-    this.#admin ??= await AdminClient.open(this.#settings);
-    const found = await this.#admin.describeTopics([...TOPICS], REQUEST_TIMEOUT_MS);
+    const found = await this.#askAdmin((admin) => admin.describeTopics([...TOPICS], REQUEST_TIMEOUT_MS));
     const ids = new Map(found.map(({ topic, topicId }) => [topic, topicId ?? ""]));
     this.load.topicIds = [ids.get(MAIN_TOPIC) ?? "", ids.get(EDGE_TOPIC) ?? ""];
     return ids;

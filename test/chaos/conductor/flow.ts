@@ -4,16 +4,22 @@ import type { LogKey } from "./log-history.ts";
 
 const POLL_MS = 200;
 
+/** Up to where a reading is stored. */
+interface Stored {
+  readonly reading: number;
+  readonly next: number;
+}
+
 /** How far each partition was stored at a moment. */
 export interface FlowMark {
-  readonly stored: ReadonlyMap<string, number>;
+  readonly stored: ReadonlyMap<string, Stored>;
   /** Partitions with records that were acknowledged and not stored at that moment. */
   readonly behind: ReadonlySet<string>;
 }
 
 export class Flow implements AsyncDisposable {
   readonly #cluster: ChaosCluster;
-  #stored: ReadonlyMap<string, number> = new Map();
+  #stored: ReadonlyMap<string, Stored> = new Map();
   /** Records that the offsets account for. */
   consumed = 0;
   #isStopped = false;
@@ -38,13 +44,20 @@ export class Flow implements AsyncDisposable {
 
   /** True when something was stored since, and every partition that was behind has moved. */
   hasMovedSince({ stored, behind }: FlowMark): boolean {
-    const moved = (key: string) => (this.#stored.get(key) ?? 0) > (stored.get(key) ?? 0);
-    return [...this.#stored.keys()].some(moved) && this.stuckSince({ stored, behind }).length === 0;
+    const hasAny = [...this.#stored.keys()].some((key) => this.#hasMoved(key, stored));
+    return hasAny && this.stuckSince({ stored, behind }).length === 0;
   }
 
   /** The partitions that were behind and have not moved since. */
   stuckSince({ stored, behind }: FlowMark): string[] {
-    return [...behind].filter((key) => (this.#stored.get(key) ?? 0) <= (stored.get(key) ?? 0));
+    return [...behind].filter((key) => !this.#hasMoved(key, stored));
+  }
+
+  /** A log that was cut is read again under the next reading, from a lower offset. */
+  #hasMoved(key: string, before: ReadonlyMap<string, Stored>): boolean {
+    const [was, is] = [before.get(key), this.#stored.get(key)];
+    if (was === undefined || is === undefined) return is !== undefined;
+    return is.reading > was.reading || (is.reading === was.reading && is.next > was.next);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,7 +69,7 @@ export class Flow implements AsyncDisposable {
     const { load } = this.#cluster;
     return load.acknowledged
       .filter(({ key }) => load.topicIds.includes(key.topicId))
-      .map(({ key, end }) => ({ key, lag: Math.max(0, end - (this.#stored.get(keyOf(key)) ?? 0)) }));
+      .map(({ key, end }) => ({ key, lag: Math.max(0, end - (this.#stored.get(keyOf(key))?.next ?? 0)) }));
   }
 
   async #poll(): Promise<void> {
@@ -67,10 +80,10 @@ export class Flow implements AsyncDisposable {
   }
 
   async #read(): Promise<void> {
-    const rows = await this.#cluster.sql<(LogKey & { next: number; consumed: number })[]>`
-      select topic, topic_id as "topicId", partition, next_offset::float8 as next, consumed::float8
+    const rows = await this.#cluster.sql<(LogKey & Stored & { consumed: number })[]>`
+      select topic, topic_id as "topicId", partition, reading, next_offset::float8 as next, consumed::float8
       from pipeline_offsets order by reading`;
-    this.#stored = new Map(rows.map(({ next, ...key }) => [keyOf(key), next]));
+    this.#stored = new Map(rows.map((row) => [keyOf(row), row]));
     this.consumed = rows.reduce((sum, { consumed }) => sum + consumed, 0);
   }
 }

@@ -94,8 +94,8 @@ export class Journal {
       "everything is stored",
       async () => {
         const rows = await this.#cluster.sql<{ topicId: string; partition: number; next: number }[]>`
-          select topic_id as "topicId", partition, max(next_offset)::float8 as next from pipeline_offsets
-          group by topic_id, partition`;
+          select topic_id as "topicId", partition, next_offset::float8 as next from pipeline_offsets
+          where closed_at is null`;
         const behind = partitions.flatMap(({ topicId, topic, partition }, index) => {
           const row = rows.find((stored) => stored.topicId === topicId && stored.partition === partition);
           const end = ends[index]!;

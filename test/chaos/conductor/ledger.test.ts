@@ -163,7 +163,7 @@ describe("the ledger of a chaos run", () => {
 
   test("demands that deleted records are counted as deleted", async () => {
     const ledger = ledgerOf();
-    ledger.deletions.push({ ...A, from: 100, to: 150 });
+    ledger.deletions.push({ ...A, reading: 0, from: 100, to: 150 });
     const read = range(0, 600).filter((number) => number % 2 === 1 || number < 200 || number >= 300);
     const broken = range(0, 300).filter((o) => (o < 100 || o >= 150) && isBroken(o * 2)).length;
     const a = { ...rowUpTo(A, 300), consumed: 250, deleted: 50, deadLettered: broken };
@@ -196,6 +196,10 @@ describe("the ledger of a chaos run", () => {
     // Records 0 to 49 and 1040 to 1059 have no repeat and no broken one among them.
     expect(numbers).toHaveLength(70);
     expect((await ledger.contradictions(tables, async () => [])).problems).toEqual([]);
+    // Where the consumer cannot know the cut it reads again all that there is.
+    const again = { ...later, first: 0, consumed: 60, stored: 20, duplicates: 40 };
+    const whole = { ...tables, partitions: [earlier, again] };
+    expect((await ledger.contradictions(whole, async () => [])).problems).toEqual([]);
     const skipped = { ...tables, partitions: [{ ...earlier, next: 60, consumed: 60, stored: 60 }] };
     expect((await ledger.contradictions(skipped, async () => [])).problems).not.toEqual([]);
   });

@@ -9,8 +9,9 @@ import {
   type StoredTables,
 } from "./stored-tables.ts";
 
-/** Offsets [from, to) that Kafka deleted while the stored offset was `from`. */
+/** Offsets [from, to) that Kafka deleted while the stored offset of the reading was `from`. */
 export interface Deletion extends LogKey {
+  readonly reading: number;
   readonly from: number;
   readonly to: number;
 }
@@ -108,7 +109,9 @@ export class Ledger {
     partitions.forEach((row, index) => {
       const history = this.histories.of(row);
       const generation = generationOf(history, row, partitions[index + 1]);
-      const deleted = this.deletions.filter((deletion) => isOf(deletion, row) && deletion.to <= row.next);
+      const deleted = this.deletions.filter(
+        (deletion) => isOf(deletion, row) && deletion.reading === row.reading && deletion.to <= row.next,
+      );
       let [valid, broken] = [0, 0];
       let unread: number | undefined;
       for (let offset = row.first; offset < row.next; offset++) {
@@ -178,8 +181,9 @@ export class Ledger {
 }
 
 /**
- * Which form of the log a row has read: the newest one, or, where a later reading begins at a cut, the one before that
- * cut.
+ * Which form of the log a row has read: the newest one, or, where a later reading follows, the one before the cut at
+ * which that begins. A reading that begins elsewhere reads all of the log again: then it is the newest form but one that
+ * reaches as far as the row.
  */
 function generationOf(
   history: LogHistory,
@@ -188,7 +192,7 @@ function generationOf(
 ): number | undefined {
   if (later === undefined || !isOf(later, row)) return undefined;
   const cut = history.generationCutAt(later.first);
-  return cut === undefined ? undefined : cut - 1;
+  return cut === undefined ? history.generationUpTo(row.next) : cut - 1;
 }
 
 function sumOf(events: ReadonlySet<number>): EventSum {

@@ -53,6 +53,12 @@ export class LogHistory {
     return found < 0 ? undefined : found;
   }
 
+  /** The newest generation, except the last one, that reached as far as `end`. */
+  generationUpTo(end: number): number | undefined {
+    const found = this.#generations.slice(0, -1).findLastIndex((generation) => generation.end >= end);
+    return found < 0 ? undefined : found;
+  }
+
   /** What stood at an offset in a generation; undefined where nothing did. */
   at(offset: number, generation = this.#generations.length - 1): RecordCode | undefined {
     for (let index = generation; index >= 0; index--) {

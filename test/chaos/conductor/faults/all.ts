@@ -6,6 +6,7 @@ import { CONSUMER_FAULTS } from "./consumers.ts";
 import { LOAD_FAULTS } from "./load.ts";
 import { LOG_FAULTS } from "./logs.ts";
 import { NETWORK_FAULTS } from "./network.ts";
+import { UNCLEAN_ELECTION } from "./unclean-election.ts";
 import { POSTGRES_FAULTS } from "./postgres.ts";
 
 export const FAULTS: readonly Fault[] = [
@@ -13,6 +14,7 @@ export const FAULTS: readonly Fault[] = [
   ...LOAD_FAULTS,
   ...BROKER_FAULTS,
   ...LOG_FAULTS,
+  UNCLEAN_ELECTION,
   ...POSTGRES_FAULTS,
   ...NETWORK_FAULTS,
   ...CLOCK_FAULTS,

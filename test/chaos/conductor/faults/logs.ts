@@ -53,9 +53,9 @@ export const LOG_FAULTS: readonly Fault[] = [
       const before = fleet.timesPrinted(DELETED);
       await Promise.all(fleet.running.map((consumer) => fleet.end(consumer, "SIGTERM")));
       const [key] = (await journal.partitions()).filter(({ topic }) => topic === EDGE_TOPIC);
-      const [row] = await cluster.sql<{ next: number }[]>`
-        select next_offset::float8 as next from pipeline_offsets
-        where topic_id = ${key!.topicId} and partition = ${key!.partition} order by next_offset desc limit 1`;
+      const [row] = await cluster.sql<{ reading: number; next: number }[]>`
+        select reading, next_offset::float8 as next from pipeline_offsets
+        where topic_id = ${key!.topicId} and partition = ${key!.partition} and closed_at is null`;
       const from = row?.next ?? 0;
       const to = from + DELETED_RECORDS;
       await eventually("there are records to delete", async () => (await cluster.ends([key!]))[0]! > to, {
@@ -65,7 +65,7 @@ export const LOG_FAULTS: readonly Fault[] = [
       await journal.readLogs();
       await cluster.kafka.deleteRecords(EDGE_TOPIC, key!.partition, to);
       // A topic that was never read begins where its log does, and loses nothing by our account.
-      if (row !== undefined) journal.ledger.deletions.push({ ...key!, from, to });
+      if (row !== undefined) journal.ledger.deletions.push({ ...key!, reading: row.reading, from, to });
       return {
         holdMs: 0,
         bitesAfterwards: true,
