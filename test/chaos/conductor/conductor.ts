@@ -3,13 +3,12 @@ import { errorMessage } from "../../../shared/runtime/errors.ts";
 import { SeededChoices } from "../../support/seeded-random.ts";
 import { eventually } from "../../support/eventually.ts";
 import { ChaosCluster } from "./cluster.ts";
-import type { Fault, FaultContext } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { Flow } from "./flow.ts";
 import { Journal } from "./journal.ts";
-import { type FaultOutcome, runRound } from "./round.ts";
-import { Schedule } from "./schedule.ts";
+import { CONSUMERS, type FaultOutcome, runRound } from "./round.ts";
+import { type Lane, Schedule } from "./schedule.ts";
 
-const CONSUMERS = 2;
 /** A run has about so many comparisons between its rounds, but not more often than `LEAST_BETWEEN_MS`. */
 const COMPARISONS = 12;
 const LEAST_BETWEEN_MS = 10_000;
@@ -54,13 +53,13 @@ export async function conduct(options: RunOptions): Promise<RunReport> {
   const baseHour = Math.floor(Date.now() / HOUR_MS);
   await using cluster = await ChaosCluster.start({ rate, baseHour, say });
   const journal = new Journal(cluster, baseHour);
-  const context: FaultContext = { cluster, journal, choices: new SeededChoices(seed) };
+  const choices = new SeededChoices(seed);
   const reasons = options.faults.map((fault) => ({ fault, reason: fault.whyNot?.(cluster) }));
   const faults = reasons.flatMap(({ fault, reason }) => (reason === undefined ? [fault] : []));
   const leftOut = reasons.flatMap(({ fault, reason }) =>
     reason === undefined ? [] : [`${fault.name}: ${reason}`],
   );
-  const schedule = new Schedule(faults, context.choices);
+  const schedule = new Schedule(faults, choices);
   cluster.load.start();
   await cluster.fleet.scaleTo(CONSUMERS);
   await using flow = new Flow(cluster);
@@ -90,10 +89,10 @@ export async function conduct(options: RunOptions): Promise<RunReport> {
   try {
     while (!options.isStopped()) {
       // At least one round, also where each fault takes longer than the time given.
-      const round = schedule.next(outcomes.length === 0 ? Infinity : seconds - passedMs() / 1000);
-      if (round.length === 0) break;
-      say(`${clock(passedMs())} ${round.map(({ name }) => name).join(" + ")}`);
-      const found = await runRound(round, context, flow, say);
+      const lanes = schedule.next(outcomes.length === 0 ? Infinity : seconds - passedMs() / 1000);
+      if (lanes.length === 0) break;
+      say(`${clock(passedMs())} ${lanes.map(describe).join(" + ")}`);
+      const found = await runRound(lanes, { cluster, journal, flow, say });
       outcomes.push(...found);
       problems.push(...found.flatMap((outcome) => outcome.problems));
       if (found.some((outcome) => outcome.problems.length > 0)) break;
@@ -103,7 +102,7 @@ export async function conduct(options: RunOptions): Promise<RunReport> {
         await compare(`moment ${comparisons + 1}`);
       }
       if (problems.length > 0) break;
-      await Bun.sleep(context.choices.below(MOST_CALM_MS));
+      await Bun.sleep(choices.below(MOST_CALM_MS));
     }
     say("the faults are over: draining");
     await cluster.load.stop();
@@ -145,6 +144,11 @@ async function endFleet({ fleet }: ChaosCluster): Promise<string[]> {
     return code === 0 ? problems : [...problems, `${consumer.name} did not drain: it ended with ${code}`];
   });
   return (await Promise.all(ends)).flat();
+}
+
+/** `a, b` */
+function describe(lane: Lane): string {
+  return lane.map(({ fault }) => fault.name).join(", ");
 }
 
 /** `  12 s` */

@@ -1,16 +1,26 @@
-// Runs one or more faults at the same time: injects, proves that each has bitten, heals, and measures the recovery.
+// Runs the faults of a round: injects, proves that each has bitten, heals, and measures the recovery.
 import { errorMessage } from "../../../shared/runtime/errors.ts";
-import type { Fault, FaultContext, Injected } from "./fault.ts";
+import { SeededChoices } from "../../support/seeded-random.ts";
+import type { ChaosCluster } from "./cluster.ts";
+import type { Fault, Injected } from "./fault.ts";
 import type { Flow } from "./flow.ts";
+import type { Journal } from "./journal.ts";
+import type { Lane, PlannedFault } from "./schedule.ts";
+
+/** So many consumers run while no fault changes that. */
+export const CONSUMERS = 2;
 
 /** From a fault's end until the flow has gone on, at most. */
 export const RECOVERY_LIMIT_MS = 30_000;
 const POLL_MS = 50;
-/** A fault that has not reached its victim by then counts as one that did not bite. */
+/**
+ * A fault that has not reached its victim by then counts as one that did not bite. Time in which another fault is at
+ * work does not count, because that one may keep it from its victim, but there is an end to it.
+ */
 const BITE_DEADLINE_MS = 45_000;
+const BITE_GIVE_UP_MS = 180_000;
 /** Later, waiting for the flow makes no sense. */
 const GIVE_UP_MS = 90_000;
-const MAX_START_DELAY_MS = 3000;
 
 /** What one fault did. */
 export interface FaultOutcome {
@@ -42,33 +52,49 @@ class Activity {
   get isQuiet(): boolean {
     return this.#active === 0;
   }
+  /** True where one that is at work is the only one. */
+  get isAlone(): boolean {
+    return this.#active <= 1;
+  }
 }
 
-/** @returns the outcome of each fault, in their order */
+/** What a round breaks and watches. */
+export interface RoundSurroundings {
+  readonly cluster: ChaosCluster;
+  readonly journal: Journal;
+  readonly flow: Flow;
+  readonly say: (line: string) => void;
+}
+
+/** @returns the outcomes of all faults */
 export async function runRound(
-  faults: readonly Fault[],
-  context: FaultContext,
-  flow: Flow,
-  say: (line: string) => void,
+  lanes: readonly Lane[],
+  surroundings: RoundSurroundings,
 ): Promise<FaultOutcome[]> {
   const activity = new Activity();
-  // Drawn before anything runs, so that the choices do not depend on timing.
-  const delays = faults.map((_, index) => (index === 0 ? 0 : context.choices.below(MAX_START_DELAY_MS)));
-  const work = faults.map(async (fault, index) => {
-    await Bun.sleep(delays[index]!);
-    return runFault(fault, context, flow, activity, say);
+  const { fleet } = surroundings.cluster;
+  const running = lanes.map(async (lane) => {
+    const outcomes: Promise<FaultOutcome>[] = [];
+    for (const planned of lane) {
+      await Bun.sleep(planned.delayMs);
+      const healed = Promise.withResolvers<void>();
+      outcomes.push(runFault(planned, surroundings, activity, healed.resolve));
+      // The next one does not wait for the recovery.
+      await healed.promise;
+      if (planned.fault.parts.includes("consumers")) await fleet.scaleTo(CONSUMERS);
+    }
+    return Promise.all(outcomes);
   });
-  return Promise.all(work);
+  return (await Promise.all(running)).flat();
 }
 
 async function runFault(
-  fault: Fault,
-  context: FaultContext,
-  flow: Flow,
+  { fault, seed }: PlannedFault,
+  { cluster, journal, flow, say }: RoundSurroundings,
   activity: Activity,
-  say: (line: string) => void,
+  onHealed: () => void,
 ): Promise<FaultOutcome> {
-  const { fleet } = context.cluster;
+  const { fleet } = cluster;
   const problems: string[] = [];
   await fleet.scrape();
   const before = {
@@ -85,10 +111,10 @@ async function runFault(
   let isHealed = false;
   const steps = [performance.now()];
   try {
-    const injected = await fault.inject(context);
+    const injected = await fault.inject({ cluster, journal, choices: new SeededChoices(seed) });
     steps.push(performance.now());
     try {
-      evidence = await hold(injected);
+      evidence = await hold(injected, activity);
     } finally {
       steps.push(performance.now());
       await injected.heal();
@@ -96,8 +122,9 @@ async function runFault(
     }
     activity.end();
     isHealed = true;
+    onHealed();
     const mark = flow.mark();
-    const bite = evidence === undefined ? untilBitten(injected, BITE_DEADLINE_MS) : Promise.resolve(evidence);
+    const bite = evidence === undefined ? untilBitten(injected, activity) : Promise.resolve(evidence);
     recoveryMs = await recovery(activity, () => flow.hasMovedSince(mark));
     if (recoveryMs > RECOVERY_LIMIT_MS) {
       problems.push(
@@ -111,6 +138,7 @@ async function runFault(
     problems.push(`${fault.name}: ${errorMessage(error)}`);
   } finally {
     if (!isHealed) activity.end();
+    onHealed();
     clearInterval(watching);
   }
   await fleet.scrape();
@@ -139,21 +167,26 @@ function secondsOf(steps: readonly number[], recoveryMs: number): string {
 }
 
 /** Waits until the fault has bitten and its time is over. */
-async function hold(injected: Injected): Promise<string | undefined> {
+async function hold(injected: Injected, activity: Activity): Promise<string | undefined> {
   const until = performance.now() + injected.holdMs;
-  const evidence = await untilBitten(injected, injected.bitesAfterwards ? injected.holdMs : BITE_DEADLINE_MS);
+  const evidence = injected.bitesAfterwards ? undefined : await untilBitten(injected, activity);
   await Bun.sleep(Math.max(0, until - performance.now()));
+  if (injected.bitesAfterwards) return injected.hasBitten().catch(() => undefined);
   // What it says has grown meanwhile.
   return evidence && ((await injected.hasBitten().catch(() => undefined)) || evidence);
 }
 
-async function untilBitten({ hasBitten }: Injected, deadlineMs: number): Promise<string | undefined> {
-  const deadline = performance.now() + deadlineMs;
+async function untilBitten({ hasBitten }: Injected, activity: Activity): Promise<string | undefined> {
+  const startedAt = performance.now();
+  let [aloneMs, last] = [0, startedAt];
   do {
     const evidence = await hasBitten().catch(() => undefined);
     if (evidence) return evidence;
     await Bun.sleep(POLL_MS);
-  } while (performance.now() < deadline);
+    const now = performance.now();
+    if (activity.isAlone) aloneMs += now - last;
+    last = now;
+  } while (aloneMs < BITE_DEADLINE_MS && last - startedAt < BITE_GIVE_UP_MS);
   return undefined;
 }
 

@@ -17,6 +17,8 @@ const DEFAULT_RATE = 500;
 const MAX_SECONDS = 86_400;
 const MAX_RATE = 20_000;
 const MAX_SEED = 2 ** 31 - 1;
+const COMPLAINTS_SHOWN = 8;
+const COMPLAINT_CHARACTERS = 400;
 
 const USAGE = `Usage: bun run chaos [--seed N] [--seconds N] [--rate N] [--fault NAME] [--list]
 
@@ -79,6 +81,7 @@ await runProgram({ usage: USAGE, options: OPTIONS }, async (stop, values) => {
   });
   for (const line of formatReport(report)) print(line);
   if (report.problems.length === 0) return 0;
+  for (const line of lastComplaints(report)) print(line);
   print(`the outputs of the consumers are in ${await keepOutputs(report)}\nfailed: ${command}`);
   return 1;
 });
@@ -102,6 +105,16 @@ function formatReport(report: RunReport): string[] {
         ]
       : problems.map((problem) => `WRONG  ${problem}`)),
   ];
+}
+
+/** What each consumer complained about last, for those who have nothing but this output. */
+function lastComplaints({ outputs }: RunReport): string[] {
+  return [...outputs].flatMap(([name, output]) => {
+    const complaints = output.split("\n").filter((line) => /"level":"(?:warn|error|fatal)"/.test(line));
+    return complaints
+      .slice(-COMPLAINTS_SHOWN)
+      .map((line) => `${name}: ${line.slice(0, COMPLAINT_CHARACTERS)}`);
+  });
 }
 
 /** @returns the directory of the files */

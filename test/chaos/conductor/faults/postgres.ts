@@ -11,6 +11,7 @@ const BY_LOCK = "lock_timeout 10 s";
 
 /** What the server says when no connection is left. */
 const REFUSED = /53300|too many clients|slots are reserved/;
+const READ_ONLY = /25006|read-only/;
 const NO_SPACE = /53100|No space left/;
 const WORKERS = "application_name like 'event-pipeline %' and datname = current_database()";
 
@@ -129,13 +130,23 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     ruledBy: BY_BACKOFF,
     seconds: 10,
     inject: async ({ cluster, choices }) => {
-      const hasBitten = resyncs(cluster, "connection", "access", "schema");
+      const before = cluster.fleet.timesPrinted(READ_ONLY);
+      const hasBitten = resyncs(cluster, "connection");
       const set = async (value: "on" | "off") => {
         await cluster.sql.unsafe(`alter system set default_transaction_read_only = ${value}`);
         await cluster.sql`select pg_reload_conf()`;
       };
       await set("on");
-      return { holdMs: 4000 + choices.below(5000), hasBitten, heal: () => set("off") };
+      return {
+        holdMs: 4000 + choices.below(5000),
+        hasBitten: async () => {
+          const evidence = await hasBitten();
+          return evidence && cluster.fleet.timesPrinted(READ_ONLY) > before
+            ? `read-only; ${evidence}`
+            : undefined;
+        },
+        heal: () => set("off"),
+      };
     },
   },
   {
