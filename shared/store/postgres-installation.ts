@@ -38,6 +38,9 @@ export async function emptyCluster(installation: Installation): Promise<string> 
     await chmod(template, 0o700);
     const directory = await runDirectory(installation);
     try {
+      // The only place that the user of PostgreSQL may write to.
+      await mkdir(join(directory, "data"), { mode: 0o700 });
+      if (runAs) await chown(join(directory, "data"), runAs.uid, runAs.gid);
       const password = crypto.randomUUID();
       await Bun.write(join(directory, "password"), password, { mode: 0o600 });
       if (runAs) await chown(join(directory, "password"), runAs.uid, runAs.gid);
@@ -64,11 +67,14 @@ export async function emptyCluster(installation: Installation): Promise<string> 
   });
 }
 
-/** A new directory that the user of PostgreSQL owns and can reach. */
+/**
+ * A new directory that the user of PostgreSQL can reach. It belongs to the caller: where root gave it away, that user could put a
+ * link in the place of a file that root then writes.
+ */
 export async function runDirectory({ runAs }: Installation): Promise<string> {
   const base = runAs === undefined || (await isOpenToAll(tmpdir())) ? tmpdir() : "/tmp";
   const directory = await mkdtemp(join(base, "event-pipeline-postgres-"));
-  if (runAs) await chown(directory, runAs.uid, runAs.gid);
+  if (runAs) await chmod(directory, 0o755);
   return directory;
 }
 

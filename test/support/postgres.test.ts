@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import postgres from "postgres";
 import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { eventually } from "./eventually.ts";
@@ -149,6 +149,14 @@ test("the files of a stopped server are removed when the process that started it
   const directory = (await parent.stdout.text()).trim();
   expect(directory).toContain("event-pipeline-postgres-");
   await eventually("its files are gone", () => !existsSync(directory));
+});
+
+test("the user of PostgreSQL owns nothing but the data, so that it cannot redirect what its caller writes", async () => {
+  await using server = await EmbeddedPostgres.start();
+  for (const path of [server.directory, server.logPath]) {
+    expect([path, statSync(path).uid]).toEqual([path, process.getuid!()]);
+    expect([path, statSync(path).mode & 0o022]).toEqual([path, 0]);
+  }
 });
 
 test("disposing ends the server and removes its files", async () => {
