@@ -63,14 +63,14 @@ export class RecordBlock {
   /** Values and keys that are not kept whole, by record index. */
   readonly cutValues = new Map<number, CutPart>();
   readonly cutKeys = new Map<number, CutPart>();
-  /** The most records the block holds. */
-  readonly maxRecords: number;
+  /** A block with this many records counts as full; at most what it was made for. */
+  limit: number;
   readonly #headers = new Map<number, HeaderSpan>();
   readonly #minBytes: number;
   #used = 0;
 
   constructor(maxRecords: number, initialBytes = 1 << 20) {
-    this.maxRecords = maxRecords;
+    this.limit = maxRecords;
     this.#minBytes = initialBytes;
     this.bytes = Buffer.allocUnsafeSlow(initialBytes);
     this.slot = new Int32Array(maxRecords);
@@ -88,7 +88,7 @@ export class RecordBlock {
   }
 
   get full(): boolean {
-    return this.count >= this.maxRecords || this.#used >= MAX_BLOCK_BYTES;
+    return this.count >= this.limit || this.#used >= MAX_BLOCK_BYTES;
   }
 
   /**

@@ -3,82 +3,152 @@
 import type { PipelineEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import type { StoreSession, Transaction } from "./session.ts";
-import { insertByUnnest } from "./raw-events.ts";
-import { classify, describeFault, SchemaFault } from "./sqlstate.ts";
+import { eventColumns, insertByUnnest, pagesOf } from "./raw-events.ts";
+import { classify, DeadlineExceeded, describeFault, SchemaFault } from "./sqlstate.ts";
 
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 30_000;
+/** Half of the deadline is for the search, the rest for sending the events and the answer. */
+const SEARCH_MS = DEADLINE_MS / 2;
 
-/** Thrown inside a savepoint to roll back an insert that passed. */
+// A block takes no parameters and returns nothing, so both are settings of the transaction.
+const SET_EVENTS = `
+  select set_config('pipeline.event_id', $1::text, true), set_config('pipeline.user_id', $2::text, true),
+    set_config('pipeline.event_type', $3::text, true), set_config('pipeline.event_data', $4::text, true),
+    set_config('pipeline.duration_seconds', $5::text, true), set_config('pipeline.timestamp', $6::text, true),
+    set_config('pipeline.processed_at', $7::text, true), set_config('pipeline.search_ms', $8::text, true)`;
+
+// Each event is inserted alone, in a subtransaction: whatever refuses it (the type of a column, a generated column, an
+// index on an expression, a trigger), one statement finds all, over any link, on any version of PostgreSQL. Categories
+// of errors stand for all of their class.
+const SEARCH = `
+  do $search$
+  declare
+    event record;
+    tried int := 0;
+    places int[] := '{}';
+    codes text[] := '{}';
+    messages text[] := '{}';
+    ends_at timestamptz := clock_timestamp() + current_setting('pipeline.search_ms')::int * interval '1 ms';
+  begin
+    for event in
+      select * from unnest(current_setting('pipeline.event_id')::text[], current_setting('pipeline.user_id')::text[],
+          current_setting('pipeline.event_type')::text[], string_to_array(current_setting('pipeline.event_data'), E'\\x1e'),
+          current_setting('pipeline.duration_seconds')::float8[], current_setting('pipeline.timestamp')::timestamptz[])
+        as e (event_id, user_id, event_type, event_data, duration_seconds, "timestamp")
+    loop
+      exit when clock_timestamp() >= ends_at;
+      tried := tried + 1;
+      begin
+        insert into raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
+        values (event.event_id, event.user_id, event.event_type, event.event_data::jsonb, event.duration_seconds,
+          event."timestamp", current_setting('pipeline.processed_at')::timestamptz)
+        on conflict (event_id) do nothing;
+      exception when data_exception or program_limit_exceeded then
+        places := places || tried;
+        codes := codes || sqlstate;
+        messages := messages || sqlerrm;
+      end;
+    end loop;
+    perform set_config('pipeline.refused',
+      json_build_object('tried', tried, 'places', places, 'codes', codes, 'messages', messages)::text, true);
+  end $search$`;
+
+const READ_REFUSED = `select current_setting('pipeline.refused')::json as refused`;
+
+/** What the block leaves: how many events it has tried, and of the refused ones the place (from 1) and the error. */
+interface Refused {
+  readonly tried: number;
+  readonly places: readonly number[];
+  readonly codes: readonly string[];
+  readonly messages: readonly string[];
+}
+
+/** Thrown inside a transaction to roll it back. */
 class RollbackProbe extends Error {
   override readonly name = "RollbackProbe";
 }
 
 /**
- * Finds the events whose content the raw insert refuses, by bisection; each try runs in a savepoint that is rolled
- * back. An event counts as refused only if another event passes the same statement: a probe event as wide as events
- * may be is tried first, and if PostgreSQL refuses the probe, the fault lies in the schema.
+ * Finds the events whose content the raw insert refuses. Everything it does is rolled back. An event counts as refused
+ * only if another event passes the same statement: a probe event as wide as events may be is tried first, and if
+ * PostgreSQL refuses the probe, the fault lies in the schema.
+ *
+ * When half of its deadline is over it ends with what it has found by then.
  *
  * @returns the refused events with the server's reason; empty where no single event is refused
- * @throws SchemaFault where the probe is refused; the server's error where it is not about content
+ * @throws SchemaFault where the probe is refused; DeadlineExceeded where it found none in time; the server's error
+ *   where it is not about content
  */
 export async function findPoisonEvents(
   session: Pick<StoreSession, "transaction">,
   events: readonly BatchEvent[],
   processedAtMs: number,
+  searchMs = SEARCH_MS,
 ): Promise<Map<BatchEvent, string>> {
   const refused = new Map<BatchEvent, string>();
-  // The transaction always ends in a rollback: it only tests.
-  await session
-    .transaction(DEADLINE_MS, async (tx) => {
-      const probe = await tryInsert(tx, [makeProbe(events[0]!, processedAtMs)], processedAtMs);
-      if (probe !== undefined) {
-        if (classify(probe) !== "content") throw probe;
-        throw new SchemaFault(`raw_events refuses an event that is valid: ${describeFault(probe)}`, {
-          cause: probe,
-        });
+  const endsAtMs = performance.now() + searchMs;
+  let isComplete = true;
+  await rolledBack(session, async (tx) => {
+    await assertProbePasses(tx, makeProbe(events[0]!, processedAtMs), processedAtMs);
+    for (const page of pagesOf(events)) {
+      const leftMs = Math.max(0, Math.floor(endsAtMs - performance.now()));
+      const { tried, places, codes, messages } = await search(tx, page, processedAtMs, leftMs);
+      for (const [index, place] of places.entries()) {
+        const error = Object.assign(new Error(messages[index]), { code: codes[index]! });
+        if (classify(error) !== "content") throw error;
+        refused.set(page[place - 1]!, describeFault(error));
       }
-      await bisect(tx, events, processedAtMs, refused);
-      throw new RollbackProbe("done");
-    })
-    .catch((error: unknown) => {
-      if (!(error instanceof RollbackProbe)) throw error;
-    });
+      isComplete = tried === page.length;
+      if (!isComplete) break;
+    }
+  });
+  if (!isComplete && refused.size === 0) {
+    throw new DeadlineExceeded(
+      `no event that PostgreSQL refuses was found among ${events.length} within ${searchMs / 1000} s`,
+    );
+  }
   return refused;
 }
 
-async function bisect(
+async function search(
   tx: Transaction,
   events: readonly BatchEvent[],
   processedAtMs: number,
-  refused: Map<BatchEvent, string>,
-): Promise<void> {
-  const error = await tryInsert(tx, events, processedAtMs);
-  if (error === undefined) return;
-  if (classify(error) !== "content") throw error;
-  const [only] = events;
-  if (events.length === 1 && only !== undefined) {
-    refused.set(only, describeFault(error));
-    return;
-  }
-  const middle = events.length >> 1;
-  await bisect(tx, events.slice(0, middle), processedAtMs, refused);
-  await bisect(tx, events.slice(middle), processedAtMs, refused);
+  searchMs: number,
+): Promise<Refused> {
+  await tx.unsafe(SET_EVENTS, [...eventColumns(events, processedAtMs, false), String(searchMs)]);
+  await tx.unsafe(SEARCH);
+  const [row] = await tx.unsafe<[{ refused: Refused }]>(READ_REFUSED);
+  return row.refused;
 }
 
-/** @returns the server's error, or undefined where the events pass */
-async function tryInsert(
-  tx: Transaction,
-  events: readonly BatchEvent[],
-  processedAtMs: number,
-): Promise<unknown> {
+/** @throws SchemaFault, or the server's error where it is not about content */
+async function assertProbePasses(tx: Transaction, probe: BatchEvent, processedAtMs: number): Promise<void> {
   try {
     await tx.savepoint(async (savepoint) => {
-      await insertByUnnest(savepoint, events, processedAtMs, false);
+      await insertByUnnest(savepoint, [probe], processedAtMs, false);
       throw new RollbackProbe("done");
     });
-    return undefined;
   } catch (error) {
-    return error instanceof RollbackProbe ? undefined : error;
+    if (error instanceof RollbackProbe) return;
+    if (classify(error) !== "content") throw error;
+    throw new SchemaFault(`raw_events refuses an event that is valid: ${describeFault(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+async function rolledBack(
+  session: Pick<StoreSession, "transaction">,
+  body: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  try {
+    await session.transaction(DEADLINE_MS, async (tx) => {
+      await body(tx);
+      throw new RollbackProbe("done");
+    });
+  } catch (error) {
+    if (!(error instanceof RollbackProbe)) throw error;
   }
 }
 

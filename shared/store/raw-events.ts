@@ -1,6 +1,7 @@
 // Inserts events into raw_events and returns which event ids were new.
 
 import type { Writable } from "node:stream";
+import type { PipelineEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
 import { CopyRows } from "./copy-rows.ts";
@@ -103,7 +104,7 @@ export async function insertByUnnest(
 }
 
 /** Splits events at UNITS_AT_ONCE; nearly always into one page. */
-function* pagesOf(events: readonly BatchEvent[]): Generator<readonly BatchEvent[]> {
+export function* pagesOf(events: readonly BatchEvent[]): Generator<readonly BatchEvent[]> {
   let start = 0;
   let units = 0;
   for (const [index, { event }] of events.entries()) {
@@ -118,6 +119,26 @@ function* pagesOf(events: readonly BatchEvent[]): Generator<readonly BatchEvent[
   if (start < events.length) yield start === 0 ? events : events.slice(start);
 }
 
+/** The columns of raw_events as parameters: array literals, event_data as one text, and processed_at. */
+export function eventColumns(events: readonly BatchEvent[], processedAtMs: number, plain: boolean): string[] {
+  const texts = (of: (event: PipelineEvent) => string): string =>
+    textArray(
+      events.map(({ event }) => of(event)),
+      plain,
+    );
+  return [
+    texts(({ eventId }) => eventId),
+    texts(({ userId }) => userId),
+    texts(({ eventType }) => eventType),
+    events.map(({ event }) => event.eventDataText).join(SEPARATOR),
+    numberArray(
+      events.map(({ event }) => (event.durationMs === undefined ? undefined : event.durationMs / 1000)),
+    ),
+    `{${events.map(({ event }) => formatTimestamp(event.timestampMs, event.timestampMicros)).join(",")}}`,
+    formatTimestamp(processedAtMs, 0),
+  ];
+}
+
 /** @returns the ids that were new, or null where all were */
 async function insertPage(
   tx: Transaction,
@@ -127,27 +148,7 @@ async function insertPage(
 ): Promise<readonly string[] | null> {
   const rows = await tx.unsafe<{ new_ids: string[] | null }[]>(
     INSERT_BY_UNNEST,
-    [
-      textArray(
-        events.map(({ event }) => event.eventId),
-        plain,
-      ),
-      textArray(
-        events.map(({ event }) => event.userId),
-        plain,
-      ),
-      textArray(
-        events.map(({ event }) => event.eventType),
-        plain,
-      ),
-      events.map(({ event }) => event.eventDataText).join(SEPARATOR),
-      numberArray(
-        events.map(({ event }) => (event.durationMs === undefined ? undefined : event.durationMs / 1000)),
-      ),
-      `{${events.map(({ event }) => formatTimestamp(event.timestampMs, event.timestampMicros)).join(",")}}`,
-      formatTimestamp(processedAtMs, 0),
-      events.length,
-    ],
+    [...eventColumns(events, processedAtMs, plain), events.length],
     { prepare: true },
   );
   return rows[0]?.new_ids ?? null;

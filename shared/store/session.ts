@@ -15,7 +15,7 @@ import {
   greetingStatement,
   type SessionRole,
 } from "./session-settings.ts";
-import { ConnectionLost, isDisconnection, refusalOf, SessionRefused } from "./sqlstate.ts";
+import { ConnectionLost, DeadlineExceeded, isDisconnection, refusalOf, SessionRefused } from "./sqlstate.ts";
 
 /** Parsers that differ from the driver's: int8 as number (counts and offsets stay below 2^53). */
 const TYPES = {
@@ -127,13 +127,13 @@ export class Session {
    * Runs one transaction. Every statement in `body` must be awaited. When the deadline passes or the
    * connection is lost, the socket is destroyed: whether the COMMIT happened is then unknown.
    *
-   * @throws ConnectionLost after the deadline; else what the driver throws
+   * @throws DeadlineExceeded; else what the driver throws
    */
   async transaction<T>(deadlineMs: number, body: (tx: Transaction) => Promise<T>): Promise<T> {
     return await this.#withDeadline(deadlineMs, async () => (await this.sql.begin(body)) as T);
   }
 
-  /** Runs statements outside a transaction. @throws ConnectionLost after 20 s; else what the driver throws */
+  /** Runs statements outside a transaction. @throws DeadlineExceeded after 20 s; else what the driver throws */
   async run<T>(body: (sql: Database) => Promise<T>): Promise<T> {
     return await this.#withDeadline(HOUSEKEEPING_DEADLINE_MS, () => body(this.sql));
   }
@@ -169,7 +169,7 @@ export class Session {
     if (this.#isLost) throw new ConnectionLost("the connection to PostgreSQL is lost");
     const deadline = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
-      deadline.reject(new ConnectionLost(`PostgreSQL has not answered within ${deadlineMs / 1000} s`));
+      deadline.reject(new DeadlineExceeded(`PostgreSQL has not answered within ${deadlineMs / 1000} s`));
       this.#break();
     }, deadlineMs);
     const work = body();

@@ -59,7 +59,12 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
 
 /** The connection is lost; thrown by our own code where it finds out first. */
 export class ConnectionLost extends Error {
-  override readonly name = "ConnectionLost";
+  override readonly name: string = "ConnectionLost";
+}
+
+/** A transaction has not ended in time. Fewer records may: the next batch is smaller. */
+export class DeadlineExceeded extends ConnectionLost {
+  override readonly name: string = "DeadlineExceeded";
 }
 
 /** The tables refuse valid data; thrown where our own code finds out. */

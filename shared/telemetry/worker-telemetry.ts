@@ -104,6 +104,11 @@ export class WorkerTelemetry {
     this.#log[isDue ? level : "debug"]({ cause, attempt, waitMs: Math.round(waitMs) }, message);
   }
 
+  /** A transaction was not committed in time: the next ones have at most `limit` records. */
+  batchesShrunk(records: number, limit: number): void {
+    this.#log.warn({ records, limit }, "the next batches are smaller: this one was not committed in time");
+  }
+
   flowResumed(pausedMs: number): void {
     this.#log.info({ pausedMs: Math.round(pausedMs) }, "resumed after a pause");
   }

@@ -119,3 +119,39 @@ describe("an intake that cannot read its records", () => {
     expect(intake.holds(1)).toBe(true);
   });
 });
+
+describe("an intake whose batch was not committed in time", () => {
+  /** Commits or gives up a batch of as many records as fit. @returns how many those were */
+  function handOverFull({ kafka, intake }: ReturnType<typeof intakeOfTwo>, from: number): number {
+    kafka.records = [0, 1, 2].map((n) => ({ slot: 0, offset: from + n }));
+    intake.take();
+    const batch = intake.handOver()!;
+    const { records } = batch;
+    intake.release(batch);
+    kafka.records = [];
+    return records;
+  }
+
+  test("makes batches of half the size, of one record at least, and larger ones after many commits", () => {
+    const trial = intakeOfTwo();
+    const { intake } = trial;
+    let next = 0;
+    const size = () => {
+      const records = handOverFull(trial, next);
+      next += records;
+      return records;
+    };
+    expect(size()).toBe(3);
+    expect(intake.shrink(3)).toBe(1);
+    expect(size()).toBe(1);
+    expect(intake.shrink(1)).toBe(1);
+    for (let commits = 0; commits < 19; commits++) {
+      expect(size()).toBe(1);
+      intake.noteCommit();
+    }
+    intake.noteCommit();
+    expect(size()).toBe(2);
+    for (let commits = 0; commits < 20; commits++) intake.noteCommit();
+    expect(size()).toBe(3);
+  });
+});

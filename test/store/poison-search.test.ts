@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { classify, describeFault } from "../../shared/store/sqlstate.ts";
+import { findPoisonEvents } from "../../shared/store/poison-search.ts";
+import { classify, DeadlineExceeded, describeFault } from "../../shared/store/sqlstate.ts";
 import { Store } from "../../shared/store/store.ts";
 import type { TestDatabase } from "../support/postgres.ts";
-import { eventText, eventTextWith } from "../pipeline/record.ts";
+import { eventText, eventTextWith, NOW_MS } from "../pipeline/record.ts";
 import { REFUSED_DATA, REFUSED_ERROR, refuseContent } from "../support/refused-content.ts";
 import { rejection } from "../support/rejection.ts";
 import {
@@ -101,6 +102,33 @@ describe("the poison search", () => {
     const { database } = worker;
     await worker.store.commit(batchFrom(0, [refused("a"), good("b")]));
     expect(await ledgerOf(database)).toMatchObject({ stored: 2, dead_lettered: 0 });
+  });
+});
+
+describe("very many refused records", () => {
+  const slowDown = ({ sql }: TestDatabase, secondsPerEvent: number) =>
+    sql.unsafe(`
+      create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(${secondsPerEvent}); return new; end';
+      create trigger slow before insert on raw_events for each row execute function slow()`);
+
+  test("that are not all found in time are kept as far as they are", async () => {
+    await using worker = await refusingStore();
+    await slowDown(worker.database, 0.3);
+    // Only what is not refused reaches the trigger.
+    const values = Array.from({ length: 40 }, (_, n) => [refused(`r${n}`), good(`g${n}`)]).flat();
+    const { events } = batchFrom(0, values);
+    const found = await findPoisonEvents(worker.session, events, NOW_MS, 3000);
+    expect(found.size).toBeGreaterThan(0);
+    expect(found.size).toBeLessThan(40);
+    expect([...found.keys()]).toEqual(events.filter((_, index) => index % 2 === 0).slice(0, found.size));
+  }, 60_000);
+
+  test("of which none is found in time are an excess of the deadline, not a fault of the schema", async () => {
+    await using worker = await refusingStore();
+    await slowDown(worker.database, 0.05);
+    const values = [...Array.from({ length: 40 }, (_, n) => good(`g${n}`)), refused("last")];
+    const search = findPoisonEvents(worker.session, batchFrom(0, values).events, NOW_MS, 200);
+    expect(await rejection(search)).toBeInstanceOf(DeadlineExceeded);
   });
 });
 

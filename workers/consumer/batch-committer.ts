@@ -2,6 +2,7 @@
 
 import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
+import { DeadlineExceeded } from "../../shared/store/sqlstate.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment } from "./assignment.ts";
 import type { DatabaseWork } from "./database-work.ts";
@@ -14,7 +15,7 @@ interface Surroundings {
   readonly clock: WorkerClock;
   readonly work: DatabaseWork;
   readonly assignment: Assignment;
-  readonly intake: Pick<Intake, "release">;
+  readonly intake: Pick<Intake, "release" | "shrink" | "noteCommit">;
   readonly recovery: Recovery;
   readonly telemetry: WorkerTelemetry;
   readonly isDraining: () => boolean;
@@ -50,17 +51,21 @@ export class BatchCommitter {
     const owned = [...batch.spans].filter(([slot]) => assignment.get(slot) !== undefined);
     const offsets = owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to }));
     intake.release(batch);
+    intake.noteCommit();
     recovery.committed(clock.monotonicMs());
     // Kafka's own offsets, for lag tools; they decide nothing. Last, because Kafka may refuse them.
     kafka.commit(offsets);
   }
 
   #onFailed(session: DatabaseSession, batch: Batch, isRetry: boolean, error: unknown): void {
-    const { intake, recovery, isDraining } = this.#surroundings;
+    const { intake, recovery, telemetry, isDraining } = this.#surroundings;
     const failure = resyncOrThrow(error);
     const isTransient = failure.cause === "transient" || failure.cause === "blocked";
     // A drain has no later turn: a transaction that lost against another one is tried once more.
     if (isDraining() && isTransient && !isRetry) return this.commit(session, batch, true);
+    // A server that stands still looks the same; then smaller batches only cost a little time.
+    if (error instanceof DeadlineExceeded)
+      telemetry.batchesShrunk(batch.records, intake.shrink(batch.records));
     intake.release(batch);
     recovery.noteFailedBatch(failure);
   }

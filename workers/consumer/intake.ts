@@ -8,6 +8,8 @@ import type { KafkaPort, WorkerClock } from "./ports.ts";
 
 /** A batch is handed over this long after its first record, however small it is. */
 const LINGER_MS = 10;
+/** A smaller batch grows back after this many were committed. */
+const COMMITS_UNTIL_GROWTH = 20;
 
 type IntakeKafka = Pick<KafkaPort, "poll" | "topicPartition" | "stop">;
 
@@ -32,6 +34,8 @@ export class Intake {
   #building: Batch;
   #spare: Batch | undefined;
   #mode: "reading" | "unusable" | "stopped" = "reading";
+  #limit: number;
+  #commitsAtLimit = 0;
   /** True once a record was read: from then on a refusal by Kafka may be a change in progress. */
   hasFetched = false;
 
@@ -40,6 +44,7 @@ export class Intake {
     this.#assignment = assignment;
     this.#clock = clock;
     this.#options = options;
+    this.#limit = options.batchSize;
     this.#building = new Batch(options.batchSize);
     this.#spare = new Batch(options.batchSize);
   }
@@ -144,7 +149,30 @@ export class Intake {
   /** Takes back a batch that was handed over. */
   release(batch: Batch): void {
     batch.clear();
+    batch.block.limit = this.#limit;
     this.#spare = batch;
+  }
+
+  /**
+   * A batch of so many records was not committed in time: the next ones have half of them, until several were
+   * committed. @returns the new limit
+   */
+  shrink(records: number): number {
+    this.#commitsAtLimit = 0;
+    return this.#setLimit(Math.max(1, Math.floor(records / 2)));
+  }
+
+  /** A batch was committed. */
+  noteCommit(): void {
+    if (this.#limit === this.#options.batchSize || ++this.#commitsAtLimit < COMMITS_UNTIL_GROWTH) return;
+    this.#commitsAtLimit = 0;
+    this.#setLimit(Math.min(this.#options.batchSize, this.#limit * 2));
+  }
+
+  #setLimit(records: number): number {
+    this.#limit = records;
+    for (const batch of [this.#building, this.#spare]) if (batch) batch.block.limit = records;
+    return records;
   }
 
   /** Drops the records of partitions that other workers read now. */

@@ -77,7 +77,7 @@ export class MessageReader {
     const nextOffset = table.nextOffset;
     let bytes = block.bytes;
     let base = Number(ptr(bytes));
-    while (block.count < block.maxRecords && block.used < MAX_BLOCK_BYTES) {
+    while (block.count < block.limit && block.used < MAX_BLOCK_BYTES) {
       const polled = poll(queue, 0);
       if (!polled) return undefined;
       const event = address(Number(polled));

@@ -11,6 +11,7 @@ import {
   startReadingStatement,
 } from "./statements/positions.ts";
 import { copyStatement, insertByUnnestStatement } from "./statements/raw-events.ts";
+import { readRefusedStatement, searchStatement, setEventsStatement } from "./statements/poison-search.ts";
 import {
   consumerGroupStatement,
   endStuckPeersStatement,
@@ -40,6 +41,9 @@ const PATTERNS: readonly Pattern[] = [
   startReadingStatement,
   insertByUnnestStatement,
   copyStatement,
+  setEventsStatement,
+  searchStatement,
+  readRefusedStatement,
   insertDeadLettersStatement,
   addToHoursStatement,
   closeHoursStatement,

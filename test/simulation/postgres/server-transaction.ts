@@ -32,6 +32,8 @@ export class ServerTransaction {
   /** now(): the database's clock at the beginning, ms since 1970. */
   readonly startedAtMs: number;
   readonly isReadOnly: boolean;
+  /** set_config(…, true) of settings that have no meaning for the server. */
+  readonly settings = new Map<string, string>();
   #hasFailed = false;
   #hasEnded = false;
   readonly #steps: Step[] = [];

@@ -3,7 +3,7 @@
 import { numberValues, texts, unquoted } from "../array-values.ts";
 import { readCopyInput } from "../copy-input.ts";
 import { serverError, uniqueViolation } from "../server-error.ts";
-import type { Statement } from "../statement.ts";
+import type { Parameters, Statement } from "../statement.ts";
 import type { RawEventRow } from "../tables.ts";
 
 const SEPARATOR = "\x1e";
@@ -12,8 +12,26 @@ const SEPARATOR = "\x1e";
 const REFUSED_MEMBER = '"refused":1';
 
 /** Casts event_data to jsonb. @throws ServerError 22003 */
-function castToJsonb({ eventDataText }: RawEventRow): void {
+export function castToJsonb({ eventDataText }: RawEventRow): void {
   if (eventDataText.includes(REFUSED_MEMBER)) throw serverError("22003");
+}
+
+/** The rows whose columns are the parameters, as the store sends them. */
+export function rawEventRows(parameters: Parameters): RawEventRow[] {
+  const columns = parameters as readonly string[];
+  const [ids, users, types] = [texts(columns[0]!), texts(columns[1]!), texts(columns[2]!)];
+  const data = columns[3]!.split(SEPARATOR);
+  const durations = numberValues(columns[4]!);
+  const timestamps = unquoted(columns[5]!);
+  return ids.map((eventId, index) => ({
+    eventId,
+    userId: users[index]!,
+    eventType: types[index]!,
+    eventDataText: data[index]!,
+    durationSeconds: durations[index],
+    timestamp: timestamps[index]!,
+    processedAt: columns[6]!,
+  }));
 }
 
 export const insertByUnnestStatement: Statement = {
@@ -31,27 +49,11 @@ export const insertByUnnestStatement: Statement = {
   table: "raw_events",
   writes: true,
   async run({ transaction, tables }, parameters) {
-    const [ids, users, types] = [0, 1, 2].map((at) => texts(parameters[at] as string)) as [
-      string[],
-      string[],
-      string[],
-    ];
-    const data = (parameters[3] as string).split(SEPARATOR);
-    const durations = numberValues(parameters[4] as string);
-    const timestamps = unquoted(parameters[5] as string);
+    const rows = rawEventRows(parameters);
     const inserted: string[] = [];
-    for (const [index, eventId] of ids.entries()) {
-      const row: RawEventRow = {
-        eventId,
-        userId: users[index]!,
-        eventType: types[index]!,
-        eventDataText: data[index]!,
-        durationSeconds: durations[index],
-        timestamp: timestamps[index]!,
-        processedAt: parameters[6] as string,
-      };
+    for (const row of rows) {
       castToJsonb(row);
-      if (await transaction.insert(tables.rawEvents, eventId, row)) inserted.push(eventId);
+      if (await transaction.insert(tables.rawEvents, row.eventId, row)) inserted.push(row.eventId);
     }
     const newIds = inserted.length < Number(parameters[7]) ? inserted : null;
     return { rows: [{ new_ids: newIds }], count: 1 };
