@@ -3,12 +3,19 @@ import type { ErrorReport } from "./client.ts";
 import { ErrorCode } from "./error-codes.ts";
 
 export interface LogTruncation {
+  /** The epoch of the last record that the consumer had read, which the leader has compared. */
+  readonly readEpoch: number;
   /**
    * Where the log ends that the consumer has read; other records may stand behind it by now. Undefined where the
    * leader does not know the consumer's leader epoch, and so cannot tell.
    */
   readonly end: number | undefined;
+  /** The epoch of the records below `end`, or of a leader after them. */
+  readonly endEpoch: number | undefined;
 }
+
+const POSITION = /\(leader epoch (-?\d+)\)/;
+const END = /broker end offset is (\d+) \(offset leader epoch (\d+)\)/;
 
 /**
  * Returns undefined for an error of another kind.
@@ -17,6 +24,8 @@ export interface LogTruncation {
  */
 export function logTruncation({ code, message }: ErrorReport): LogTruncation | undefined {
   if (code !== ErrorCode.autoOffsetReset || !message.includes("log truncation")) return undefined;
-  const end = /broker end offset is (\d+)/.exec(message)?.[1];
-  return { end: end === undefined ? undefined : Number(end) };
+  const readEpoch = Number(POSITION.exec(message)?.[1] ?? -1);
+  const [, end, endEpoch] = END.exec(message) ?? [];
+  if (end === undefined) return { readEpoch, end: undefined, endEpoch: undefined };
+  return { readEpoch, end: Number(end), endEpoch: Number(endEpoch) };
 }

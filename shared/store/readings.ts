@@ -9,12 +9,14 @@ import type { Database, Transaction } from "./session.ts";
  *
  * @param from where the current reading is
  * @param at where the next one begins
+ * @param leaderEpoch that of the last record below `at`, where it is known: by it a log that is cut once more is noticed
  * @returns where the next reading is; undefined where the stored offset is no longer `from`
  */
 export async function startReading(
   sql: Database | Transaction,
   from: StoredOffset,
   at: number,
+  leaderEpoch?: number,
 ): Promise<StoredOffset | undefined> {
   const [row] = await sql<[{ reading: number }?]>`
     with closed as (
@@ -23,8 +25,8 @@ export async function startReading(
         and reading = ${from.reading} and closed_at is null and next_offset = ${from.nextOffset}
       returning topic, topic_id, partition, reading
     )
-    insert into pipeline_offsets (topic, topic_id, partition, reading, first_offset, next_offset)
-    select topic, topic_id, partition, reading + 1, ${at}, ${at} from closed
+    insert into pipeline_offsets (topic, topic_id, partition, reading, first_offset, next_offset, leader_epoch)
+    select topic, topic_id, partition, reading + 1, ${at}, ${at}, ${leaderEpoch ?? null}::int from closed
     returning reading`;
   return row === undefined ? undefined : { ...from, reading: row.reading, nextOffset: at };
 }

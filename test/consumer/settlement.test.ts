@@ -37,8 +37,9 @@ function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession
       changes.push(`skip ${from.nextOffset} to ${to} of reading ${from.reading}`);
       return Promise.resolve(true);
     },
-    startReading: (from, at) => {
-      changes.push(`leave reading ${from.reading} at ${from.nextOffset}, read from ${at}`);
+    startReading: (from, at, leaderEpoch) => {
+      const epoch = leaderEpoch === undefined ? "" : ` of epoch ${leaderEpoch}`;
+      changes.push(`leave reading ${from.reading} at ${from.nextOffset}, read from ${at}${epoch}`);
       return Promise.resolve({ ...from, reading: from.reading + 1, nextOffset: at });
     },
     ...answers,
@@ -99,22 +100,29 @@ describe("a partition whose offset is not in its log", () => {
 });
 
 describe("a partition whose log was cut", () => {
+  const cutAt = (end: number | undefined, readEpoch = 3): LogTruncation => ({
+    readEpoch,
+    end,
+    endEpoch: end === undefined ? undefined : 2,
+  });
+
   test("is read again from the cut, also where the log has grown past its offset", async () => {
-    const { changes, fetched, state } = await outOfRange({ end: 60 }).settle(10, 500);
-    expect(changes).toEqual(["leave reading 2 at 100, read from 60"]);
-    expect(fetched).toEqual([{ ...PLACE, offset: 60, leaderEpoch: undefined }]);
+    const { changes, fetched, state } = await outOfRange(cutAt(60)).settle(10, 500);
+    expect(changes).toEqual(["leave reading 2 at 100, read from 60 of epoch 2"]);
     expect(state).toMatchObject({ kind: "fetching", reading: 3, stored: 60 });
+    // By the epoch a log that is cut once more is noticed.
+    expect(fetched).toEqual([{ ...PLACE, offset: 60, leaderEpoch: 2 }]);
   });
 
   test("is read again from the beginning where the leader does not know the epoch", async () => {
-    const { changes } = await outOfRange({ end: undefined }).settle(10, 500);
+    const { changes } = await outOfRange(cutAt(undefined)).settle(10, 500);
     expect(changes).toEqual(["leave reading 2 at 100, read from 10"]);
   });
 
-  test("goes on at its offset where only records beyond it were cut, which were not stored", async () => {
-    const { changes, fetched } = await outOfRange({ end: 110 }).settle(10, 500);
-    expect(changes).toEqual([]);
-    // The leader has just compared the epoch.
+  test("gets another account at its offset where nothing below it is left to be read again", async () => {
+    const { changes, fetched } = await outOfRange(cutAt(undefined)).settle(120, 500);
+    expect(changes).toEqual(["leave reading 2 at 100, read from 100"]);
+    // The leader would report the same again.
     expect(fetched).toEqual([{ ...PLACE, offset: 100, leaderEpoch: undefined }]);
   });
 
@@ -122,15 +130,45 @@ describe("a partition whose log was cut", () => {
     const settle = (truncation: LogTruncation | undefined, end: number) =>
       outOfRange(truncation, {}, false).settle(10, end);
     expect((await settle(undefined, 60)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
-    expect((await settle({ end: undefined }, 60)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
-    expect((await settle({ end: undefined }, 500)).changes).toEqual([
-      "leave reading 2 at 100, read from 100",
+    expect((await settle(cutAt(undefined), 60)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
+    expect((await settle(cutAt(undefined), 500)).changes).toEqual(["leave reading 2 at 100, read from 100"]);
+    expect((await settle(cutAt(60), 500)).changes).toEqual([
+      "leave reading 2 at 100, read from 60 of epoch 2",
     ]);
-    expect((await settle({ end: 60 }, 500)).changes).toEqual(["leave reading 2 at 100, read from 60"]);
+  });
+
+  test("goes on at its offset where only records beyond it were cut, which were not stored", async () => {
+    const { changes, fetched } = await outOfRange(cutAt(110, 4)).settle(10, 500);
+    expect(changes).toEqual([]);
+    expect(fetched).toEqual([{ ...PLACE, offset: 100, leaderEpoch: 3 }]);
+  });
+
+  test.each([
+    ["of what a leader before the stored records had written", cutAt(60, 2)],
+    ["by a leader that did not know an epoch other than the stored one", cutAt(undefined, 7)],
+  ])("goes on at its offset where the report is late, %s", async (_what, truncation) => {
+    const { changes, fetched } = await outOfRange(truncation).settle(10, 500);
+    expect(changes).toEqual([]);
+    expect(fetched).toEqual([{ ...PLACE, offset: 100, leaderEpoch: 3 }]);
+  });
+
+  test("goes by the epoch of the records that are stored after the report", async () => {
+    const { assignment, settle } = outOfRange(cutAt(110, 4));
+    const span = { ...PLACE, topicId: "id", reading: 2, from: STORED, to: 120, leaderEpoch: 4 };
+    assignment.markCommitted(0, {
+      ...span,
+      consumed: 20,
+      gaps: 0,
+      stored: 20,
+      duplicates: 0,
+      deadLettered: 0,
+      bytes: 0,
+    });
+    expect((await settle(10, 500)).changes).toEqual(["leave reading 2 at 120, read from 110 of epoch 2"]);
   });
 
   test("is read again under all the offsets where another worker has moved it", async () => {
-    const { settle } = outOfRange({ end: 60 }, { startReading: () => Promise.resolve(undefined) });
+    const { settle } = outOfRange(cutAt(60), { startReading: () => Promise.resolve(undefined) });
     expect(await rejection(settle(10, 500))).toBeInstanceOf(ResyncNeeded);
   });
 });

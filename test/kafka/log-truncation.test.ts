@@ -39,7 +39,9 @@ onEmbedded(
       startAt: () => ({ offset: 15, leaderEpoch: 0 }),
     });
     await member.until("the event", () => member.of("truncated").length > 0);
-    expect(member.of("truncated")).toEqual([{ kind: "truncated", topic, partition: 0, end: 10 }]);
+    expect(member.of("truncated")).toEqual([
+      { kind: "truncated", topic, partition: 0, readEpoch: 0, end: 10, endEpoch: 0 },
+    ]);
     await throughout("nothing is fetched", 300, () => {
       member.poll();
       return member.records.length === 0 && member.of("truncated").length === 1;
@@ -58,7 +60,9 @@ onEmbedded("an offset past the end of the log is a cut log where its epoch is kn
     startAt: () => ({ offset: 15, leaderEpoch: 0 }),
   });
   await member.until("the event", () => member.of("truncated").length > 0);
-  expect(member.of("truncated")).toEqual([{ kind: "truncated", topic, partition: 0, end: 10 }]);
+  expect(member.of("truncated")).toEqual([
+    { kind: "truncated", topic, partition: 0, readEpoch: 0, end: 10, endEpoch: 0 },
+  ]);
   expect(member.of("out_of_range")).toEqual([]);
 });
 
@@ -69,7 +73,9 @@ onEmbedded("an epoch that the leader does not know gives no end", async (kafka) 
     startAt: () => ({ offset: 5, leaderEpoch: 7 }),
   });
   await member.until("the event", () => member.of("truncated").length > 0);
-  expect(member.of("truncated")).toEqual([{ kind: "truncated", topic, partition: 0, end: undefined }]);
+  expect(member.of("truncated")).toEqual([
+    { kind: "truncated", topic, partition: 0, readEpoch: 7, end: undefined, endEpoch: undefined },
+  ]);
 });
 
 onEmbedded("a partition whose log still holds what was read is fetched from its offset", async (kafka) => {
@@ -122,7 +128,7 @@ describe("a report of librdkafka", () => {
         "Partition log truncation detected at offset 6000000001 (leader epoch 4): broker end offset is 6000000000 " +
           "(offset leader epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 2)",
       ),
-    ).toEqual({ end: 6_000_000_000 });
+    ).toEqual({ readEpoch: 4, end: 6_000_000_000, endEpoch: 3 });
   });
 
   test("is that of a fetch out of range", () => {

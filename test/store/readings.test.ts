@@ -106,15 +106,18 @@ describe("startReading", () => {
     ]);
   });
 
-  test("forgets the leader epoch, which belongs to the log before the cut", async () => {
+  test.each([
+    ["forgets the leader epoch, which belongs to the log before the cut", undefined],
+    ["keeps the leader epoch of the records below the cut", 3],
+  ])("%s", async (_what, leaderEpoch) => {
     await using worker = await freshStore();
     const batch = batchFrom(0, events("a"));
     for (const span of batch.spans.values()) span.leaderEpoch = 5;
     await worker.store.commit(batch);
     const positions = () => worker.session.run((sql) => readPositions(sql, [partitionKey(0)]));
     expect(await positions()).toMatchObject([{ nextOffset: 1, leaderEpoch: 5 }]);
-    await start(worker, at(1), 0);
-    expect(await positions()).toMatchObject([{ nextOffset: 0, leaderEpoch: undefined }]);
+    await worker.session.run((sql) => startReading(sql, at(1), 0, leaderEpoch));
+    expect(await positions()).toMatchObject([{ nextOffset: 0, leaderEpoch }]);
   });
 });
 

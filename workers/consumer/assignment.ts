@@ -44,7 +44,7 @@ export type PartitionState =
       readonly topicId: string;
       readonly reading: number;
       stored: number;
-      readonly leaderEpoch: number | undefined;
+      leaderEpoch: number | undefined;
       /** How the log was cut, if it was. */
       readonly truncation: LogTruncation | undefined;
       bounds: LogBounds | undefined;
@@ -201,12 +201,16 @@ export class Assignment {
     state.leaderEpoch = leaderEpoch;
   }
 
-  /** The COMMIT of a batch up to `to` was answered. */
-  markCommitted(slot: number, to: number): void {
+  /** The COMMIT of a batch was answered. */
+  markCommitted(slot: number, { to, leaderEpoch }: Span): void {
     const owned = this.#bySlot.get(slot);
     if (owned === undefined) return;
+    const { state } = owned;
     owned.lastStored = to;
-    if (owned.state.kind === "fetching" || owned.state.kind === "out_of_range") owned.state.stored = to;
+    if (state.kind === "awaiting_offset") return;
+    state.stored = to;
+    // The batch may have been handed over after its partition went out of range.
+    if (state.kind === "out_of_range") state.leaderEpoch = leaderEpoch;
   }
 
   /** Forgets every offset: all of them have to be read again. */

@@ -45,7 +45,7 @@ export class BatchCommitter {
 
   #onCommit(batch: Batch, report: CommitReport): void {
     const { kafka, clock, assignment, intake, recovery, telemetry, onCommitted } = this.#surroundings;
-    for (const [slot, { to }] of batch.spans) assignment.markCommitted(slot, to);
+    for (const [slot, span] of batch.spans) assignment.markCommitted(slot, span);
     telemetry.batchCommitted(batch, report);
     onCommitted();
     const owned = [...batch.spans].filter(([slot]) => assignment.get(slot) !== undefined);

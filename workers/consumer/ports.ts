@@ -75,9 +75,14 @@ export interface DatabaseSession {
   skipGap(from: StoredOffset, to: number): Promise<boolean>;
   /**
    * Reads a partition again from an offset, because its log was cut there.
+   * @param leaderEpoch that of the last record below `at`, where it is known
    * @returns where it is read then; undefined where the stored offset has moved
    */
-  startReading(from: StoredOffset, at: number): Promise<StoredOffset | undefined>;
+  startReading(
+    from: StoredOffset,
+    at: number,
+    leaderEpoch: number | undefined,
+  ): Promise<StoredOffset | undefined>;
   /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */
   endStuckPeers(): Promise<number[]>;
   /** Forgets all that was learned of the database. */

@@ -50,7 +50,7 @@ async function connect(
       }),
     enterPartitions: (starts) => session.run((sql) => enterPartitions(sql, starts)),
     skipGap: (from, to) => session.run((sql) => skipGap(sql, from, to)),
-    startReading: (from, at) => session.run((sql) => startReading(sql, from, at)),
+    startReading: (from, at, leaderEpoch) => session.run((sql) => startReading(sql, from, at, leaderEpoch)),
     endStuckPeers: () => session.run((sql) => endStuckPeers(sql, STUCK_PEER_SECONDS)),
     forget() {
       store = new Store(session, storeOptions);

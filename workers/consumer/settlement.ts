@@ -18,37 +18,54 @@ export interface PlacementWork {
 
 type OutOfRange = PartitionIn<"out_of_range">;
 
-/** Where to read on, and why there. */
+/** Where to read on, and why there. `leaderEpoch` is that of the last record below `at`, where it is known. */
 type Finding =
   /** The log holds the stored offset after all. */
-  | { readonly kind: "unchanged"; readonly at: number }
+  | { readonly kind: "unchanged"; readonly at: number; readonly leaderEpoch: number | undefined }
   /** Kafka has deleted the records below `at`, which were not read. */
-  | { readonly kind: "deleted"; readonly at: number }
+  | { readonly kind: "deleted"; readonly at: number; readonly leaderEpoch: undefined }
   /** From `at` on the log may hold other records than those that were read. */
-  | { readonly kind: "cut"; readonly at: number };
+  | { readonly kind: "cut"; readonly at: number; readonly leaderEpoch: number | undefined };
+
+function findingOf(state: OutOfRange["state"], bounds: LogBounds, hasStoredIds: boolean): Finding {
+  const { stored, leaderEpoch } = state;
+  const cut = cutOf(state, bounds, hasStoredIds);
+  if (cut !== undefined) return { kind: "cut", ...cut };
+  if (bounds.beginning > stored) return { kind: "deleted", at: bounds.beginning, leaderEpoch: undefined };
+  return { kind: "unchanged", at: stored, leaderEpoch };
+}
 
 /**
+ * From where on another reading begins, where the log was cut below the stored offset. A report may be late, from before
+ * a resync: what was stored since was written after the cut, by a later leader, and a report of records that were not
+ * stored concerns nothing.
+ *
  * Where it is not known from where on the log was written anew, all that it holds is read again: the event ids keep
  * out what is stored already. Without stored ids nothing would, so only what comes from now on is read.
  */
-function findingOf(
-  { stored, truncation }: OutOfRange["state"],
+function cutOf(
+  { stored, leaderEpoch, truncation }: OutOfRange["state"],
   { beginning, end }: LogBounds,
   hasStoredIds: boolean,
-): Finding {
-  if (truncation !== undefined || stored > end) {
-    const unknown = hasStoredIds ? beginning : Math.min(stored, end);
-    const at = truncation?.end ?? unknown;
-    if (at < stored || truncation?.end === undefined) return { kind: "cut", at };
+): Pick<Finding, "at" | "leaderEpoch"> | undefined {
+  if (truncation?.end !== undefined) {
+    const isLate = leaderEpoch !== undefined && leaderEpoch > truncation.readEpoch;
+    if (isLate || truncation.end >= stored) return undefined;
+    return { at: truncation.end, leaderEpoch: truncation.endEpoch };
   }
-  return beginning > stored ? { kind: "deleted", at: beginning } : { kind: "unchanged", at: stored };
+  const isOfStored =
+    truncation === undefined
+      ? stored > end
+      : leaderEpoch === undefined || leaderEpoch === truncation.readEpoch;
+  if (!isOfStored) return undefined;
+  return { at: Math.min(stored, hasStoredIds ? beginning : end), leaderEpoch: undefined };
 }
 
 /** @returns the reading in which the partition is read on; undefined where the stored offset has moved */
 async function record(
   session: DatabaseSession,
   from: StoredOffset,
-  { kind, at }: Finding,
+  { kind, at, leaderEpoch }: Finding,
 ): Promise<number | undefined> {
   switch (kind) {
     case "unchanged":
@@ -56,7 +73,7 @@ async function record(
     case "deleted":
       return (await session.skipGap(from, at)) ? from.reading : undefined;
     case "cut":
-      return (await session.startReading(from, at))?.reading;
+      return (await session.startReading(from, at, leaderEpoch))?.reading;
   }
 }
 
@@ -128,9 +145,9 @@ export class Settlement {
     const settled: (() => void)[] = [];
     for (const owned of outOfRange) {
       const { topic, partition, state } = owned;
-      const { topicId, stored, truncation } = state;
+      const { topicId, stored } = state;
       const finding = findingOf(state, state.bounds!, this.#hasStoredIds);
-      const { kind, at } = finding;
+      const { kind, at, leaderEpoch } = finding;
       const from = { topic, topicId, partition, reading: state.reading, nextOffset: stored };
       const reading = await record(session, from, finding);
       if (reading === undefined) {
@@ -139,8 +156,6 @@ export class Settlement {
           `${topic}[${partition}]: the stored offset was moved by another worker`,
         );
       }
-      // Of an epoch that the leader has compared, or does not know, it need not be asked again.
-      const leaderEpoch = kind === "unchanged" && truncation === undefined ? state.leaderEpoch : undefined;
       settled.push(() => {
         if (kind === "deleted") this.#telemetry.gapSkipped(topic, partition, stored, at);
         if (kind === "cut") this.#telemetry.logCut(topic, partition, stored, at);

@@ -112,7 +112,9 @@ export class FetchedPartition {
         // Reported once; then the fetcher stands still.
         const { topic, partition } = this.#partition;
         this.#receiver.onTruncated(this.#validatedFor === undefined);
-        this.#receiver.onEvent({ kind: "truncated", topic, partition, end: found?.end });
+        const endEpoch = found?.leaderEpoch;
+        const event = { topic, partition, readEpoch: leaderEpoch, end: found?.end, endEpoch };
+        this.#receiver.onEvent({ kind: "truncated", ...event });
       });
     });
   }

@@ -130,7 +130,9 @@ export async function performAlone(
     }
     case "read again": {
       const from = stale(positionOf(step.partition), step.isStale);
-      return await session.run((sql) => startReading(sql, from, Math.max(0, from.nextOffset - 3)));
+      return await session.run((sql) =>
+        startReading(sql, from, Math.max(0, from.nextOffset - 3), from.nextOffset % 2 === 0 ? undefined : 7),
+      );
     }
     case "close hours":
       return await session.run((sql) => closeHours(sql, graceMinutes()));

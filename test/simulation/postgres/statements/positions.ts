@@ -121,19 +121,21 @@ export const startReadingStatement: Statement = {
         and reading = $4 and closed_at is null [[compare: and next_offset = $5]]
       returning topic, topic_id, partition, reading
     )
-    insert into pipeline_offsets (topic, topic_id, partition, reading, first_offset, next_offset)
-    select topic, topic_id, partition, reading + 1, $6, $7 from closed
+    insert into pipeline_offsets (topic, topic_id, partition, reading, first_offset, next_offset, leader_epoch)
+    select topic, topic_id, partition, reading + 1, $6, $7, $8::int from closed
     returning reading`,
   table: OFFSETS,
   writes: true,
   async run(context, parameters) {
-    const [topic, topicId, partition, reading, from, at] = parameters as [
+    const [topic, topicId, partition, reading, from, at, , leaderEpoch] = parameters as [
       string,
       string,
       number,
       number,
       number,
       number,
+      number,
+      number | null,
     ];
     const { transaction, tables, parts } = context;
     const [found] = findReading(context, offsetKey(topic, topicId, partition, reading));
@@ -145,7 +147,8 @@ export const startReadingStatement: Statement = {
       (row) => ({ ...row, closedAtMs: transaction.startedAtMs }),
     );
     if (closed === undefined) return NOTHING;
-    const next = newOffset([topic, topicId, partition], reading + 1, at);
+    const start = newOffset([topic, topicId, partition], reading + 1, at);
+    const next = { ...start, leaderEpoch: leaderEpoch ?? undefined };
     const key = offsetKey(topic, topicId, partition, next.reading);
     if (!(await transaction.insert(tables.offsets, key, next)))
       throw uniqueViolation("pipeline_offsets_pkey");
