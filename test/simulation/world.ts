@@ -47,7 +47,7 @@ export class World {
   /** Every consumer that was ever started. */
   readonly consumers: RunningConsumer[] = [];
   readonly sessionTimeoutMs: number;
-  readonly #saveRawEvents: boolean;
+  readonly saveRawEvents: boolean;
   readonly #copyRawEvents: boolean;
   readonly #batchSize: number;
   readonly #observed: ObserverOptions;
@@ -57,18 +57,18 @@ export class World {
     this.time = time;
     this.choices = choices;
     this.trace = new Trace(() => time.nowMs());
-    this.#saveRawEvents = !choices.once(8);
+    this.saveRawEvents = !choices.once(8);
     this.#copyRawEvents = !choices.once(8);
     this.#batchSize = choices.one([1, 4, 10, 40]);
     this.sessionTimeoutMs = 6000 + choices.below(4000);
-    const repeatsIds = this.#saveRawEvents && !choices.once(4);
+    const repeatsIds = this.saveRawEvents && !choices.once(4);
     this.content = new TopicContent(choices, repeatsIds);
     this.cluster = new KafkaCluster(time);
     const protocol = choices.one(["classic", "consumer"] as const);
     this.group = new GroupCoordinator(time, this.cluster, { protocol, rebalanceTimeoutMs: 60_000 });
     this.oracle = new Oracle({
       cluster: this.cluster,
-      saveRawEvents: this.#saveRawEvents,
+      saveRawEvents: this.saveRawEvents,
       violations: this.violations,
       onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
       onSkipped: () => this.counters.count("records deleted before they were read"),
@@ -102,7 +102,7 @@ export class World {
       isStopping: false,
     }));
     this.counters.count(`${protocol} protocol`);
-    if (!this.#saveRawEvents) this.counters.count("without raw rows");
+    if (!this.saveRawEvents) this.counters.count("without raw rows");
   }
 
   alive(): RunningConsumer[] {
@@ -146,13 +146,13 @@ export class World {
       topics: this.cluster.names,
       consumerGroup: GROUP,
       batchSize: this.#batchSize,
-      saveRawEvents: this.#saveRawEvents,
+      saveRawEvents: this.saveRawEvents,
       database: makePostgresPort(
         {
           database: DATABASE,
           consumerGroup: GROUP,
           store: {
-            saveRawEvents: this.#saveRawEvents,
+            saveRawEvents: this.saveRawEvents,
             copyRawEvents: this.#copyRawEvents,
             hourGraceMs: 300_000,
           },

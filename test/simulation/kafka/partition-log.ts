@@ -28,7 +28,6 @@ export class PartitionLog {
   #leaderEpoch = 0;
   /** Of any leader so far. */
   #lastEpoch = 0;
-  #isRestored = false;
   #entries: LogEntry[] = [];
   /** What was cut off, the earlier first. */
   readonly #cutOff: (readonly LogEntry[])[] = [];
@@ -66,6 +65,8 @@ export class PartitionLog {
   }
 
   append(record: TopicRecord | undefined): void {
+    // What a leader of a forgotten epoch writes passes for that of an earlier one, and nobody could ever notice.
+    if (this.#leaderEpoch < this.#lastEpoch) this.electLeader();
     const { end: offset, leaderEpoch } = this;
     this.#entries.push({ offset, record, leaderEpoch, previous: this.#entries.at(-1) });
   }
@@ -76,9 +77,7 @@ export class PartitionLog {
 
   /** An in-sync replica becomes the leader: nothing is lost. */
   electLeader(): void {
-    // Each second epoch is left to `restore`.
-    this.#leaderEpoch = this.#lastEpoch + 2 - (this.#lastEpoch % 2);
-    this.#lastEpoch = this.#leaderEpoch;
+    this.#leaderEpoch = ++this.#lastEpoch;
   }
 
   /** A replica that lacks what lies from an offset on becomes the leader. */
@@ -90,13 +89,10 @@ export class PartitionLog {
     this.electLeader();
   }
 
-  /** All replicas are put back to an older state: the leader has forgotten the epochs since. Once for each log. */
+  /** All replicas are put back to an older state: the leader has forgotten the epochs since, until it writes. */
   restore(from: number): void {
     this.cut(from);
-    // A second time the same epoch would come back with other records, which nobody can tell apart.
-    if (this.#isRestored) return;
-    this.#isRestored = true;
-    this.#leaderEpoch = (this.#entries.at(-1)?.leaderEpoch ?? 0) + 1;
+    this.#leaderEpoch = this.#entries.at(-1)?.leaderEpoch ?? 0;
   }
 
   /**
