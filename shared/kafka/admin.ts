@@ -27,8 +27,8 @@ export interface EnsureTopicsOptions extends AdminOptions {
 const ATTEMPT_MS = 2000;
 const RETRY_MS = 200;
 const DEFAULT_REPLICAS = 3;
-const NO_TOPIC_ID =
-  "which tells it from others of its name; brokers before Kafka 2.8 and Azure Event Hubs give none, and cannot be used";
+/** A topic that has no id for so long, and no error, gets none: its brokers give none. */
+const NO_ID_MS = 2000;
 /** A broker that is starting may refuse valid credentials for a moment. */
 const AUTHENTICATION_GRACE_MS = 5000;
 
@@ -44,6 +44,7 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
   let admin = await AdminClient.open(options.settings);
   let lastError: ErrorReport | undefined;
   let obstacle = "";
+  let withoutIdSince: number | undefined;
   try {
     for (;;) {
       const elapsedMs = performance.now() - startedAt;
@@ -53,9 +54,10 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
         // Of no topic librdkafka asks nobody.
         if (options.topics.length === 0) await admin.brokers(timeoutMs);
         const found = await admin.describeTopics(options.topics, timeoutMs);
-        obstacle = notReady(found, created);
+        const isIdLate = performance.now() - (withoutIdSince ??= performance.now()) > NO_ID_MS;
+        obstacle = notReady(found, created, isIdLate);
         const missing = missingTopics(found);
-        if (missing.length === 0 && obstacle === "") return found;
+        if (missing.length === 0 && obstacle === "") return found.map(withIdentity);
         if (missing.length > 0) {
           const replicationFactor =
             options.replicationFactor ?? (await defaultReplicas(admin, options, elapsedMs, timeoutMs));
@@ -121,17 +123,36 @@ function missingTopics(found: readonly TopicDescription[]): string[] {
  * Says what to wait for; "" for nothing. Right after its creation a topic may have no id and no leaders. A topic that
  * existed before may have partitions without a leader: that is no reason not to start.
  */
-function notReady(found: readonly TopicDescription[], created: ReadonlySet<string>): string {
-  for (const { topic, topicId, errorCode, error, partitions } of found) {
+function notReady(
+  found: readonly TopicDescription[],
+  created: ReadonlySet<string>,
+  isIdLate: boolean,
+): string {
+  for (const { topic, topicId, standInId, errorCode, error, partitions } of found) {
     if (errorCode === ErrorCode.unknownTopicOrPartition) continue;
     throwFinal(errorCode, `the topic ${topic} cannot be used`, error ?? "");
     if (errorCode !== ErrorCode.none) return `topic ${topic}: ${error}`;
-    if (topicId === undefined) return `topic ${topic} has no id, ${NO_TOPIC_ID}`;
+    if (topicId === undefined && !(isIdLate && standInId !== undefined)) {
+      return `topic ${topic} has no id, and its cluster none that could stand for it`;
+    }
     if (created.has(topic) && partitions.some(({ hasLeader }) => !hasLeader)) {
       return `topic ${topic} has partitions without a leader`;
     }
   }
   return "";
+}
+
+function withIdentity(topic: TopicDescription): TopicDescription {
+  return { ...topic, topicId: topic.topicId ?? topic.standInId };
+}
+
+/** Says what cannot be noticed of a topic that has no id; undefined for one that has. */
+export function whyUnidentified({ topic, topicId, standInId }: TopicDescription): string | undefined {
+  if (standInId === undefined || topicId !== standInId) return undefined;
+  return (
+    `the brokers give topic ${topic} no id (as before Kafka 2.8, and Azure Event Hubs), so its name and its cluster stand for it: ` +
+    "if it is deleted and created again, records of the new one below the stored offsets are never read. Give a new topic a new name"
+  );
 }
 
 /** @returns the obstacle that may pass, "" for none. @throws FatalError for a final refusal */

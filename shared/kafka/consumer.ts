@@ -42,6 +42,8 @@ export type FetchStart = TopicPartition & StartPosition;
 export interface ConsumerOptions {
   readonly settings: Settings;
   readonly topics: readonly string[];
+  /** Those whose brokers give topics no ids: their name and the id of their cluster stand for it. */
+  readonly topicsWithoutId?: readonly string[];
   /** Called when there is something to poll, from the event loop. */
   readonly onWake: () => void;
 }
@@ -64,6 +66,7 @@ export class KafkaConsumer {
   readonly #requests: AdminRequests;
   readonly #queueEvents: QueueEvents;
   readonly #keepsPlace: boolean;
+  readonly #topicsWithoutId: readonly string[];
   readonly #messages: MessageReader;
   readonly #assignment: LibrdkafkaAssignment;
   #closing: Promise<void> | undefined;
@@ -74,7 +77,7 @@ export class KafkaConsumer {
     topics: readonly Pointer[],
     table: PartitionTable,
     queueEvents: QueueEvents,
-    keepsItsPlace: boolean,
+    { settings, topicsWithoutId = [] }: ConsumerOptions,
   ) {
     this.#client = client;
     this.#library = client.library;
@@ -86,7 +89,8 @@ export class KafkaConsumer {
     this.#assignment = new LibrdkafkaAssignment(client, table, this.#records);
     this.#requests = new AdminRequests(client);
     this.#queueEvents = queueEvents;
-    this.#keepsPlace = keepsItsPlace;
+    this.#keepsPlace = keepsPlace(settings);
+    this.#topicsWithoutId = topicsWithoutId;
     for (const queue of [events, this.#records, this.#requests.queue]) queueEvents.watch(queue);
   }
 
@@ -94,7 +98,8 @@ export class KafkaConsumer {
    * Joins the group without blocking: a broker that cannot be reached is reported as an error event.
    * @throws ConfigurationError for settings that librdkafka refuses
    */
-  static async open({ settings, topics, onWake }: ConsumerOptions): Promise<KafkaConsumer> {
+  static async open(options: ConsumerOptions): Promise<KafkaConsumer> {
+    const { settings, topics, onWake } = options;
     const client = Client.create("consumer", settings, EventType.rebalance | EventType.offsetCommit);
     const { library, handle } = client;
     const { c } = library;
@@ -108,7 +113,7 @@ export class KafkaConsumer {
     });
     const events = pointer(c.rd_kafka_queue_get_consumer(handle), "rd_kafka_queue_get_consumer");
     const queueEvents = await QueueEvents.open(library, onWake);
-    const consumer = new KafkaConsumer(client, events, handles, table, queueEvents, keepsPlace(settings));
+    const consumer = new KafkaConsumer(client, events, handles, table, queueEvents, options);
     try {
       consumer.#subscribe(topics);
     } catch (error) {
@@ -234,12 +239,19 @@ export class KafkaConsumer {
     return listOffsets(this.#client, this.#requests, partitions, which, REQUEST_TIMEOUT_MS);
   }
 
-  /** The ids (base64url) of the topics that have one. Resolves in `poll`; rejects when no broker answers. */
+  /**
+   * The ids of the topics that have one: base64url, or that of the cluster for `topicsWithoutId`. Resolves in `poll`;
+   * rejects when no broker answers.
+   */
   async topicIds(topics: readonly string[]): Promise<Map<string, string>> {
     this.#throwWhenClosed();
     if (topics.length === 0) return new Map();
     const found = await describeTopics(this.#client, this.#requests, topics, REQUEST_TIMEOUT_MS);
-    return new Map(found.flatMap(({ topic, topicId }) => (topicId === undefined ? [] : [[topic, topicId]])));
+    const ids = found.map(({ topic, topicId, standInId }): [string, string | undefined] => [
+      topic,
+      topicId ?? (this.#topicsWithoutId.includes(topic) ? standInId : undefined),
+    ]);
+    return new Map(ids.flatMap(([topic, id]) => (id === undefined ? [] : [[topic, id]])));
   }
 
   /**

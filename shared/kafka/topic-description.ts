@@ -18,6 +18,11 @@ export interface TopicDescription {
   readonly topic: string;
   /** Base64url, 22 characters; new each time the topic is created. Undefined while the topic has none. */
   readonly topicId: string | undefined;
+  /**
+   * What stands for the id that a topic lacks, for now or because its brokers give none (before Kafka 2.8, Azure Event
+   * Hubs): `cluster-` and the id of the cluster. With the name it tells the topic from all others at one time.
+   */
+  readonly standInId: string | undefined;
   readonly errorCode: number;
   readonly error: string | undefined;
   readonly partitions: readonly TopicPartitionDescription[];
@@ -50,11 +55,19 @@ export function describeTopics(
     read: (event) =>
       library
         .pointers(c.rd_kafka_DescribeTopics_result_topics, event)
-        .map((at) => readDescription(library, at)),
+        .map((at) => withStandIn(readDescription(library, at), library.clusterId(handle))),
   });
 }
 
-function readDescription(library: Library, at: Pointer): TopicDescription {
+function withStandIn(
+  topic: Omit<TopicDescription, "standInId">,
+  clusterId: string | undefined,
+): TopicDescription {
+  const isWithoutId = topic.errorCode === ErrorCode.none && topic.topicId === undefined;
+  return { ...topic, standInId: isWithoutId && clusterId !== undefined ? `cluster-${clusterId}` : undefined };
+}
+
+function readDescription(library: Library, at: Pointer): Omit<TopicDescription, "standInId"> {
   const { c } = library;
   const failed = c.rd_kafka_TopicDescription_error(at); // freed with the event
   const error = isNull(failed) ? undefined : pointer(failed, "topic error");

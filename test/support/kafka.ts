@@ -16,6 +16,8 @@ export interface KafkaClusterOptions {
   properties?: Readonly<Record<string, string>>;
   /** Clients have to log in with SCRAM-SHA-256 as one of these users (name to password), over plain TCP. */
   users?: Readonly<Record<string, string>>;
+  /** The port that the (one) broker tells clients to connect to: that of a proxy. */
+  advertisedPort?: number;
 }
 
 /** A cluster that belongs to one test, which may kill, freeze and restart its brokers. */
@@ -190,7 +192,7 @@ async function brokerPorts(brokers: number): Promise<BrokerPorts[]> {
 function brokerProperties(
   nodeId: number,
   ports: readonly BrokerPorts[],
-  { users, properties }: KafkaClusterOptions,
+  { users, properties, advertisedPort }: KafkaClusterOptions,
 ): Record<string, string> {
   const { client, internal, controller } = ports[nodeId - 1]!;
   const replicas = String(ports.length);
@@ -203,6 +205,9 @@ function brokerProperties(
       .join(","),
     // Brokers and tools use a separate listener, so that the clients' listener can require a login.
     listeners: `CLIENT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`,
+    ...(advertisedPort !== undefined && {
+      "advertised.listeners": `CLIENT://127.0.0.1:${advertisedPort},INTERNAL://127.0.0.1:${internal}`,
+    }),
     "inter.broker.listener.name": "INTERNAL",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": `CLIENT:${users ? "SASL_PLAINTEXT" : "PLAINTEXT"},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,

@@ -39,7 +39,9 @@ async function readLags(kafka: Connection, partitions: readonly StoredOffset[]):
   try {
     const topics = [...new Set([...kafka.topics, ...partitions.map(({ topic }) => topic)])];
     const descriptions = await admin.describeTopics(topics, leftMs());
-    const topicIds = new Map(descriptions.map(({ topic, topicId }) => [topic, topicId]));
+    const topicIds = new Map(
+      descriptions.map(({ topic, topicId, standInId }) => [topic, topicId ?? standInId]),
+    );
     const current = partitions.filter(({ topic, topicId }) => topicIds.get(topic) === topicId);
     const configured = descriptions.filter(({ topic }) => kafka.topics.includes(topic));
     const unread = unreadOf(configured, current);
@@ -75,11 +77,10 @@ function unreadOf(
 ): Omit<UnreadPartition, "records">[] {
   const known = new Set(stored.map(({ topic, partition }) => `${topic} ${partition}`));
   return topics
-    .flatMap(({ topic, topicId, partitions }) =>
-      topicId === undefined
-        ? []
-        : partitions.map(({ partition }) => ({ topic, topic_id: topicId, partition })),
-    )
+    .flatMap(({ topic, topicId, standInId, partitions }) => {
+      const id = topicId ?? standInId;
+      return id === undefined ? [] : partitions.map(({ partition }) => ({ topic, topic_id: id, partition }));
+    })
     .filter(({ topic, partition }) => !known.has(`${topic} ${partition}`))
     .toSorted((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
 }

@@ -16,6 +16,7 @@ import { makePostgresPort } from "./postgres-port.ts";
  */
 export async function openPartitionWorker(
   { kafka, database, consumer }: Config,
+  topicsWithoutId: readonly string[],
   worker: number,
   telemetry: WorkerTelemetry,
   onCommitted: () => void,
@@ -25,6 +26,7 @@ export async function openPartitionWorker(
   const member = await KafkaConsumer.open({
     settings: consumerSettings(kafka, worker),
     topics,
+    topicsWithoutId,
     onWake: () => notifier.notify(),
   });
   return new PartitionWorker(

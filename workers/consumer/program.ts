@@ -1,7 +1,7 @@
 // Runs the consumer program, which moves records from Kafka into raw events, hours and dead letters in PostgreSQL.
 
 import { startHttpServer } from "../../shared/http/server.ts";
-import { ensureTopics } from "../../shared/kafka/admin.ts";
+import { ensureTopics, whyUnidentified } from "../../shared/kafka/admin.ts";
 import { Client } from "../../shared/kafka/client.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings } from "../../shared/kafka/settings.ts";
@@ -113,7 +113,14 @@ async function consume(
     "reading from Kafka",
   );
 
-  supervisor = new Supervisor(config, log, metrics);
+  const withoutId = topics.filter((topic) => whyUnidentified(topic) !== undefined);
+  for (const topic of withoutId) log.warn(whyUnidentified(topic));
+  supervisor = new Supervisor(
+    config,
+    log,
+    metrics,
+    withoutId.map(({ topic }) => topic),
+  );
   housekeeping.start(() => sampleMetrics(metrics));
   const ownership = await OwnershipWatch.open({
     settings: adminSettings(config.kafka),

@@ -31,14 +31,14 @@ export class Supervisor {
   readonly #timer: Timer;
   #isDraining = false;
 
-  constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
+  constructor(config: Config, log: Logger, metrics: MetricsRegistry, topicsWithoutId: readonly string[]) {
     this.#log = log;
     this.#metrics = metrics;
     const { promise, resolve } = Promise.withResolvers<string>();
     this.failed = promise;
     this.#fail = resolve;
     this.#threads = Array.from({ length: config.consumer.workers }, (_, worker) =>
-      this.#start(worker, config),
+      this.#start({ kind: "start", worker, config, topicsWithoutId }),
     );
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
@@ -82,7 +82,8 @@ export class Supervisor {
     return [...this.#drainProblems, ...late.map(({ worker }) => `worker ${worker} did not drain in time`)];
   }
 
-  #start(worker: number, config: Config): Thread {
+  #start(command: WorkerCommand & { readonly kind: "start" }): Thread {
+    const { worker } = command;
     const handle = new Worker(new URL("./worker-thread.ts", import.meta.url).href);
     const thread: Thread = {
       worker,
@@ -97,7 +98,7 @@ export class Supervisor {
     );
     handle.addEventListener("error", (event: ErrorEvent) => this.#onEnd(thread, event.message));
     handle.addEventListener("close", () => this.#onEnd(thread, "the thread ended"));
-    send(thread, { kind: "start", worker, config });
+    send(thread, command);
     return thread;
   }
 

@@ -6,7 +6,12 @@ import type { Recording } from "../../shared/telemetry/recorder.ts";
 
 /** Sent by the main thread. */
 export type WorkerCommand =
-  | { readonly kind: "start"; readonly worker: number; readonly config: Config }
+  | {
+      readonly kind: "start";
+      readonly worker: number;
+      readonly config: Config;
+      readonly topicsWithoutId: readonly string[];
+    }
   /** Leave the group and join it again. */
   | { readonly kind: "rejoin" }
   /** Commit what was read, leave the group, and end. */

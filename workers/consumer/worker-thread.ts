@@ -35,7 +35,11 @@ function post(report: WorkerReport): void {
   self.postMessage(report);
 }
 
-async function start({ worker: number, config }: WorkerCommand & { kind: "start" }): Promise<void> {
+async function start({
+  worker: number,
+  config,
+  topicsWithoutId,
+}: WorkerCommand & { kind: "start" }): Promise<void> {
   const log = makeLogger("consumer", config.logLevel, { bindings: { worker: number } });
   const recorder = new ThreadRecorder();
   let lastStatus = "";
@@ -55,7 +59,13 @@ async function start({ worker: number, config }: WorkerCommand & { kind: "start"
   const timer = setInterval(report, REPORT_INTERVAL_MS);
   let failure: string | undefined;
   try {
-    worker = await openPartitionWorker(config, number, new WorkerTelemetry(recorder, log), report);
+    worker = await openPartitionWorker(
+      config,
+      topicsWithoutId,
+      number,
+      new WorkerTelemetry(recorder, log),
+      report,
+    );
     if (isDrainRequested) worker.drain();
     await worker.run();
   } catch (error) {

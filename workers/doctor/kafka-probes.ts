@@ -1,5 +1,5 @@
 // Probes Kafka: addresses, login, topics, rights and settings, with the sentences of the programs' start.
-import { ensureTopics, maxMessageBytes } from "../../shared/kafka/admin.ts";
+import { ensureTopics, maxMessageBytes, whyUnidentified } from "../../shared/kafka/admin.ts";
 import { whyUnwritable } from "../../shared/kafka/unwritable-reason.ts";
 import { AdminClient } from "../../shared/kafka/admin-client.ts";
 import type { Operation } from "../../shared/kafka/authorized-operations.ts";
@@ -101,6 +101,8 @@ function probeTopics(topics: readonly TopicDescription[]): Finding {
 }
 
 function probeTopicIds(topics: readonly TopicDescription[]): Finding {
+  const notes = topics.map(whyUnidentified).filter((note) => note !== undefined);
+  if (notes.length > 0) return warning("kafka_topic_ids", notes.join("; "));
   const ids = topics.map(({ topic, topicId }) => `${topic} ${topicId}`);
   return ok("kafka_topic_ids", ids.length === 0 ? NO_TOPIC : ids.join(", "));
 }

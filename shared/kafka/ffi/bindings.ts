@@ -31,6 +31,8 @@ export const SYMBOLS = {
   rd_kafka_conf_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_new: { args: ["i32", "ptr", "ptr", u64], returns: "ptr" },
   rd_kafka_destroy_flags: { args: ["ptr", "i32"], returns: "void" },
+  rd_kafka_clusterid: { args: ["ptr", "i32"], returns: "ptr" },
+  rd_kafka_mem_free: { args: ["ptr", "ptr"], returns: "void" },
   rd_kafka_set_log_queue: { args: ["ptr", "ptr"], returns: "ptr" },
 
   rd_kafka_topic_new: { args: ["ptr", "cstring", "ptr"], returns: "ptr" },

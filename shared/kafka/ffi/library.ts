@@ -209,6 +209,15 @@ export class Library {
     return generation;
   }
 
+  /** The id of the cluster that a client has connected to; undefined before it has heard from it. */
+  clusterId(client: Pointer): string | undefined {
+    const text = this.c.rd_kafka_clusterid(client, 0);
+    if (isNull(text)) return undefined;
+    const id = readText(text);
+    this.c.rd_kafka_mem_free(client, pointer(text, "cluster id"));
+    return id;
+  }
+
   // ---- arrays
 
   /** Calls a function of the form `T **f(object, size_t *count)`. @returns the pointers in the array */
