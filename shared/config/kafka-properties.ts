@@ -56,7 +56,10 @@ export function kafkaProperties({ environment, problems }: SectionSource): Recor
       problems.push(`${name}: ${property} cannot be changed (${reason})`);
     } else if (isSecretProperty(property)) {
       const secret = readSecret(environment, variable, problems);
-      if (secret) properties[property] = secret;
+      // librdkafka can take another password later, so the clients read the file themselves.
+      if (variable !== name && property === "sasl.password")
+        properties[`${property}.file`] = readText(environment, name);
+      else if (secret) properties[property] = secret;
     } else {
       properties[property] = readText(environment, name);
     }

@@ -5,8 +5,9 @@ import { ErrorCode } from "./error-codes.ts";
 import { EventType } from "./ffi/bindings.ts";
 import { type Library, loadLibrary } from "./ffi/library.ts";
 import { isNull, type Pointer, pointer } from "./ffi/memory.ts";
+import { PASSWORD_FILE, SaslPassword } from "./sasl-password.ts";
 
-/** librdkafka's properties by their own names ("ssl.ca.location"). */
+/** librdkafka's properties by their own names ("ssl.ca.location"), and `PASSWORD_FILE`. */
 export type Settings = Readonly<Record<string, string>>;
 
 /** An error of the client or a broker. One that is not fatal is information: librdkafka keeps trying. */
@@ -38,10 +39,12 @@ const NO_CONSUMER_CLOSE = 8;
 export class Client {
   readonly library: Library;
   readonly handle: Pointer;
+  readonly #password: SaslPassword | undefined;
 
-  private constructor(library: Library, handle: Pointer) {
+  private constructor(library: Library, handle: Pointer, password: SaslPassword | undefined) {
     this.library = library;
     this.handle = handle;
+    this.#password = password;
   }
 
   /**
@@ -51,9 +54,18 @@ export class Client {
   static create(type: keyof typeof CLIENT_TYPE, settings: Settings, events: number): Client {
     const library = loadLibrary();
     const { c } = library;
+    const { [PASSWORD_FILE]: passwordFile, ...given } = settings;
+    const password =
+      passwordFile === undefined
+        ? undefined
+        : new SaslPassword(passwordFile, (changed) => {
+            const login = c.rd_kafka_sasl_set_credentials(handle, given["sasl.username"] ?? "", changed);
+            library.takeError(login, "the new password is not accepted");
+          });
+    const secrets = password === undefined ? {} : { "sasl.password": password.current };
     const configuration = pointer(c.rd_kafka_conf_new(), "rd_kafka_conf_new");
     const problems: string[] = [];
-    for (const [name, value] of Object.entries({ ...settings, ...OWN_SETTINGS })) {
+    for (const [name, value] of Object.entries({ ...given, ...secrets, ...OWN_SETTINGS })) {
       const buffer = library.errorBuffer;
       const result = c.rd_kafka_conf_set(configuration, name, value, buffer, buffer.length);
       if (result === UNKNOWN_PROPERTY) {
@@ -76,13 +88,14 @@ export class Client {
     }
     const handle = pointer(client, "rd_kafka_new");
     library.takeError(c.rd_kafka_set_log_queue(handle, null), "the log cannot be received");
-    return new Client(library, handle);
+    return new Client(library, handle, password);
   }
 
   /** Reads an error event. */
   readError(event: Pointer): ErrorReport {
     const { c } = this.library;
     const code = c.rd_kafka_event_error(event);
+    if (code === ErrorCode.authentication) this.#password?.refused();
     const message = c.rd_kafka_event_error_string(event) ?? "";
     if (code !== ErrorCode.fatal && c.rd_kafka_event_error_is_fatal(event) === 0) {
       return { code, name: this.library.errorName(code), message, fatal: false };
@@ -100,6 +113,7 @@ export class Client {
 
   /** Waits for the client's threads and frees it. Never returns while one of its events is not freed. */
   destroy(): void {
+    this.#password?.close();
     this.library.c.rd_kafka_destroy_flags(this.handle, NO_CONSUMER_CLOSE);
   }
 }

@@ -13,16 +13,20 @@ function secretFile(content: string): string {
 
 describe("a secret", () => {
   test("comes from a file without its last newline", () => {
+    const saslPassword = secretFile("sasl");
     const { database, kafka } = loadConfig(
       {
         DB_PASSWORD_FILE: secretFile("from file \r\n"),
-        KAFKA_CONFIG_SASL_PASSWORD_FILE: secretFile("sasl\n\n"),
+        KAFKA_CONFIG_SASL_PASSWORD_FILE: saslPassword,
         KAFKA_CONFIG_SSL_KEY_PEM_FILE: secretFile("-----BEGIN\nx\n"),
       },
       "consumer",
     );
     expect(database.password).toBe("from file ");
-    expect(kafka.passThrough).toEqual({ "sasl.password": "sasl\n", "ssl.key.pem": "-----BEGIN\nx" });
+    expect(kafka.passThrough).toEqual({
+      "sasl.password.file": saslPassword,
+      "ssl.key.pem": "-----BEGIN\nx",
+    });
   });
 
   test("is a problem where its file is missing or its variable is set as well, and stays out of the message", () => {

@@ -34,6 +34,7 @@ export const SYMBOLS = {
   rd_kafka_clusterid: { args: ["ptr", "i32"], returns: "ptr" },
   rd_kafka_mem_free: { args: ["ptr", "ptr"], returns: "void" },
   rd_kafka_set_log_queue: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_sasl_set_credentials: { args: ["ptr", "cstring", "cstring"], returns: "ptr" },
 
   rd_kafka_topic_new: { args: ["ptr", "cstring", "ptr"], returns: "ptr" },
   rd_kafka_topic_destroy: { args: ["ptr"], returns: "void" },
