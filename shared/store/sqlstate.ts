@@ -85,6 +85,11 @@ export class SessionRefused extends Error {
 
 const SQLSTATE = /^[0-9A-Z]{5}$/;
 
+/** PgBouncer gives most of its refusals the code of a broken protocol. */
+const PROTOCOL_VIOLATION = "08P01";
+const REFUSED_BY_POOLER =
+  /authentication failed|no such (user|database)|does not exist|permission denied|not allowed|unsupported/i;
+
 /** Codes of TLS for a certificate that is not trusted or does not belong to the host. */
 const CERTIFICATE_CODE = /^(ERR_TLS_CERT|CERT_|UNABLE_TO_|HOSTNAME_|INVALID_CA)|SELF_SIGNED_CERT/;
 /** Codes of TLS for all else that ends a connection. */
@@ -104,14 +109,10 @@ export function classify(error: unknown): FaultKind {
   const code = codeOf(error);
   if (code === undefined) return "bug";
   if (!SQLSTATE.test(code)) return "bug";
+  if (code === PROTOCOL_VIOLATION && REFUSED_BY_POOLER.test(errorMessage(error))) return "access";
   // All other codes of the server are about statements and tables: missing columns, constraints.
   return KIND_BY_SQLSTATE[code] ?? KIND_BY_SQLSTATE[code.slice(0, 2)] ?? "schema";
 }
-
-/** PgBouncer gives most of its refusals the code of a broken protocol. */
-const PROTOCOL_VIOLATION = "08P01";
-const REFUSED_BY_POOLER =
-  /authentication failed|no such (user|database)|does not exist|not allowed|unsupported/i;
 
 /**
  * What `Session.open` throws for an error before the session was usable: nothing that happens there is a bug or a
@@ -135,8 +136,6 @@ export function refusalOf(error: unknown): unknown {
       `TLS with the server fails: ${fault}; check DB_SSLMODE, DB_SSLROOTCERT, DB_SSLCERT and DB_SSLKEY`,
     );
   }
-  if (code === PROTOCOL_VIOLATION && REFUSED_BY_POOLER.test(fault))
-    return refused("access", `the pooler refuses the session: ${fault}; ${adviceFor("access")}`);
   const kind = classify(error);
   if (kind === "bug") return refused("connection", `the connection cannot be opened: ${fault}`);
   if (kind === "schema" || kind === "content")

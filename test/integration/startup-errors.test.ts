@@ -156,7 +156,7 @@ test("a taken port is reported with its variable", async () => {
 
 describe("PostgreSQL", () => {
   const cases: [name: string, change: Record<string, string>, says: RegExp][] = [
-    ["a wrong password", { DB_PASSWORD: "wrong-and-secret" }, /password authentication failed.*DB_PASSWORD/],
+    ["a wrong password", { DB_PASSWORD: "wrong-and-secret" }, /authentication failed.*DB_PASSWORD/],
     ["no such user", { DB_USER: "nobody" }, /user "nobody".*DB_USER/],
     [
       "no such database",
