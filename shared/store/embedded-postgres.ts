@@ -25,6 +25,8 @@ export interface EmbeddedPostgresOptions {
   durable?: boolean;
   /** Further server settings, such as `{ max_connections: "50" }`. */
   settings?: Readonly<Record<string, string>>;
+  /** A directory in which another version of the binaries is installed. */
+  installedFor?: string;
 }
 
 /**
@@ -72,7 +74,7 @@ export class EmbeddedPostgres {
    * @throws FatalError where there is no PostgreSQL for this platform, or it does not start
    */
   static async start(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
-    const installation = await findInstallation();
+    const installation = await findInstallation(options.installedFor);
     const template = await emptyCluster(installation);
     const directory = await runDirectory(installation);
     const directoryReaper = removeOnExit(directory);

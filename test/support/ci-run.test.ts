@@ -19,15 +19,16 @@ const script = (body: string) => `#!/usr/bin/env bash\n${body}\n`;
 /** Runs .ci/run with stand-ins for the programs it calls; that of npx prints its arguments, then runs the given text. */
 async function ciRun({
   tests = COUNTED,
+  variant = "echo TEST_POSTGRES=$TEST_POSTGRES; echo '10 passed, 0 failed'",
   long = COUNTED,
   chaos = "true",
   demo = "true",
   installed = "install ok installed",
   apt = "exit 1",
-}: Partial<Record<"tests" | "long" | "chaos" | "demo" | "installed" | "apt", string>>) {
+}: Partial<Record<"tests" | "variant" | "long" | "chaos" | "demo" | "installed" | "apt", string>>) {
   const files = {
     npx: script(
-      `echo "CI=$CI npx $*"\ncase "$*" in\n*"run test") ${tests} ;;\n*"run test:long") ${long} ;;\n*"run chaos --seconds 60") ${chaos} ;;\n*"run demo --seconds 20 --rate 2000") ${demo} ;;\n*) exit 99 ;;\nesac`,
+      `echo "CI=$CI npx $*"\ncase "$*" in\n*"run test") ${tests} ;;\n*"run test test/store"*) ${variant} ;;\n*"run test:long") ${long} ;;\n*"run chaos --seconds 60") ${chaos} ;;\n*"run demo --seconds 20 --rate 2000") ${demo} ;;\n*) exit 99 ;;\nesac`,
     ),
     "dpkg-query": script(`echo "${installed}"`),
     id: script("echo 0"),
@@ -48,9 +49,14 @@ async function ciRun({
 describe(".ci/run", () => {
   test("adds up the tests, the long tests, the chaos runs and the demo, and exits with 0 when all passed", async () => {
     const { exitCode, output, lastLine } = await ciRun({});
-    expect(lastLine).toBe("86 passed, 0 failed");
+    expect(lastLine).toBe("116 passed, 0 failed");
     expect(exitCode).toBe(0);
     expect(output).toContain("CI=true npx -y bun@1.4.5 run test\n");
+    expect(output.match(/TEST_POSTGRES=\S+(?=\n)/g)).toEqual([
+      "TEST_POSTGRES=15,pgbouncer",
+      "TEST_POSTGRES=16,tls",
+      "TEST_POSTGRES=17,dml",
+    ]);
     expect(output).toContain("CI=true npx -y bun@1.4.5 run test:long\n");
     expect(output.split("CI=true npx -y bun@1.4.5 run chaos --seconds 60\n")).toHaveLength(4);
   });
@@ -63,7 +69,7 @@ describe(".ci/run", () => {
     expect(installing.exitCode).toBe(0);
     const failing = await ciRun({ installed: "unknown", apt: "exit 1" });
     expect(failing.output).toContain("could not install libssl-dev");
-    expect(failing.lastLine).toBe("86 passed, 0 failed");
+    expect(failing.lastLine).toBe("116 passed, 0 failed");
     const complete = await ciRun({});
     expect(complete.output).not.toContain("apt-get");
   });
@@ -73,16 +79,16 @@ describe(".ci/run", () => {
       tests: "echo '40 passed, 2 failed'; echo 'error: script exited' >&2; exit 1",
       long: "echo '5 passed, 1 failed'; exit 1",
     });
-    expect(lastLine).toBe("49 passed, 3 failed");
+    expect(lastLine).toBe("79 passed, 3 failed");
     expect(exitCode).toBe(1);
   });
 
   test("counts a failed demo as a failure, and each failed chaos run", async () => {
     const demo = await ciRun({ demo: "exit 1" });
-    expect([demo.lastLine, demo.exitCode]).toEqual(["85 passed, 1 failed", 1]);
+    expect([demo.lastLine, demo.exitCode]).toEqual(["115 passed, 1 failed", 1]);
     expect(demo.output).toContain("run demo --seconds 20 --rate 2000' ended with exit code 1");
     const chaos = await ciRun({ chaos: "echo 'WRONG  raw_events lacks: chaos_5'; exit 1" });
-    expect([chaos.lastLine, chaos.exitCode]).toEqual(["83 passed, 3 failed", 1]);
+    expect([chaos.lastLine, chaos.exitCode]).toEqual(["113 passed, 3 failed", 1]);
     expect(chaos.output).toContain("raw_events lacks: chaos_5");
   });
 

@@ -8,6 +8,7 @@ import { Session } from "../../shared/store/session.ts";
 import { eventually } from "./eventually.ts";
 import { type Scrape, scrape } from "./metrics-text.ts";
 import { sharedPostgres, type TestDatabase } from "./postgres.ts";
+import { VARIANT } from "./postgres-variant.ts";
 import { Program } from "./process.ts";
 import { type RawRecord, RawProducer } from "./raw-producer.ts";
 import { sharedKafka } from "./shared-kafka.ts";
@@ -91,7 +92,7 @@ export class TestPipeline implements AsyncDisposable {
   readonly bootstrapServers: string;
   readonly database: TestDatabase;
   readonly published: Published = { records: 0, events: 0, repeats: 0, broken: 0 };
-  readonly #env: Readonly<Record<string, string>>;
+  #env: Readonly<Record<string, string>>;
   readonly #consumers: TestConsumer[] = [];
   readonly #openProducer: () => Promise<KafkaProducer>;
   #producer: KafkaProducer;
@@ -138,7 +139,18 @@ export class TestPipeline implements AsyncDisposable {
       return producer;
     };
     pipeline = new TestPipeline(kafka, database, open, await open(), options);
+    if (VARIANT.isDmlOnly) await pipeline.#restrict();
     return pipeline;
+  }
+
+  /** Runs the programs with a role that owns nothing, on tables that exist. */
+  async #restrict(): Promise<void> {
+    await this.migrated();
+    const { sql, name } = this.database;
+    const user = `${name}_dml`;
+    await sql.unsafe(`create role "${user}" login password 'p'`);
+    await sql.unsafe(`grant select, insert, update, delete on all tables in schema public to "${user}"`);
+    this.#env = { DB_USER: user, DB_PASSWORD: "p", ...this.#env };
   }
 
   /** Takes a new producer: one that knew a topic before it was recreated is confused by it. */
@@ -252,7 +264,12 @@ export class TestPipeline implements AsyncDisposable {
   async ledger(): Promise<Ledger> {
     await using check = Program.start("workers/check.ts", {
       args: ["--json"],
-      env: { ...this.database.env, KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers, KAFKA_TOPIC: this.topic },
+      env: {
+        ...this.database.env,
+        ...this.#env,
+        KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers,
+        KAFKA_TOPIC: this.topic,
+      },
     });
     const code = await check.exit(60_000);
     const report = JSON.parse(check.stdout) as {

@@ -2,7 +2,8 @@
 import { basename } from "node:path";
 import postgres from "postgres";
 import type { DatabaseConfig } from "../../shared/config/config.ts";
-import { EmbeddedPostgres, type EmbeddedPostgresOptions } from "../../shared/store/embedded-postgres.ts";
+import type { EmbeddedPostgres, EmbeddedPostgresOptions } from "../../shared/store/embedded-postgres.ts";
+import { type Route, startServer } from "./postgres-variant.ts";
 import { sharedServer } from "./shared-servers.ts";
 
 /** Where a server listens, and its superuser. */
@@ -27,10 +28,17 @@ export class TestDatabase {
   readonly address: PostgresAddress;
   /** A small pool of connections as superuser; it connects when it is first used, and again after an outage. */
   readonly sql: postgres.Sql;
+  readonly #route: Route;
   readonly #finished: (name: string) => Promise<void>;
 
-  constructor(address: PostgresAddress, name: string, finished: (name: string) => Promise<void>) {
+  constructor(
+    address: PostgresAddress,
+    route: Route,
+    name: string,
+    finished: (name: string) => Promise<void>,
+  ) {
     this.address = address;
+    this.#route = route;
     this.name = name;
     this.sql = connect(address, name);
     this.#finished = finished;
@@ -38,14 +46,15 @@ export class TestDatabase {
 
   /** What `Config.database` holds. */
   get config(): DatabaseConfig {
-    const { host, port, user, password } = this.address;
+    const { host, user, password } = this.address;
+    const { port, sslRootCert } = this.#route;
     return {
       host,
       port,
       user,
       password,
       name: this.name,
-      sslMode: "disable",
+      ...(sslRootCert === undefined ? { sslMode: "disable" } : { sslMode: "verify-full", sslRootCert }),
       minConnections: 2,
       maxConnections: 10,
     };
@@ -53,8 +62,16 @@ export class TestDatabase {
 
   /** The environment that leads a program to this database. */
   get env(): Record<string, string> {
-    const { host, port, user, password } = this.address;
-    return { DB_HOST: host, DB_PORT: String(port), DB_NAME: this.name, DB_USER: user, DB_PASSWORD: password };
+    const { host, port, user, password, sslMode, sslRootCert } = this.config;
+    return {
+      DB_HOST: host,
+      DB_PORT: String(port),
+      DB_NAME: this.name,
+      DB_USER: user,
+      DB_PASSWORD: password,
+      DB_SSLMODE: sslMode,
+      ...(sslRootCert !== undefined && { DB_SSLROOTCERT: sslRootCert }),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,12 +83,15 @@ export class TestDatabase {
 /** Creates databases on a running server. */
 export class TestDatabases {
   readonly address: PostgresAddress;
+  readonly #route: Route;
   #made = 0;
   readonly #finished: string[] = [];
   readonly #prepared = new Map<string, Promise<string>>();
 
-  constructor(address: PostgresAddress) {
+  /** @param route how programs and sessions reach the server */
+  constructor(address: PostgresAddress, route: Route) {
     this.address = address;
+    this.#route = route;
   }
 
   /** A fresh database, UTF8 and C locale: empty, or a copy of a prepared one. */
@@ -100,7 +120,7 @@ export class TestDatabases {
     const file = basename(Bun.main).replace(/\..*/, "").replaceAll(/\W/g, "_").toLowerCase();
     const name = `${file.slice(0, 40)}_${process.pid}_${++this.#made}`;
     await this.administer(`CREATE DATABASE "${name}" TEMPLATE "${template}"`);
-    return new TestDatabase(this.address, name, (finished) => this.#drop(finished));
+    return new TestDatabase(this.address, this.#route, name, (finished) => this.#drop(finished));
   }
 
   async #prepareTemplate(prepare: (database: TestDatabase) => Promise<void>): Promise<string> {
@@ -110,6 +130,10 @@ export class TestDatabases {
     } finally {
       await database.sql.end({ timeout: 1 });
     }
+    // A pooler keeps connections to it, and nobody may be connected to what is copied.
+    await this.administer(
+      `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '${database.name}'`,
+    );
     return database.name;
   }
 
@@ -124,8 +148,8 @@ export class TestDatabases {
 export type PostgresServer = EmbeddedPostgres & Pick<TestDatabases, "database">;
 
 export async function startPostgres(options: EmbeddedPostgresOptions = {}): Promise<PostgresServer> {
-  const server = await EmbeddedPostgres.start(options);
-  const databases = new TestDatabases(server);
+  const { server, route } = await startServer(options);
+  const databases = new TestDatabases(server, route);
   return Object.assign(server, {
     database: (database?: TestDatabaseOptions) => databases.database(database),
   });
@@ -135,7 +159,7 @@ let shared: Promise<TestDatabases> | undefined;
 
 /** Databases on the server that all tests of a run share: it may not be stopped. */
 export function sharedPostgres(): Promise<TestDatabases> {
-  shared ??= sharedServer("postgres").then((address) => new TestDatabases(address));
+  shared ??= sharedServer("postgres").then(({ address, route }) => new TestDatabases(address, route));
   return shared;
 }
 

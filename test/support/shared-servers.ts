@@ -2,9 +2,10 @@
 import { rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
+import type { EmbeddedPostgres } from "../../shared/store/embedded-postgres.ts";
 import { KafkaCluster } from "./kafka.ts";
 import type { PostgresAddress } from "./postgres.ts";
+import { poolRoute, type Route, startServer } from "./postgres-variant.ts";
 
 /** Where test files, which are separate processes, find the servers of the run. */
 const ADDRESS_VARIABLE = "TEST_SERVERS";
@@ -12,13 +13,13 @@ const START_DEADLINE_MS = 120_000;
 
 interface Addresses {
   kafka: { bootstrapServers: string };
-  postgres: PostgresAddress;
+  postgres: { address: PostgresAddress; route: Route };
 }
 
 /** Held by test/run.ts, or by the test file's process where `bun test` runs the file directly. */
 export class SharedServers {
   #kafka: Promise<KafkaCluster> | undefined;
-  #postgres: Promise<EmbeddedPostgres> | undefined;
+  #postgres: Promise<{ server: EmbeddedPostgres; route: Route }> | undefined;
   readonly #http: Bun.Server<undefined>;
 
   constructor() {
@@ -46,16 +47,20 @@ export class SharedServers {
   }
 
   async postgres(): Promise<Addresses["postgres"]> {
-    this.#postgres ??= EmbeddedPostgres.start();
-    const { host, port, user, password } = await this.#postgres;
-    return { host, port, user, password };
+    this.#postgres ??= startServer().then(async ({ server, route }) => ({
+      server,
+      route: await poolRoute(server, route),
+    }));
+    const { server, route } = await this.#postgres;
+    const { host, port, user, password } = server;
+    return { address: { host, port, user, password }, route };
   }
 
   /** Ends the servers. @returns where the databases of a failed run are kept, if there are any */
   async stop(how: "remove databases" | "keep databases"): Promise<string | undefined> {
     await this.#http.stop(true);
     await (await this.#kafka)?.stop();
-    const postgres = await this.#postgres;
+    const postgres = (await this.#postgres)?.server;
     if (postgres === undefined) return undefined;
     if (how === "remove databases") {
       await postgres[Symbol.asyncDispose]();
