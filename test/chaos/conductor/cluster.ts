@@ -164,7 +164,7 @@ export class ChaosCluster implements AsyncDisposable {
   connection(as: "superuser" | "role", max = 1): postgres.Sql {
     const { host, port, user, password } = this.server;
     const login =
-      as === "superuser" ? { username: user, password } : { username: ROLE, password: INITIAL_PASSWORD };
+      as === "superuser" ? { username: user, password } : { username: ROLE, password: this.rolePassword };
     return postgres({
       host,
       port,
@@ -178,7 +178,12 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** Where each partition of the topics lies. */
   places(topics: readonly string[] = TOPICS): Promise<ReplicaPlaces[]> {
-    return replicaPlaces(this.#settings, topics, REQUEST_TIMEOUT_MS);
+    // Without a controller, for seconds, nothing is described.
+    return eventually(
+      "Kafka describes its topics",
+      () => replicaPlaces(this.#settings, topics, REQUEST_TIMEOUT_MS),
+      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
+    );
   }
 
   /** Waits until every replica of every topic is in sync, so that the next broker may go. */
@@ -270,7 +275,11 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** Reads the ids of the topics, for the load. @returns them */
   async learnTopicIds(): Promise<ReadonlyMap<string, string>> {
-    const found = await this.#askAdmin((admin) => admin.describeTopics([...TOPICS], REQUEST_TIMEOUT_MS));
+    const found = await eventually(
+      "Kafka describes its topics",
+      () => this.#askAdmin((admin) => admin.describeTopics([...TOPICS], REQUEST_TIMEOUT_MS)),
+      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
+    );
     const ids = new Map(found.map(({ topic, topicId }) => [topic, topicId ?? ""]));
     this.load.topicIds = [ids.get(MAIN_TOPIC) ?? "", ids.get(EDGE_TOPIC) ?? ""];
     return ids;

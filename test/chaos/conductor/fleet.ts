@@ -1,6 +1,7 @@
 // Runs the consumer processes of a chaos run, and starts one again that ends without having been asked to.
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { eventually } from "../../support/eventually.ts";
 import { Scrape } from "../../support/metrics-text.ts";
 import { Program } from "../../support/process.ts";
 
@@ -8,6 +9,8 @@ const SABOTEUR = resolve(import.meta.dir, "saboteur.ts");
 const SCRAPE_EVERY_MS = 500;
 const SCRAPE_TIMEOUT_MS = 2000;
 const EXIT_DEADLINE_MS = 60_000;
+/** Other faults may keep a consumer from starting for a minute. */
+const OWNING_DEADLINE_MS = 180_000;
 /** What supervises a program waits a little before it starts it again. */
 const RESTART_AFTER_MS = 1000;
 
@@ -75,8 +78,8 @@ export class Fleet implements AsyncDisposable {
   /** Ends that were seen. */
   readonly #ended = new Set<FleetConsumer>();
   #isClosing = false;
-  /** Set while a fault of Kafka may keep a program from starting. */
-  mayFailToStart = false;
+  /** Faults at work that may keep a program from starting. */
+  #hardStarts = 0;
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -110,6 +113,21 @@ export class Fleet implements AsyncDisposable {
   async scaleTo(count: number): Promise<void> {
     while (this.running.length < count) this.start();
     await Promise.all(this.running.slice(count).map((consumer) => this.end(consumer, "SIGTERM")));
+  }
+
+  /** From now on a program that fails to start is no problem, but started again. @returns ends that */
+  allowFailedStarts(): () => void {
+    this.#hardStarts++;
+    return () => this.#hardStarts--;
+  }
+
+  /** Waits until all that run own partitions. */
+  async allOwnPartitions(): Promise<void> {
+    await eventually(
+      "all consumers own partitions",
+      () => this.running.every((consumer) => consumer.value("consumer_assigned_partitions") > 0),
+      { timeoutMs: OWNING_DEADLINE_MS, everyMs: 100 },
+    );
   }
 
   /** The sum of a metric over all consumers, those that have ended included. */
@@ -166,7 +184,7 @@ export class Fleet implements AsyncDisposable {
     const last = program.output.trim().split("\n").slice(-3).join(" | ");
     const sentence = `${name} ended with ${code}: ${last.slice(0, 600)}`;
     this.#options.say(`  ${sentence}`);
-    if (!this.mayFailToStart) this.unexpectedEnds.push(sentence);
+    if (this.#hardStarts === 0) this.unexpectedEnds.push(sentence);
     await Bun.sleep(RESTART_AFTER_MS);
     if (!this.#isClosing) this.start();
   }

@@ -137,6 +137,7 @@ async function runFault(
   } catch (error) {
     problems.push(`${fault.name}: ${errorMessage(error)}`);
   } finally {
+    for (const problem of problems) say(`  ${problem}`);
     if (!isHealed) activity.end();
     onHealed();
     clearInterval(watching);

@@ -18,7 +18,7 @@ async function killOne(
   const pid = cluster.kafka.pids[index];
   const errors = cluster.fleet.total("kafka_consume_errors_total");
   await cluster.kafka.kill(index, "SIGKILL");
-  cluster.fleet.mayFailToStart = true;
+  const forbidFailedStarts = cluster.fleet.allowFailedStarts();
   return {
     holdMs: 3000 + choices.below(5000),
     hasBitten: async () => {
@@ -29,7 +29,7 @@ async function killOne(
     },
     heal: async () => {
       await cluster.kafka.restart(index);
-      cluster.fleet.mayFailToStart = false;
+      forbidFailedStarts();
     },
   };
 }
@@ -75,7 +75,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     seconds: 50,
     inject: async ({ cluster }) => {
       const before = cluster.kafka.pids;
-      cluster.fleet.mayFailToStart = true;
+      const forbidFailedStarts = cluster.fleet.allowFailedStarts();
       for (const index of BROKERS) {
         await cluster.allInSync();
         await cluster.kafka.kill(index, "SIGTERM");
@@ -89,7 +89,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
             ? `processes ${before.join(", ")} are replaced`
             : undefined,
         heal: async () => {
-          cluster.fleet.mayFailToStart = false;
+          forbidFailedStarts();
         },
       };
     },
@@ -104,7 +104,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
       await cluster.allInSync();
       const { pids } = cluster.kafka;
       const errors = cluster.fleet.total("kafka_consume_errors_total");
-      cluster.fleet.mayFailToStart = true;
+      const forbidFailedStarts = cluster.fleet.allowFailedStarts();
       await Promise.all(BROKERS.map((index) => cluster.kafka.kill(index, "SIGKILL")));
       return {
         holdMs: 3000 + choices.below(6000),
@@ -117,7 +117,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
         heal: async () => {
           // Together: one alone has no majority of controllers.
           await Promise.all(BROKERS.map((index) => cluster.kafka.restart(index)));
-          cluster.fleet.mayFailToStart = false;
+          forbidFailedStarts();
         },
       };
     },

@@ -311,6 +311,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     seconds: 8,
     inject: async ({ cluster, choices }) => {
       const hasBitten = resyncs(cluster, "schema");
+      const forbidFailedStarts = cluster.fleet.allowFailedStarts();
       await cluster.sql.unsafe(`
         alter table raw_events add column surprise text;
         alter table raw_events add constraint chaos_surprise check (surprise is not null) not valid`);
@@ -319,6 +320,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
         hasBitten,
         heal: async () => {
           await cluster.sql.unsafe("alter table raw_events drop column surprise");
+          forbidFailedStarts();
         },
       };
     },
@@ -331,6 +333,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     seconds: 8,
     inject: async ({ cluster, choices }) => {
       const hasBitten = resyncs(cluster, "access");
+      const forbidFailedStarts = cluster.fleet.allowFailedStarts();
       cluster.rolePassword = `password-${choices.below(1_000_000)}`;
       await cluster.sql.unsafe(`alter role ${cluster.role} password '${cluster.rolePassword}'`);
       await cluster.sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${WORKERS}`);
@@ -339,6 +342,7 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
         hasBitten,
         heal: async () => {
           await Bun.write(cluster.passwordFile, cluster.rolePassword);
+          forbidFailedStarts();
         },
       };
     },

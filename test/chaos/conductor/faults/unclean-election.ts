@@ -42,7 +42,7 @@ export const UNCLEAN_ELECTION: Fault = {
     const { leader, replicas } = await edgePlaces(cluster);
     const old = brokerIndex(leader);
     const behind = brokerIndex(replicas.find((replica) => replica !== leader));
-    fleet.mayFailToStart = true;
+    const forbidFailedStarts = fleet.allowFailedStarts();
 
     // What is acknowledged and stored without the follower will be lost.
     await kafka.kill(behind, "SIGKILL");
@@ -67,7 +67,8 @@ export const UNCLEAN_ELECTION: Fault = {
       async () => brokerIndex((await edgePlaces(cluster)).leader) === behind,
       { timeoutMs: WAIT_MS },
     );
-    const cut = await journal.findCut(key!, Math.max(0, alone! - CUT_RECORDS));
+    const [beginning] = await cluster.beginnings([key!]);
+    const cut = await journal.findCut(key!, Math.max(beginning!, alone! - CUT_RECORDS));
     if (cut !== undefined) load.logWasCut(key!, cut);
     load.start();
     return {
@@ -79,7 +80,7 @@ export const UNCLEAN_ELECTION: Fault = {
       },
       heal: async () => {
         await kafka.restart(old);
-        fleet.mayFailToStart = false;
+        forbidFailedStarts();
       },
     };
   },
