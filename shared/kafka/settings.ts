@@ -35,8 +35,11 @@ export function consumerSettings(kafka: Source, worker = 0): Settings {
     "isolation.level": "read_committed",
     // A full local queue makes the fetcher sleep this long; the default of 1 s makes catching up 5 to 10 times slower.
     "fetch.queue.backoff.ms": "5",
-    "queued.min.messages": "20000",
+    // The memory of librdkafka's queue. It counts neither keys nor headers, so few records may wait when it fetches
+    // again, and a fetch is small: one of 1 MiB is 5,000 to 20,000 ordinary events, or 255 MiB of zeros in lz4.
+    "queued.min.messages": "100",
     "queued.max.messages.kbytes": "16384",
+    "fetch.max.bytes": "1048576",
     ...kafka.passThrough,
     ...(instanceId === undefined ? {} : { [INSTANCE_ID]: `${instanceId}-${worker}` }),
   };

@@ -18,6 +18,8 @@ export interface KafkaClusterOptions {
   users?: Readonly<Record<string, string>>;
   /** The port that the (one) broker tells clients to connect to: that of a proxy. */
   advertisedPort?: number;
+  /** Of each broker; by default enough for records of a few megabytes. */
+  heapMegabytes?: number;
 }
 
 /** A cluster that belongs to one test, which may kill, freeze and restart its brokers. */
@@ -27,6 +29,7 @@ export class KafkaCluster {
   readonly #internalServers: string;
   readonly #artifacts: KafkaArtifacts;
   readonly #quickStart: QuickStart;
+  readonly #jvmFlags: readonly string[];
   readonly #brokers: readonly KafkaBroker[];
   readonly #directory: string;
   readonly #reaper: Reaper;
@@ -36,7 +39,10 @@ export class KafkaCluster {
     { directory, reaper }: { directory: string; reaper: Reaper },
     brokers: readonly KafkaBroker[],
     ports: readonly BrokerPorts[],
+    { heapMegabytes }: KafkaClusterOptions,
   ) {
+    const heap = heapMegabytes === undefined ? [] : [`-Xmx${heapMegabytes}m`];
+    this.#jvmFlags = [...quickStart.jvmFlags, ...heap];
     this.#artifacts = artifacts;
     this.#quickStart = quickStart;
     this.#directory = directory;
@@ -66,10 +72,16 @@ export class KafkaCluster {
       const properties = brokerProperties(index + 1, ports, options);
       return new KafkaBroker(artifacts, { nodeId: index + 1, clusterId, directory, properties });
     });
-    const cluster = new KafkaCluster({ artifacts, quickStart }, { directory, reaper }, brokers, ports);
+    const cluster = new KafkaCluster(
+      { artifacts, quickStart },
+      { directory, reaper },
+      brokers,
+      ports,
+      options,
+    );
     try {
       await Promise.all(brokers.map((broker) => cluster.#format(broker, options.users)));
-      await Promise.all(brokers.map((broker) => broker.start(...quickStart.jvmFlags)));
+      await Promise.all(brokers.map((broker) => broker.start(...cluster.#jvmFlags)));
       await Promise.all(brokers.map((broker) => broker.untilStarted()));
     } catch (error) {
       await cluster.stop();
@@ -94,7 +106,7 @@ export class KafkaCluster {
   /** Starts a broker that was ended, on its old port and data, and waits until it serves. */
   async restart(index: number): Promise<void> {
     const broker = this.#broker(index);
-    await broker.start(...this.#quickStart.jvmFlags);
+    await broker.start(...this.#jvmFlags);
     await broker.untilStarted();
   }
 
