@@ -5,6 +5,9 @@ import type { SectionSource } from "./section.ts";
 
 const PREFIX = "KAFKA_CONFIG_";
 
+/** Stands among the properties, and is none of librdkafka's: the command that prints the tokens of a client. */
+export const OAUTH_TOKEN_COMMAND = "oauth.token.command";
+
 /** Properties that have a variable of their own. */
 const OWN_VARIABLES: Readonly<Record<string, string>> = {
   "bootstrap.servers": "KAFKA_BOOTSTRAP_SERVERS",
@@ -32,7 +35,10 @@ export const REFUSED_PROPERTIES: Readonly<Record<string, string>> = {
 
 /** True for a property whose value must not be shown. Paths to key files (`….location`, `….file`) may be. */
 export function isSecretProperty(property: string): boolean {
-  return /(^|\.)(password|secret|passphrase|pem|token)$|^sasl\.(oauthbearer\.config|jaas)/.test(property);
+  return (
+    property === OAUTH_TOKEN_COMMAND ||
+    /(^|\.)(password|secret|passphrase|pem|token)$|^sasl\.(oauthbearer\.config|jaas)/.test(property)
+  );
 }
 
 /** The environment variable that sets a librdkafka property: ssl.ca.location is KAFKA_CONFIG_SSL_CA_LOCATION. */

@@ -1,13 +1,14 @@
 // Creates librdkafka clients from settings, and reads their errors.
-import { variableOf } from "../config/kafka-properties.ts";
+import { OAUTH_TOKEN_COMMAND, variableOf } from "../config/kafka-properties.ts";
 import { ConfigurationError, FatalError } from "../runtime/errors.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { EventType } from "./ffi/bindings.ts";
 import { type Library, loadLibrary } from "./ffi/library.ts";
 import { isNull, type Pointer, pointer } from "./ffi/memory.ts";
+import { OauthLogin } from "./oauth-login.ts";
 import { PASSWORD_FILE, SaslPassword } from "./sasl-password.ts";
 
-/** librdkafka's properties by their own names ("ssl.ca.location"), and `PASSWORD_FILE`. */
+/** librdkafka's properties by their own names ("ssl.ca.location"), and `PASSWORD_FILE` and `OAUTH_TOKEN_COMMAND`. */
 export type Settings = Readonly<Record<string, string>>;
 
 /** An error of the client or a broker. One that is not fatal is information: librdkafka keeps trying. */
@@ -40,11 +41,18 @@ export class Client {
   readonly library: Library;
   readonly handle: Pointer;
   readonly #password: SaslPassword | undefined;
+  readonly #oauthLogin: OauthLogin | undefined;
 
-  private constructor(library: Library, handle: Pointer, password: SaslPassword | undefined) {
+  private constructor(
+    library: Library,
+    handle: Pointer,
+    password: SaslPassword | undefined,
+    oauthLogin: OauthLogin | undefined,
+  ) {
     this.library = library;
     this.handle = handle;
     this.#password = password;
+    this.#oauthLogin = oauthLogin;
   }
 
   /**
@@ -54,7 +62,7 @@ export class Client {
   static create(type: keyof typeof CLIENT_TYPE, settings: Settings, events: number): Client {
     const library = loadLibrary();
     const { c } = library;
-    const { [PASSWORD_FILE]: passwordFile, ...given } = settings;
+    const { [PASSWORD_FILE]: passwordFile, [OAUTH_TOKEN_COMMAND]: tokenCommand, ...given } = settings;
     const password =
       passwordFile === undefined
         ? undefined
@@ -78,7 +86,9 @@ export class Client {
       c.rd_kafka_conf_destroy(configuration);
       throw new ConfigurationError(problems);
     }
-    c.rd_kafka_conf_set_events(configuration, events | EventType.log | EventType.error);
+    if (tokenCommand !== undefined) c.rd_kafka_conf_enable_sasl_queue(configuration, 1);
+    const oauthEvents = tokenCommand === undefined ? 0 : EventType.oauthToken;
+    c.rd_kafka_conf_set_events(configuration, events | oauthEvents | EventType.log | EventType.error);
     const buffer = library.errorBuffer;
     const client = c.rd_kafka_new(CLIENT_TYPE[type], configuration, buffer, buffer.length);
     if (isNull(client)) {
@@ -88,7 +98,11 @@ export class Client {
     }
     const handle = pointer(client, "rd_kafka_new");
     library.takeError(c.rd_kafka_set_log_queue(handle, null), "the log cannot be received");
-    return new Client(library, handle, password);
+    const oauthLogin =
+      tokenCommand === undefined
+        ? undefined
+        : new OauthLogin(library, handle, tokenCommand, given["sasl.oauthbearer.extensions"]);
+    return new Client(library, handle, password, oauthLogin);
   }
 
   /** Reads an error event. */
@@ -114,6 +128,7 @@ export class Client {
   /** Waits for the client's threads and frees it. Never returns while one of its events is not freed. */
   destroy(): void {
     this.#password?.close();
+    this.#oauthLogin?.close();
     this.library.c.rd_kafka_destroy_flags(this.handle, NO_CONSUMER_CLOSE);
   }
 }

@@ -176,6 +176,7 @@ describe("a configuration with every variable", () => {
       "DB_PASSWORD_FILE",
       "PROMETHEUS_URL_FILE",
       "DB_PASSWORD_COMMAND",
+      "KAFKA_OAUTH_TOKEN_COMMAND",
       "ALERT_WEBHOOK_URL_FILE",
     ];
     expect(named.toSorted()).toEqual(Object.keys(VARIABLES).toSorted());

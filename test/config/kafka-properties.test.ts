@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { loadConfig } from "../../shared/config/config.ts";
+import { describeConfig, loadConfig } from "../../shared/config/config.ts";
 import { REFUSED_PROPERTIES, variableOf } from "../../shared/config/kafka-properties.ts";
 import { problemsOf } from "./problems-of.ts";
 
@@ -62,5 +62,23 @@ describe("the variable of a property", () => {
       "KAFKA_BOOTSTRAP_SERVERS",
       "KAFKA_CONSUMER_GROUP",
     ]);
+  });
+});
+
+describe("KAFKA_OAUTH_TOKEN_COMMAND", () => {
+  const command = { KAFKA_OAUTH_TOKEN_COMMAND: "print-token hunter2" };
+
+  test("is kept from the log", () => {
+    const config = loadConfig({ ...command, KAFKA_CONFIG_SASL_MECHANISMS: "OAUTHBEARER" }, "consumer");
+    expect(config.kafka.passThrough["oauth.token.command"]).toBe("print-token hunter2");
+    expect(JSON.stringify(describeConfig(config, "consumer"))).not.toContain("hunter2");
+  });
+
+  test("is refused where nothing would use it", () => {
+    expect(problemsOf(command)).toEqual([
+      "KAFKA_OAUTH_TOKEN_COMMAND is set: set KAFKA_CONFIG_SASL_MECHANISMS=OAUTHBEARER as well",
+    ]);
+    const oidc = { KAFKA_CONFIG_SASL_MECHANISM: "OAUTHBEARER", KAFKA_CONFIG_SASL_OAUTHBEARER_METHOD: "oidc" };
+    expect(problemsOf({ ...command, ...oidc })).toEqual([expect.stringContaining("leave one of them out")]);
   });
 });

@@ -115,6 +115,11 @@ export class KafkaCluster {
     return this.#broker(index).log();
   }
 
+  /** Where brokers and tools connect, without a login. */
+  get internalServers(): string {
+    return this.#internalServers;
+  }
+
   /** Creates a topic, by default with as many replicas as there are brokers. */
   createTopic(name: string, options: TopicOptions = {}): Promise<void> {
     const replicationFactor = options.replicationFactor ?? this.#brokers.length;

@@ -27,6 +27,7 @@ export const SYMBOLS = {
   rd_kafka_conf_new: { args: [], returns: "ptr" },
   rd_kafka_conf_set: { args: ["ptr", "cstring", "cstring", "ptr", u64], returns: "i32" },
   rd_kafka_conf_get: { args: ["ptr", "cstring", "ptr", "ptr"], returns: "i32" },
+  rd_kafka_conf_enable_sasl_queue: { args: ["ptr", "i32"], returns: "void" },
   rd_kafka_conf_set_events: { args: ["ptr", "i32"], returns: "void" },
   rd_kafka_conf_destroy: { args: ["ptr"], returns: "void" },
   rd_kafka_new: { args: ["i32", "ptr", "ptr", u64], returns: "ptr" },
@@ -36,11 +37,18 @@ export const SYMBOLS = {
   rd_kafka_set_log_queue: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_sasl_set_credentials: { args: ["ptr", "cstring", "cstring"], returns: "ptr" },
 
+  rd_kafka_oauthbearer_set_token: {
+    args: ["ptr", "cstring", i64, "cstring", "ptr", u64, "ptr", u64],
+    returns: "i32",
+  },
+  rd_kafka_oauthbearer_set_token_failure: { args: ["ptr", "cstring"], returns: "i32" },
+
   rd_kafka_topic_new: { args: ["ptr", "cstring", "ptr"], returns: "ptr" },
   rd_kafka_topic_destroy: { args: ["ptr"], returns: "void" },
 
   rd_kafka_queue_new: { args: ["ptr"], returns: "ptr" },
   rd_kafka_queue_get_main: { args: ["ptr"], returns: "ptr" },
+  rd_kafka_queue_get_sasl: { args: ["ptr"], returns: "ptr" },
   rd_kafka_queue_get_consumer: { args: ["ptr"], returns: "ptr" },
   rd_kafka_queue_get_partition: { args: ["ptr", "cstring", "i32"], returns: "ptr" },
   rd_kafka_queue_forward: { args: ["ptr", "ptr"], returns: "void" },
@@ -168,6 +176,7 @@ export const EventType = {
   error: 0x8,
   rebalance: 0x10,
   offsetCommit: 0x20,
+  oauthToken: 0x100,
 } as const;
 
 /** Admin operations (rd_kafka_admin_op_t). */
