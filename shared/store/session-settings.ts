@@ -34,6 +34,8 @@ const NEEDED_BY_ALL: Settings = {
   bytea_output: "hex",
   extra_float_digits: "1",
   default_transaction_isolation: "read committed",
+  // A policy that hides rows is an error then, and not a smaller count.
+  row_security: "off",
   // A worker without records, and one that waits for Kafka, keep their sessions.
   idle_session_timeout: "0",
 };

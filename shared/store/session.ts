@@ -76,7 +76,13 @@ export class Session {
       // We open the socket, because only destroying it ends a transaction when the server does not answer. A session
       // has one socket: the driver would reconnect for a statement that waits in its queue.
       socket: async () => {
-        if (socket.current !== undefined) throw new ConnectionLost("the connection to PostgreSQL is lost");
+        if (socket.current !== undefined) {
+          throw new ConnectionLost(
+            session.#backendPid === 0
+              ? "the server has closed the connection before the session was open"
+              : "the connection to PostgreSQL is lost",
+          );
+        }
         socket.current = await openServerSocket(config);
         return socket.current;
       },

@@ -95,5 +95,15 @@ describe("a role that does not own the tables", () => {
         new RegExp(`^role [^\\n]* lacks the right to SELECT on raw_events: [^\\n]*${grantee}$`),
       ),
     });
+    await database.sql.unsafe(
+      `grant select, insert, update, delete on all tables in schema public to "${login.DB_USER}"`,
+    );
+    await database.sql`alter table raw_events enable row level security`;
+    for (const script of ["workers/consumer.ts", "workers/check.ts"]) {
+      expect(await failing(script, env)).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/^row-level security hides rows of raw_events from role [^\n]*\n$/),
+      });
+    }
   }, 60_000);
 });

@@ -17,6 +17,7 @@ export const HOSTILE_SETTINGS: Readonly<Record<string, string>> = {
   transaction_timeout: "5s",
   synchronous_commit: "on",
   tcp_keepalives_idle: "7200",
+  row_security: "on",
 };
 
 /** What a session bears: none of its statements depends on these. */
@@ -28,7 +29,6 @@ export const STRANGE_SETTINGS: Readonly<Record<string, string>> = {
   escape_string_warning: "on",
   quote_all_identifiers: "on",
   transform_null_equals: "on",
-  row_security: "off",
   session_replication_role: "replica",
   default_transaction_deferrable: "on",
   check_function_bodies: "off",

@@ -45,6 +45,7 @@ describe("the settings of a session", () => {
     idle_session_timeout: "0",
     transaction_timeout: "0",
     tcp_keepalives_idle: "10",
+    row_security: "off",
     synchronous_commit: "on",
     idle_in_transaction_session_timeout: "10s",
     lock_timeout: "10s",

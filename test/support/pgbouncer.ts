@@ -61,6 +61,8 @@ export async function startPgBouncer(
     ...(runAs && { uid: runAs.uid, gid: runAs.gid }),
     stdio: ["ignore", log, log],
   });
+  // It ends with this process, which must not wait for it.
+  child.unref();
   const reaper = reapOnExit({ pid: child.pid, signal: "KILL" });
   const stop = async () => {
     child.kill("SIGKILL");
