@@ -215,7 +215,7 @@ browserTest(
     await visit.until("the status is trouble", async () => (await visit.headline()) === "Something is wrong");
     await visit.until("the tables are marked as old", async () =>
       (await visit.page.locator(".note.bad").allInnerTexts()).some((text) =>
-        text.startsWith("PostgreSQL is unavailable: "),
+        text.startsWith("These figures cannot be read from PostgreSQL: "),
       ),
     );
     expect(await visit.figure("Stored")).toBe(before);

@@ -3,6 +3,7 @@
 import type { PrometheusWatch } from "../../shared/console/prometheus.ts";
 import type { Alerts, Status as StatusSection } from "../../shared/api-schema.ts";
 import type { Alert } from "../../shared/alerts/alerts.ts";
+import { time } from "../../shared/text/format.ts";
 import type { Problem } from "../problem.ts";
 
 export type Status = Pick<StatusSection, "state" | "headline" | "reasons">;
@@ -27,7 +28,8 @@ export function statusOf({ problems, alerts, whenWell }: StatusSources): Status 
   const isCritical = [...problems, ...active].some(({ severity }) => severity === "critical");
   // The worst alone: what it brings about, such as partitions that are not read, would bury it.
   const shown = problems.filter(({ severity }) => !isCritical || severity === "critical");
-  const reasons = [...new Set([...shown, ...active].map(messageOf))];
+  const messages = shown.map(messageOf);
+  const reasons = [...new Set([...messages, ...active.flatMap((alert) => alertText(alert, messages))])];
   if (isCritical) return status("trouble", "Something is wrong", reasons);
   const isStarting = problems.some(({ kind }) => STARTING_KINDS.has(kind));
   if (isStarting && active.length === 0) return status("starting", "Starting", reasons);
@@ -51,13 +53,39 @@ export function alertsShown(own: readonly Alert[], prometheus: PrometheusWatch):
   };
 }
 
-function activeAlerts({ own, prometheus }: Alerts): { name: string; severity: string; message: string }[] {
+interface ActiveAlert {
+  readonly name: string;
+  readonly severity: string;
+  readonly summary: string;
+  /** What its text begins with. */
+  readonly origin: string;
+}
+
+/**
+ * Nothing for a problem that is shown already. A summary is as of the start of its alert, which ends a while after its
+ * problem, so the text says that it is an alert, and since when.
+ */
+function alertText({ origin, summary }: ActiveAlert, shown: readonly string[]): string[] {
+  return shown.includes(summary) ? [] : [`${origin}: ${summary}`];
+}
+
+function activeAlerts({ own, prometheus }: Alerts): ActiveAlert[] {
   return [
     ...own
       .filter(({ endedAtMs }) => endedAtMs === null)
-      .map(({ type, severity, summary }) => ({ name: type, severity, message: summary })),
+      .map(({ type, severity, summary, startedAtMs }) => ({
+        name: type,
+        severity,
+        summary,
+        origin: `Alert since ${time(startedAtMs)} UTC`,
+      })),
     ...prometheus.alerts
       .filter(({ state }) => state === "firing")
-      .map(({ severity, name, summary }) => ({ name, severity, message: `Prometheus: ${summary || name}` })),
+      .map(({ severity, name, summary }) => ({
+        name,
+        severity,
+        summary: summary || name,
+        origin: "Prometheus",
+      })),
   ];
 }

@@ -154,7 +154,7 @@ export function SourceNote({ source, name }: { source: Source; name: string }) {
   if (source.state === "waiting") return <p class="note">Waiting for {name}.</p>;
   return (
     <p class="note bad">
-      {name} is unavailable: {source.reason}.{" "}
+      These figures cannot be read from {name}: {source.reason}.{" "}
       {source.readAtMs === null
         ? "There is no data to show."
         : `The data below was read at ${time(source.readAtMs)} UTC.`}
