@@ -63,6 +63,13 @@ export const MUTANTS = {
       replacement: "",
     },
   ],
+  "epoch ignored": [
+    {
+      file: "workers/consumer/assignment.ts",
+      text: "    return { topic, partition, offset: stored, leaderEpoch };\n",
+      replacement: "    return { topic, partition, offset: stored };\n",
+    },
+  ],
   "COPY proof dropped": [
     { file: "shared/store/raw-events.ts", text: '    await tx.unsafe("select 1");\n', replacement: "" },
   ],
