@@ -12,6 +12,7 @@ export const SOMETIMES = [
   "resync: lost",
   "resync: topic_changed",
   "resync: delivery",
+  "resync: invariant",
   "fence failed by a zombie",
   "fence failed by a crash",
   "COPY repeated as INSERT",

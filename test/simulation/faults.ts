@@ -1,7 +1,9 @@
 // Lists the faults of a history: what each does, and what ends it.
 
+import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import type { Fault } from "./fault.ts";
 import { KAFKA_FAULTS } from "./kafka-faults.ts";
+import type { ProcessClock } from "./process-clock.ts";
 import type { World } from "./world.ts";
 
 const TABLES = [
@@ -29,6 +31,13 @@ function refusing(code: string): Fault {
   return ({ postgres }) => {
     postgres.refuseConnections(code);
     return () => postgres.start();
+  };
+}
+
+function ofSomeClock(harm: (clock: ProcessClock, world: World) => ReturnType<Fault>): Fault {
+  return (world) => {
+    const running = world.running();
+    return running.length === 0 ? undefined : harm(world.choices.one(running).consumer.clock, world);
   };
 }
 
@@ -62,6 +71,19 @@ const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
     consumer.worker.drain();
     return () => world.startConsumer();
   },
+  "consumer: clock moved": ofSomeClock((clock, { choices }) => {
+    const ms = choices.one([-1, 1]) * HOUR_MS;
+    clock.move(ms);
+    return () => clock.move(-ms);
+  }),
+  "consumer: clock stands still": ofSomeClock((clock) => {
+    clock.stop();
+    return () => clock.continue();
+  }),
+  "consumer: monotonic clock goes back": ofSomeClock((clock, { choices }) => {
+    clock.stepBack(choices.one([1, 40]));
+    return undefined;
+  }),
 };
 
 const POSTGRES_FAULTS: Readonly<Record<string, Fault>> = {
@@ -124,7 +146,7 @@ const POSTGRES_FAULTS: Readonly<Record<string, Fault>> = {
     return () => postgres.setLatency(0.1, 1.5);
   },
   "database: clock moved": ({ postgres, choices }) => {
-    postgres.shiftClock((choices.below(3) - 1) * 3_600_000);
+    postgres.shiftClock((choices.below(3) - 1) * HOUR_MS);
     return undefined;
   },
 };

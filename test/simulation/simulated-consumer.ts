@@ -5,9 +5,8 @@ import { ThreadRecorder } from "../../shared/telemetry/recorder.ts";
 import type { DatabasePort, KafkaPort } from "../../workers/consumer/ports.ts";
 import { PartitionWorker } from "../../workers/consumer/partition-worker.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
-import type { Scheduler } from "./postgres/scheduler.ts";
-import { NOW_MS } from "../pipeline/record.ts";
 import type { OperatingSystemProcess } from "./operating-system-process.ts";
+import { ProcessClock } from "./process-clock.ts";
 import { ObservedTelemetry } from "./observed-telemetry.ts";
 import type { Trace } from "./trace.ts";
 import { VirtualNotifier } from "./virtual-notifier.ts";
@@ -29,6 +28,7 @@ export class SimulatedConsumer {
   readonly process: OperatingSystemProcess;
   readonly worker: PartitionWorker;
   readonly notifier: VirtualNotifier;
+  readonly clock: ProcessClock;
   /** Why the worker ended, if it has ended by itself. */
   failure: string | undefined;
   hasEnded = false;
@@ -38,11 +38,12 @@ export class SimulatedConsumer {
       options;
     this.process = process;
     this.notifier = new VirtualNotifier(process);
+    this.clock = new ProcessClock(process);
     this.worker = new PartitionWorker(
       {
         kafka: joinGroup(() => this.notifier.notify()),
         database,
-        clock: clockOf(process),
+        clock: this.clock,
         notifier: this.notifier,
       },
       { topics, consumerGroup, batchSize, saveRawEvents, maxFutureSkewMs: 86_400_000 },
@@ -65,11 +66,6 @@ export class SimulatedConsumer {
   get isAlive(): boolean {
     return !this.hasEnded && this.process.state !== "killed";
   }
-}
-
-/** Virtual time goes on from a fixed moment, so that hours end and events are late as in any history. */
-function clockOf(process: Scheduler) {
-  return { now: () => NOW_MS + process.nowMs(), monotonicMs: () => process.nowMs() };
 }
 
 function logInto(trace: Trace, name: string): Logger {
