@@ -48,14 +48,15 @@ export class Store {
    * Stores a batch. After a failed COPY it repeats the batch by unnest; events that PostgreSQL refuses for their
    * content become dead letters, and the batch is repeated without them.
    *
-   * @throws FenceFailed, InvariantViolated, ConnectionLost, or what the driver throws (see `classify`): then nothing is stored, unless
+   * @param proof nothing is committed before it resolves; it settles within seconds, because locks are held meanwhile
+   * @throws FenceFailed, InvariantViolated, ConnectionLost, what the proof throws, or what the driver throws (see `classify`): then nothing is stored, unless
    *   only the answer to the COMMIT was lost, which leaves the outcome unknown
    */
-  async commit(batch: Batch): Promise<CommitReport> {
+  async commit(batch: Batch, proof: Promise<unknown> = Promise.resolve()): Promise<CommitReport> {
     let copyFailed = false;
     for (;;) {
       try {
-        return { ...(await this.#tryCommit(batch)), copyFailed };
+        return { ...(await this.#tryCommit(batch, proof)), copyFailed };
       } catch (error) {
         if (error instanceof CopyFailed) {
           copyFailed = true;
@@ -71,7 +72,7 @@ export class Store {
     }
   }
 
-  async #tryCommit(batch: Batch): Promise<Omit<CommitReport, "copyFailed">> {
+  async #tryCommit(batch: Batch, proof: Promise<unknown>): Promise<Omit<CommitReport, "copyFailed">> {
     const { saveRawEvents, hourGraceMs } = this.#options;
     const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
@@ -98,6 +99,7 @@ export class Store {
       added = await addToHours(tx, deltas);
       countStored(spans, stored);
       await advance(tx, spans);
+      await proof;
     });
 
     this.#users.committed(deltas);

@@ -159,9 +159,9 @@ describe("a worker", () => {
           },
         }),
         session: (real) => ({
-          commit: async (batch) => {
+          commit: async (batch, proof) => {
             await released.promise;
-            return await real.commit(batch);
+            return await real.commit(batch, proof);
           },
         }),
       });
@@ -247,9 +247,9 @@ describe("a worker", () => {
       const sessions = new Set<number>();
       await bench.worker([topic], {
         session: (real) => ({
-          commit: async (batch) => {
+          commit: async (batch, proof) => {
             sessions.add(real.backendPid);
-            if (sessions.size > 1) return await real.commit(batch);
+            if (sessions.size > 1) return await real.commit(batch, proof);
             // 42P01: the table is missing where this session's search_path looks for it.
             throw Object.assign(new Error('relation "raw_events" does not exist'), { code: "42P01" });
           },
@@ -269,8 +269,8 @@ describe("a worker", () => {
       const drained = Promise.withResolvers<void>();
       const { worker, ended } = await bench.worker([topic], {
         session: (real) => ({
-          commit: async (batch) => {
-            if (attempts.failed > 0) return await real.commit(batch);
+          commit: async (batch, proof) => {
+            if (attempts.failed > 0) return await real.commit(batch, proof);
             worker.drain();
             drained.resolve();
             attempts.failed++;

@@ -12,9 +12,9 @@ test("records that cannot be committed in time together are committed in smaller
   await bench.worker([topic], {
     batchSize: 400,
     session: (real) => ({
-      commit: async (batch) => {
+      commit: async (batch, proof) => {
         tried.push(batch.records);
-        if (batch.records <= 60) return await real.commit(batch);
+        if (batch.records <= 60) return await real.commit(batch, proof);
         throw new DeadlineExceeded("PostgreSQL has not answered within 30 s");
       },
     }),

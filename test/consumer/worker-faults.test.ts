@@ -71,8 +71,8 @@ describe("a worker whose batches fail", () => {
       let isMended = false;
       const { worker } = await bench.worker([topic], {
         session: (real) => ({
-          commit: async (batch) => {
-            if (isMended) return await real.commit(batch);
+          commit: async (batch, proof) => {
+            if (isMended) return await real.commit(batch, proof);
             attempts.push(worker.status().pausedBecause);
             throw Object.assign(new Error("the batch is refused"), { code });
           },
@@ -129,9 +129,9 @@ describe("a worker that drains", () => {
           },
         }),
         session: (real) => ({
-          commit: async (batch) => {
+          commit: async (batch, proof) => {
             await released.promise;
-            return await real.commit(batch);
+            return await real.commit(batch, proof);
           },
         }),
       });
@@ -254,6 +254,39 @@ describe("a worker whose Kafka client refuses a call", () => {
       await publish(bench.kafka, topic, 0, 5);
       await eventually("the next one is stored as well", () => bench.isStored(topic, [0], 10));
       expect(worker.status().pausedBecause).toBeUndefined();
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("a worker whose topic is created again", () => {
+  test(
+    "stores what it reads of the new one under the new id only, although it has not noticed yet",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      let id = "old";
+      await bench.worker([topic], {
+        kafka: () => ({ topicIds: async () => await Promise.resolve(new Map([[topic, id]])) }),
+        session: (real) => ({
+          readPositions: async (keys) => {
+            const positions = await real.readPositions(keys);
+            // From here on the partition is fetched under the old id.
+            if (positions.some(({ kind }) => kind === "stored")) id = "new";
+            return positions;
+          },
+        }),
+      });
+      const rows = () => bench.database.sql<{ topic_id: string; next_offset: number }[]>`
+        select topic_id, next_offset::int from pipeline_offsets order by topic_id`;
+      await eventually("all is stored", async () =>
+        (await rows()).some(({ next_offset }) => next_offset === 5),
+      );
+      expect([...(await rows())]).toEqual([
+        { topic_id: "new", next_offset: 5 },
+        { topic_id: "old", next_offset: 0 },
+      ]);
     },
     TIMEOUT_MS,
   );

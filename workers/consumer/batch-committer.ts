@@ -9,9 +9,10 @@ import type { DatabaseWork } from "./database-work.ts";
 import type { Intake } from "./intake.ts";
 import type { DatabaseSession, KafkaPort, WorkerClock } from "./ports.ts";
 import { type Recovery, resyncOrThrow } from "./recovery.ts";
+import { assertSameTopics } from "./topic-check.ts";
 
 interface Surroundings {
-  readonly kafka: Pick<KafkaPort, "commit">;
+  readonly kafka: Pick<KafkaPort, "commit" | "topicIds">;
   readonly clock: WorkerClock;
   readonly work: DatabaseWork;
   readonly assignment: Assignment;
@@ -32,10 +33,13 @@ export class BatchCommitter {
 
   /** Begins the transaction of a batch. */
   commit(session: DatabaseSession, batch: Batch, isRetry = false): void {
-    const { work, clock } = this.#surroundings;
+    const { work, clock, kafka } = this.#surroundings;
     work.begin({ kind: "committing", sinceMs: clock.monotonicMs(), batch }, async () => {
+      // Kafka answers while the statements run; they may have failed by then.
+      const proof = assertSameTopics(kafka, batch);
+      proof.catch(() => undefined);
       try {
-        const report = await session.commit(batch);
+        const report = await session.commit(batch, proof);
         return () => this.#onCommit(batch, report);
       } catch (error) {
         return () => this.#onFailed(session, batch, isRetry, error);

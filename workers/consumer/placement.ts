@@ -2,7 +2,7 @@
 
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment, OwnedPartition, PartitionIn } from "./assignment.ts";
-import { ResyncNeeded } from "./failure.ts";
+import { topicChanged } from "./topic-check.ts";
 import type { LogSurvey, LogSurveys } from "./log-survey.ts";
 import type { DatabaseSession, KafkaPort, WorkerClock } from "./ports.ts";
 import type { PlacementWork, Settlement } from "./settlement.ts";
@@ -91,12 +91,7 @@ export class Placement {
         continue;
       }
       if (topicId === undefined) continue;
-      if (topicId !== state.topicId) {
-        throw new ResyncNeeded(
-          "topic_changed",
-          `topic ${owned.topic} was deleted and created again (id ${state.topicId}, now ${topicId}); reading it from its beginning`,
-        );
-      }
+      if (topicId !== state.topicId) throw topicChanged(owned.topic, state.topicId, topicId);
       this.#settlement.apply(owned, beginning, end);
     }
   }

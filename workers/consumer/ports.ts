@@ -65,8 +65,11 @@ export interface DatabaseSession {
   readonly isLost: boolean;
   /** The database's clock, ms since 1970. */
   now(): number;
-  /** Stores a batch in one transaction. @throws FenceFailed where a stored offset is not what the batch begins at */
-  commit(batch: Batch): Promise<CommitReport>;
+  /**
+   * Stores a batch in one transaction, whose COMMIT waits for the proof.
+   * @throws FenceFailed where a stored offset is not what the batch begins at; what the proof throws
+   */
+  commit(batch: Batch, proof: Promise<unknown>): Promise<CommitReport>;
   /** The stored offsets, see `readPositions` of positions.ts. @throws FatalError where another group has taken the database over */
   readPositions(keys: readonly PartitionKey[]): Promise<readonly StoredPosition[]>;
   /** Enters partitions that were never read, at the start of their logs. */

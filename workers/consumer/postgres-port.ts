@@ -42,7 +42,7 @@ async function connect(
       return session.isLost;
     },
     now: () => session.now(),
-    commit: (batch) => store.commit(batch),
+    commit: (batch, proof) => store.commit(batch, proof),
     readPositions: (keys) =>
       session.run(async (sql) => {
         await assertStillOurs(sql, consumerGroup);

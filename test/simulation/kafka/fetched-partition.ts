@@ -13,6 +13,8 @@ const LEADER_RETRY_MS = 200;
 const VALIDATION_RETRY_MS = 500;
 /** How often an unreadable batch is tried again, ms. */
 const UNREADABLE_RETRY_MS = 500;
+/** How long it may take until the metadata of a topic that is not known is read again, ms. */
+const METADATA_MS = 1000;
 const MAX_CHUNK = 12;
 
 interface Receiver {
@@ -29,8 +31,8 @@ export class FetchedPartition {
   readonly #cluster: KafkaCluster;
   readonly #process: Scheduler;
   readonly #receiver: Receiver;
-  /** A fetch names the topic by its id: of another incarnation nothing is read. */
-  readonly #topic: SimulatedTopic | undefined;
+  /** A fetch names the topic by its id. The id of one that was created again comes with the next metadata. */
+  #topic: SimulatedTopic | undefined;
   #position: number;
   /** Of the last record below the position, where it is known. */
   #leaderEpoch: number | undefined;
@@ -66,20 +68,25 @@ export class FetchedPartition {
   }
 
   #fetch(): void {
-    if (this.#hasEnded || this.#cluster.topic(this.#partition.topic) !== this.#topic) return;
+    if (this.#hasEnded) return;
+    const topic = this.#cluster.topic(this.#partition.topic);
+    if (topic !== this.#topic) {
+      // As librdkafka does (rd_kafka_topic_metadata_update), reading goes on at the same offset of the new topic.
+      this.#topic = topic;
+      return this.#plan(this.#process.random() * METADATA_MS);
+    }
     const log = this.#cluster.log(this.#partition);
     if (log === undefined || !log.hasLeader) return this.#plan(LEADER_RETRY_MS);
     if (this.#validatedFor !== log.leaderEpoch) return this.#validate(log);
     if (!this.#receiver.hasRoom()) return this.#plan(5);
     const from = this.#position;
-    const { topic, partition } = this.#partition;
     if (from < log.beginning || from > log.end) {
       // Reported once; then the fetcher stands still.
-      return this.#receiver.onEvent({ kind: "out_of_range", topic, partition, offset: from });
+      return this.#receiver.onEvent({ kind: "out_of_range", ...this.#partition, offset: from });
     }
     if (log.unreadableOffset === from) {
       const reason = "its records are compressed with a codec that this librdkafka lacks";
-      this.#receiver.onEvent({ kind: "unreadable", topic, partition, offset: from, reason });
+      this.#receiver.onEvent({ kind: "unreadable", ...this.#partition, offset: from, reason });
       return this.#plan(UNREADABLE_RETRY_MS);
     }
     const to = Math.min(log.stableEnd, log.unreadableOffset ?? Infinity, from + this.#chunk());
@@ -110,10 +117,9 @@ export class FetchedPartition {
           return this.#fetch();
         }
         // Reported once; then the fetcher stands still.
-        const { topic, partition } = this.#partition;
         this.#receiver.onTruncated(this.#validatedFor === undefined);
         const endEpoch = found?.leaderEpoch;
-        const event = { topic, partition, readEpoch: leaderEpoch, end: found?.end, endEpoch };
+        const event = { ...this.#partition, readEpoch: leaderEpoch, end: found?.end, endEpoch };
         this.#receiver.onEvent({ kind: "truncated", ...event });
       });
     });
