@@ -1,5 +1,5 @@
 // Starts what a chaos run breaks: three brokers, PostgreSQL behind a proxy, the consumers, and the load.
-import { chmod, chown, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -7,11 +7,18 @@ import type { DatabaseConfig } from "../../../shared/config/config.ts";
 import type { TopicPartition } from "../../../shared/event.ts";
 import { AdminClient } from "../../../shared/kafka/admin-client.ts";
 import { prepareNativeLibrary } from "../../../shared/kafka/native-library.ts";
-import { migrate, readMigrations } from "../../../shared/store/migrate.ts";
-import { Session } from "../../../shared/store/session.ts";
 import { eventually } from "../../support/eventually.ts";
 import { KafkaCluster } from "../../support/kafka.ts";
 import { type PostgresServer, startPostgres } from "../../support/postgres.ts";
+import {
+  DATABASE,
+  GROUP,
+  INITIAL_PASSWORD,
+  mountSmallDisk,
+  prepareDatabase,
+  ROLE,
+  unmount,
+} from "./database.ts";
 import { Fleet } from "./fleet.ts";
 import { LoadProcess } from "./load-process.ts";
 import { type ReplicaPlaces, replicaPlaces } from "./replica-places.ts";
@@ -20,16 +27,10 @@ import { TcpProxy } from "./tcp-proxy.ts";
 export const MAIN_TOPIC = "chaos";
 export const EDGE_TOPIC = "chaos-edge";
 export const TOPICS = [MAIN_TOPIC, EDGE_TOPIC] as const;
-const GROUP = "chaos";
-const INITIAL_PASSWORD = "first-password";
-const DATABASE = "chaos";
-const ROLE = "pipeline";
 const MAIN_PARTITIONS = 6;
 const REQUEST_TIMEOUT_MS = 5000;
 /** A broker rejoins its replicas within seconds of its start. */
 const IN_SYNC_DEADLINE_MS = 90_000;
-/** Room for the raw events of a long run, and small enough to fill. */
-const TABLESPACE_MIB = 3000;
 export const MAX_CONNECTIONS = 60;
 /** An event of the run's hour is at most an hour ahead of the clock: a clock that is wrong by an hour rejects it. */
 const MAX_FUTURE_SKEW_SECONDS = 3900;
@@ -300,64 +301,6 @@ export class ChaosCluster implements AsyncDisposable {
   get #settings() {
     return { "bootstrap.servers": this.kafka.bootstrapServers, "reconnect.backoff.max.ms": "1000" };
   }
-}
-
-/** A database of the pipeline's role with the pipeline's tables; raw_events on the small disk. */
-async function prepareDatabase(server: PostgresServer, smallDisk: string | undefined): Promise<postgres.Sql> {
-  const { host, port, user, password } = server;
-  const login = { host, port, username: user, password, onnotice() {} };
-  const admin = postgres({ ...login, database: "postgres", max: 1 });
-  try {
-    await admin.unsafe(`create role ${ROLE} login password '${INITIAL_PASSWORD}'`);
-    await admin.unsafe(`create database ${DATABASE} owner ${ROLE} template template0`);
-    if (smallDisk !== undefined) {
-      await admin.unsafe(`create tablespace small_disk owner ${ROLE} location '${smallDisk}'`);
-    }
-  } finally {
-    await admin.end({ timeout: 1 });
-  }
-  const session = await Session.open(
-    {
-      host,
-      port,
-      user: ROLE,
-      password: INITIAL_PASSWORD,
-      name: DATABASE,
-      sslMode: "disable",
-      minConnections: 1,
-      maxConnections: 2,
-    },
-    { role: "main", consumerGroup: GROUP },
-  );
-  await migrate(session.sql, await readMigrations());
-  await session.close();
-  const sql = postgres({ ...login, database: DATABASE, max: 4, connection: { application_name: "chaos" } });
-  if (smallDisk !== undefined) {
-    await sql.unsafe("alter table raw_events set tablespace small_disk");
-    await sql.unsafe("alter index raw_events_pkey set tablespace small_disk");
-  }
-  return sql;
-}
-
-/** @returns a directory of the server's user on a file system that can be filled; undefined where it cannot be mounted */
-async function mountSmallDisk(serverDirectory: string): Promise<string | undefined> {
-  const { uid, gid } = await stat(join(serverDirectory, "data"));
-  const disk = join(serverDirectory, "small-disk");
-  await mkdir(disk);
-  const mount = Bun.spawn(
-    ["mount", "-t", "tmpfs", "-o", `size=${TABLESPACE_MIB}m,uid=${uid},gid=${gid}`, "tmpfs", disk],
-    { stdio: ["ignore", "ignore", "ignore"] },
-  );
-  if ((await mount.exited) !== 0) return undefined;
-  const directory = join(disk, "tablespace");
-  await mkdir(directory);
-  await chown(directory, uid, gid);
-  return directory;
-}
-
-/** The server may still have files open there, so the mount goes when they are closed. */
-async function unmount(directory: string): Promise<void> {
-  await Bun.spawn(["umount", "-l", join(directory, "..")], { stdio: ["ignore", "ignore", "ignore"] }).exited;
 }
 
 /** Node ids are indices plus one. */

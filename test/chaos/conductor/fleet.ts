@@ -121,11 +121,14 @@ export class Fleet implements AsyncDisposable {
     return () => this.#hardStarts--;
   }
 
-  /** Waits until all that run own partitions. */
+  /** Waits until some run, and all that run own partitions. */
   async allOwnPartitions(): Promise<void> {
     await eventually(
       "all consumers own partitions",
-      () => this.running.every((consumer) => consumer.value("consumer_assigned_partitions") > 0),
+      () => {
+        const owned = this.running.map((consumer) => consumer.value("consumer_assigned_partitions"));
+        return owned.length > 0 && owned.every((partitions) => partitions > 0);
+      },
       { timeoutMs: OWNING_DEADLINE_MS, everyMs: 100 },
     );
   }

@@ -1,4 +1,5 @@
 // Compares every table with the fold of the records below the stored offsets, and with what was acknowledged.
+import { compareHours, differences, MAX_SAMPLES, missing, namedEvents } from "./differences.ts";
 import type { LogHistories, LogHistory, LogKey } from "./log-history.ts";
 import { codeOf, type EVENT_TYPES, factsOf } from "./record.ts";
 import {
@@ -40,8 +41,6 @@ export interface Contradictions {
   /** Rows of events more than the logs have below the stored offsets. */
   readonly doubled: number;
 }
-
-const MAX_SAMPLES = 5;
 
 /** Everything that is known about a run's records besides the tables. */
 export class Ledger {
@@ -202,49 +201,6 @@ function sumOf(events: ReadonlySet<number>): EventSum {
     mix += mixOf(event);
   }
   return { count: events.size, sum, mix };
-}
-
-function namedEvents(expected: ReadonlySet<number>, stored: readonly number[]): string[] {
-  const found = new Set(stored);
-  const name = (event: number) => `chaos_${event}`;
-  return [
-    ...missing("raw_events lacks", new Set([...expected].map(name)), new Set([...found].map(name))),
-    ...missing("raw_events has too much", new Set([...found].map(name)), new Set([...expected].map(name))),
-  ];
-}
-
-function compareHours(expected: ReadonlyMap<string, StoredHour>, stored: readonly StoredHour[]): string[] {
-  const found = new Map(stored.map((row) => [`${row.hour} ${row.type}`, row]));
-  const names = (from: ReadonlyMap<string, unknown>) => new Set(from.keys());
-  return [
-    ...missing("hourly_aggregations lacks", names(expected), names(found)),
-    ...missing("hourly_aggregations has too much", names(found), names(expected)),
-    ...[...expected].flatMap(([key, hour]) => {
-      const row = found.get(key);
-      if (row === undefined) return [];
-      return differences(`hour ${key}`, [
-        ["total_events", row.events, hour.events],
-        ["unique_users", row.users, hour.users],
-        ["rows of hourly_users", row.userRows, hour.userRows],
-        ["total_duration_ms", row.durationMs, hour.durationMs],
-        ["duration_count", row.durations, hour.durations],
-      ]);
-    }),
-  ];
-}
-
-/** @param figures name, stored, expected */
-function differences(where: string, figures: readonly (readonly [string, number, number])[]): string[] {
-  return figures.flatMap(([name, stored, expected]) =>
-    stored === expected ? [] : [`${where}: ${name} is ${stored}, the log says ${expected}`],
-  );
-}
-
-function missing(what: string, wanted: ReadonlySet<string>, found: ReadonlySet<string>): string[] {
-  const lacking = [...wanted].filter((name) => !found.has(name));
-  if (lacking.length === 0) return [];
-  const more = lacking.length > MAX_SAMPLES ? ` and ${lacking.length - MAX_SAMPLES} more` : "";
-  return [`${what}: ${lacking.slice(0, MAX_SAMPLES).join(", ")}${more}`];
 }
 
 function letterKey({

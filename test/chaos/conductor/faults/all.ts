@@ -8,6 +8,7 @@ import { LOG_FAULTS } from "./logs.ts";
 import { NETWORK_FAULTS } from "./network.ts";
 import { UNCLEAN_ELECTION } from "./unclean-election.ts";
 import { POSTGRES_FAULTS } from "./postgres.ts";
+import { TABLE_FAULTS } from "./tables.ts";
 
 export const FAULTS: readonly Fault[] = [
   ...CONSUMER_FAULTS,
@@ -16,6 +17,7 @@ export const FAULTS: readonly Fault[] = [
   ...LOG_FAULTS,
   UNCLEAN_ELECTION,
   ...POSTGRES_FAULTS,
+  ...TABLE_FAULTS,
   ...NETWORK_FAULTS,
   ...CLOCK_FAULTS,
 ];

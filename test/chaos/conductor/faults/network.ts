@@ -1,8 +1,8 @@
 // Faults of the connections between the consumers and PostgreSQL.
 import type { Fault } from "../fault.ts";
+import { BY_BACKOFF } from "../resync-evidence.ts";
 import type { Link } from "../tcp-proxy.ts";
 
-const BY_BACKOFF = "retry of the database, 5 s at most";
 const SLOW_SECONDS = 8;
 
 function slow(name: string, about: string, link: Link): Fault {
