@@ -18,6 +18,8 @@ interface Request<T> {
   /** One of AdminOperation. */
   readonly operation: number;
   readonly timeoutMs: number;
+  /** The coordinator of a group answers it. The client must be closed within an hour after one that timed out. */
+  readonly isForCoordinator?: boolean;
   /** Reads only what transactions have committed. */
   readonly readCommitted?: boolean;
   /** Checks the request without carrying it out. */
@@ -32,6 +34,11 @@ interface Request<T> {
 
 /** librdkafka settles a request at its own timeout; ours covers the case that it does not. */
 const GRACE_MS = 1000;
+/**
+ * librdkafka 2.15 aborts the process when a coordinator comes back after a request for it has timed out
+ * (`rd_kafka_admin_coord_request` uses what the timeout has freed), so its own timeout is the longest that it takes.
+ */
+const COORDINATOR_TIMEOUT_MS = 3_600_000;
 const READ_COMMITTED = 1;
 
 /**
@@ -51,16 +58,17 @@ export class AdminRequests {
 
   /** Rejects when the brokers refuse, when they do not respond in time, and when the client is closed. */
   send<T>(request: Request<T>): Promise<T> {
-    const { what, operation, timeoutMs, send, read } = request;
+    const { what, operation, timeoutMs, isForCoordinator, send, read } = request;
     const { library, handle } = this.#client;
     const { c } = library;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const id = ++this.#lastId;
     const options = pointer(c.rd_kafka_AdminOptions_new(handle, operation), "rd_kafka_AdminOptions_new");
+    const libraryTimeoutMs = isForCoordinator ? COORDINATOR_TIMEOUT_MS : timeoutMs;
     try {
       const buffer = library.errorBuffer;
       library.check(
-        c.rd_kafka_AdminOptions_set_request_timeout(options, timeoutMs, buffer, buffer.length),
+        c.rd_kafka_AdminOptions_set_request_timeout(options, libraryTimeoutMs, buffer, buffer.length),
         "request timeout",
       );
       this.#setExtras(options, request);

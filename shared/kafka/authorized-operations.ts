@@ -56,6 +56,7 @@ export function groupOperations(
     what,
     operation: AdminOperation.describeConsumerGroups,
     timeoutMs,
+    isForCoordinator: true,
     withOperations: true,
     send: (options, queue) =>
       library.withTexts([group], (names) =>

@@ -32,6 +32,7 @@ export function describeGroup(
     what: `the group ${group} cannot be described`,
     operation: AdminOperation.describeConsumerGroups,
     timeoutMs,
+    isForCoordinator: true,
     send: (options, queue) =>
       library.withTexts([group], (names) =>
         c.rd_kafka_DescribeConsumerGroups(handle, names, 1, options, queue),

@@ -24,11 +24,12 @@ const REQUEST_TIMEOUT_MS = 5000;
  * when it has seen the number of its partitions change since the last time, which it may not have.
  */
 export class OwnershipWatch {
-  readonly #admin: AdminClient;
+  #admin: AdminClient;
   readonly #options: OwnershipWatchOptions;
   readonly #timer: Timer;
   #unowned: readonly TopicPartition[] = [];
   #isLooking = false;
+  #isClosed = false;
 
   private constructor(admin: AdminClient, options: OwnershipWatchOptions) {
     this.#admin = admin;
@@ -45,7 +46,7 @@ export class OwnershipWatch {
     if (this.#isLooking) return;
     this.#isLooking = true;
     const before = this.#unowned;
-    this.#unowned = await this.#findUnowned().catch(() => []);
+    this.#unowned = await this.#findUnowned().catch(() => this.#renewAdmin());
     this.#isLooking = false;
     const remaining = this.#unowned.filter((partition) => isAmong(before, partition));
     if (remaining.length === 0) return;
@@ -55,8 +56,19 @@ export class OwnershipWatch {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#admin.close();
+  }
+
+  /** The request that failed still waits for the group's coordinator. @returns nothing found */
+  async #renewAdmin(): Promise<TopicPartition[]> {
+    if (this.#isClosed) return [];
+    const admin = await AdminClient.open(this.#options.settings);
+    this.#admin.close();
+    this.#admin = admin;
+    if (this.#isClosed) admin.close();
+    return [];
   }
 
   async #findUnowned(): Promise<TopicPartition[]> {
