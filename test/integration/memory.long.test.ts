@@ -49,7 +49,7 @@ function arrayIndexKeys(index: number): RawRecord {
   const item = '{"999":1}';
   const items = Array.from({ length: Math.floor(MIB / (item.length + 1)) - 100 }, () => item);
   // An escape keeps the record out of every shortcut.
-  const text = eventTextWith(`{"a":[${items}]}`, { event_id: `aA${index}` }).replace("aA", "a\\u0041");
+  const text = eventTextWith(`{"a":[${items.join()}]}`, { event_id: `aA${index}` }).replace("aA", "a\\u0041");
   return { value: Buffer.from(text) };
 }
 
@@ -130,7 +130,7 @@ describe("the memory of a consumer with two workers is bounded for", () => {
           TIMEOUT_MS / 2,
         );
         const peak = peakRssMib(consumer.program.pid);
-        console.log(`${name}: ${peak} MiB`);
+        process.stdout.write(`${name}: ${peak} MiB\n`);
         const [stored] = await pipeline.database.sql`
           select sum(stored)::int as stored, sum(dead_lettered)::int as "deadLetters" from pipeline_offsets`;
         expect({ ...stored }).toEqual({ stored: count - deadLetters, deadLetters });
@@ -164,7 +164,7 @@ clusterTest(
     for (let round = 0; round < OUTAGE_ROUNDS; round++) await pipeline.publish(50_000);
     await pipeline.until("the outage is noticed", async () => (await resyncs()) > before);
     const peak = peakRssMib(consumer.program.pid);
-    console.log(`away: ${peak} MiB`);
+    process.stdout.write(`away: ${peak} MiB\n`);
     expect(peak).toBeLessThan(MAX_RSS_MIB);
     await server.start();
     await pipeline.drained();

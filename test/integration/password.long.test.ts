@@ -12,9 +12,9 @@ const CHANGES = 3;
 /** Publishes at a steady rate until it is stopped. */
 function startLoad(pipeline: TestPipeline): { stop(): Promise<void> } {
   const startedAt = performance.now();
-  let isStopped = false;
+  const stopped = new AbortController();
   const running = (async () => {
-    while (!isStopped) {
+    while (!stopped.signal.aborted) {
       const due = Math.floor(((performance.now() - startedAt) / 1000) * RECORDS_PER_SECOND);
       await pipeline.publish(Math.max(0, due - pipeline.published.records));
       await Bun.sleep(50);
@@ -22,7 +22,7 @@ function startLoad(pipeline: TestPipeline): { stop(): Promise<void> } {
   })();
   return {
     stop() {
-      isStopped = true;
+      stopped.abort();
       return running;
     },
   };
