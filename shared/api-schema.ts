@@ -88,7 +88,7 @@ export const WorkersSchema = Type.Array(
         topic: Type.String(),
         partition: count,
         state: Type.String({
-          description: "awaiting_offset, fetching, unreadable or out_of_range",
+          description: "awaiting_offset, fetching, unreadable, out_of_range or over_limit",
         }),
         storedOffset: nullable(count),
         endOffset: nullable(count),

@@ -84,6 +84,7 @@ const PROBLEM_ALERTS: Readonly<Record<ConsumerProblem["kind"], AlertType | undef
   kafka_unreachable: "pipeline_failure",
   partition_not_read: "pipeline_failure",
   partition_unreadable: "pipeline_failure",
+  partition_over_limit: "pipeline_failure",
   no_progress: "pipeline_failure",
   // A pause that keeps records waiting becomes `no_progress` after a minute; without records it harms nothing.
   paused: undefined,

@@ -16,6 +16,8 @@ export const CONSUMER_SECTION = Type.Object({
   copyRawEvents: boolean("COPY_RAW_EVENTS", true),
   savePipelineMetrics: boolean("SAVE_PIPELINE_METRICS", true),
   maxFutureSkewSeconds: decimal("MAX_FUTURE_SKEW_SECONDS", [0, 1e10], 86_400),
+  /** The share of dead letters among the last 1,000 records of a partition above which it stops. */
+  deadLetterLimit: Type.Optional(decimal("DEAD_LETTER_LIMIT", [0, 1])),
 });
 
 type ConsumerValues = SectionValues<typeof CONSUMER_SECTION.properties>;

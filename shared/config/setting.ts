@@ -33,7 +33,7 @@ export function integer(variable: string, [minimum, maximum]: Range, byDefault?:
 }
 
 /** A number within bounds. */
-export function decimal(variable: string, [minimum, maximum]: Range, byDefault: number): TNumber {
+export function decimal(variable: string, [minimum, maximum]: Range, byDefault?: number): TNumber {
   const allowed = `a number from ${minimum} to ${maximum}`;
   return Type.Number({ variable, default: byDefault, minimum, maximum, allowed });
 }

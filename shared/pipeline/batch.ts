@@ -3,6 +3,7 @@
 import type { DeadLetter, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
 import { enrich } from "./enrich.ts";
 import { EventReader } from "./event-reader.ts";
+import { withForeignFormat } from "./foreign-format.ts";
 import { RecordBlock } from "./record-block.ts";
 import { isRejection, makeRejection } from "./rejection.ts";
 import { addRecord, openSpan, type Span, type SpanStart } from "./span.ts";
@@ -16,6 +17,15 @@ export interface BatchEvent {
   readonly record: number;
   /** Why PostgreSQL refuses the event, once the store has found out. */
   refusal: Rejection | undefined;
+}
+
+/** Where a rejected record came from, and why it was rejected. */
+export interface RejectedPlace {
+  /** Of its partition. */
+  readonly slot: number;
+  readonly span: Span;
+  readonly offset: number;
+  readonly reason: RejectionReason;
 }
 
 interface RejectedRecord {
@@ -112,7 +122,13 @@ export class Batch {
       );
       if (isRejection(event)) {
         span.deadLettered++;
-        this.#rejected.push({ span, offset, record, rejection: event });
+        const rejection = withForeignFormat(
+          event,
+          block.bytes,
+          block.valueStart[record]!,
+          block.valueEnd[record]!,
+        );
+        this.#rejected.push({ span, offset, record, rejection });
       } else {
         if (this.#reader.hasEscapes) this.hasEscapes = true;
         this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
@@ -174,6 +190,26 @@ export class Batch {
       ids.add(event.eventId);
     }
     return ids.size === this.#events.length;
+  }
+
+  /** How many records the batch itself has rejected; PostgreSQL may refuse more. */
+  get rejected(): number {
+    return this.#rejected.length;
+  }
+
+  /** The records that the batch itself has rejected, but for the first `count`. */
+  *rejectedAfter(count: number): Generator<RejectedPlace> {
+    for (const { span, offset, record, rejection } of this.#rejected.slice(count)) {
+      yield { slot: this.block.slot[record]!, span, offset, reason: rejection.reason };
+    }
+  }
+
+  /** The records that PostgreSQL has refused. */
+  *refused(): Generator<RejectedPlace> {
+    for (const { span, offset, record, refusal } of this.#events) {
+      if (refusal !== undefined)
+        yield { slot: this.block.slot[record]!, span, offset, reason: refusal.reason };
+    }
   }
 
   /** Where each rejected record came from, and why it was rejected. */

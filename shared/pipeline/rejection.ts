@@ -12,3 +12,20 @@ export function makeRejection(stage: RejectionStage, reason: RejectionReason, er
 export function isRejection(result: object): result is Rejection {
   return "reason" in result;
 }
+
+/** Every reason; the compiler refuses a list that lacks one. */
+export const REJECTION_REASONS = Object.keys({
+  tombstone: true,
+  too_large: true,
+  not_utf8: true,
+  not_json: true,
+  too_deep: true,
+  not_an_object: true,
+  missing_field: true,
+  wrong_type: true,
+  out_of_range: true,
+  invalid_timestamp: true,
+  future_timestamp: true,
+  unstorable_text: true,
+  refused_by_database: true,
+} satisfies Record<RejectionReason, true>) as RejectionReason[];

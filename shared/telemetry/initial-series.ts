@@ -1,24 +1,8 @@
 // Initializes every counter series whose labels are known up front to 0.
 
-import type { RejectionReason } from "../event.ts";
+import { REJECTION_REASONS } from "../pipeline/rejection.ts";
 import { DATABASE_CAUSES, type ResyncCause } from "./worker-telemetry.ts";
 import type { Recorder } from "./recorder.ts";
-
-const REASONS = keysOf<RejectionReason>({
-  tombstone: 0,
-  too_large: 0,
-  not_utf8: 0,
-  not_json: 0,
-  too_deep: 0,
-  not_an_object: 0,
-  missing_field: 0,
-  wrong_type: 0,
-  out_of_range: 0,
-  invalid_timestamp: 0,
-  future_timestamp: 0,
-  unstorable_text: 0,
-  refused_by_database: 0,
-});
 
 const RESYNC_CAUSES = keysOf<ResyncCause>({
   fence: 0,
@@ -52,9 +36,9 @@ export function initializeSeries(metrics: Recorder, topics: readonly string[]): 
     metrics.add("deleted_offsets_total", 0, topic);
     metrics.add("log_truncations_total", 0, topic);
     metrics.add("gap_offsets_total", 0, topic);
-    for (const reason of REASONS) metrics.add("events_failed_total", 0, reason, topic);
+    for (const reason of REJECTION_REASONS) metrics.add("events_failed_total", 0, reason, topic);
   }
-  for (const reason of REASONS) metrics.add("dead_letter_events_total", 0, reason);
+  for (const reason of REJECTION_REASONS) metrics.add("dead_letter_events_total", 0, reason);
   for (const table of TABLES) metrics.add("db_inserts_total", 0, table);
   for (const cause of RESYNC_CAUSES) {
     metrics.add("resyncs_total", 0, cause);

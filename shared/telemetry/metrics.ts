@@ -135,6 +135,11 @@ const CONSUMER_METRICS = {
     [],
     "sum",
   ),
+  consumer_over_limit_partitions: gauge(
+    "Assigned partitions that DEAD_LETTER_LIMIT has stopped, by the most frequent reason of their dead letters.",
+    ["reason"],
+    "sum",
+  ),
   consumer_paused_partitions: gauge("Assigned partitions that are not being fetched.", [], "sum"),
 } as const;
 

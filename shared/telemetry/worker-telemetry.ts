@@ -1,8 +1,9 @@
 // Reports what happens to a worker: each method moves the metrics and writes the log line together.
 
-import type { TopicPartition } from "../event.ts";
+import type { RejectionReason, TopicPartition } from "../event.ts";
 import type { Batch } from "../pipeline/batch.ts";
 import type { CommitReport } from "../pipeline/commit.ts";
+import { REJECTION_REASONS } from "../pipeline/rejection.ts";
 import type { Logger } from "./log.ts";
 import { RateLimitedLog } from "./rate-limited-log.ts";
 import type { Recorder } from "./recorder.ts";
@@ -176,6 +177,22 @@ export class WorkerTelemetry {
 
   unreadablePartitions(partitions: number): void {
     this.#recorder.set("consumer_unreadable_partitions", partitions);
+  }
+
+  deadLetterLimitExceeded(topic: string, partition: number, offset: number, because: string): void {
+    this.#log.error(
+      { topic, partition, offset },
+      `a partition is stopped: ${because}. Kafka keeps its records; the other partitions are not affected. ` +
+        "See DeadLetterLimitExceeded in monitoring/RUNBOOK.md",
+    );
+  }
+
+  /** @param reasons for each partition that is stopped, the most frequent reason of its dead letters */
+  overLimitPartitions(reasons: readonly RejectionReason[]): void {
+    for (const reason of REJECTION_REASONS) {
+      const partitions = reasons.filter((each) => each === reason).length;
+      this.#recorder.set("consumer_over_limit_partitions", partitions, reason);
+    }
   }
 
   lag(topic: string, partition: number, records: number | undefined): void {

@@ -44,6 +44,7 @@ describe("a configuration without variables", () => {
       copyRawEvents: true,
       savePipelineMetrics: true,
       maxFutureSkewSeconds: 86_400,
+      deadLetterLimit: undefined,
     });
     expect(monitoring).toEqual({
       httpHost: "::",
@@ -99,6 +100,7 @@ describe("a configuration with every variable", () => {
     COPY_RAW_EVENTS: "false",
     SAVE_PIPELINE_METRICS: "0",
     MAX_FUTURE_SKEW_SECONDS: "60",
+    DEAD_LETTER_LIMIT: "0.25",
     HTTP_HOST: "127.0.0.1",
     CONSOLE: "off",
     METRICS_PORT_PRODUCER: "0",
@@ -153,6 +155,7 @@ describe("a configuration with every variable", () => {
         copyRawEvents: false,
         savePipelineMetrics: false,
         maxFutureSkewSeconds: 60,
+        deadLetterLimit: 0.25,
       },
       monitoring: {
         httpHost: "127.0.0.1",

@@ -28,6 +28,7 @@ function partition(number: number, changes: Partial<PartitionStatus> = {}): Part
     endOffset: 100,
     lag: 0,
     unreadableBecause: undefined,
+    overLimitBecause: undefined,
     ...changes,
   };
 }
@@ -151,6 +152,15 @@ describe("the consumer's health", () => {
     expect(trial.at(0, workers)).toEqual(problems);
     expect(trial.at(600, workers)).toEqual(problems);
     expect(trial.at(601, [worker({ partitions: [partition(0)] })])).toEqual([]);
+  });
+
+  test("reports a partition that its dead letters have stopped as critical with the reason, and only so", () => {
+    const trial = new Trial();
+    const stopped = { state: "over_limit" as const, overLimitBecause: "too many are not_json", lag: 5 };
+    const workers = [worker({ partitions: [partition(0), partition(1, stopped)] })];
+    const problems = ["partition_over_limit (critical): stopped: t[1]: too many are not_json"];
+    expect(trial.at(0, workers)).toEqual(problems);
+    expect(trial.at(600, workers)).toEqual(problems);
   });
 
   test("is critical about a partition of which nothing is stored for a minute while records wait", () => {

@@ -52,6 +52,7 @@ function intakeOfTwo() {
     batchSize: BATCH_SIZE,
     batchClock: () => CLOCK,
     onFetched: () => undefined,
+    deadLetterLimit: { isSet: false, count: () => new Set() },
   });
   for (const slot of [0, 1]) {
     assignment.assign(slot, kafka.topicPartition(slot));

@@ -23,6 +23,7 @@ export interface WorkerFaults {
   session?: (real: DatabaseSession) => Partial<DatabaseSession>;
   clock?: WorkerClock;
   batchSize?: number;
+  deadLetterLimit?: number;
 }
 
 /** A broker and a database, for workers that run in this process. */
@@ -78,6 +79,7 @@ export class WorkerBench implements AsyncDisposable {
         batchSize: faults.batchSize ?? 500,
         saveRawEvents: true,
         maxFutureSkewMs: 86_400_000,
+        deadLetterLimit: faults.deadLetterLimit,
       },
       new WorkerTelemetry(new ThreadRecorder(), pino({ level: "info" }, { write: (line) => log.push(line) })),
       () => undefined,

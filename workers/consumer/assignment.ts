@@ -10,6 +10,9 @@
 //   out_of_range     The log does not hold the offset, or was cut below it (`truncation`); librdkafka has stopped
 //                    fetching. Out: the bounds of the log are known and all that was read before is committed:
 //                    fetching. Below the start the gap is skipped; a log that was cut is read again from the cut.
+//   over_limit       Too many of its last records are dead letters (`excess`). It is not fetched, and what was read
+//                    and not handed to a transaction is dropped. Out: resync, after which the same records bring it
+//                    back here; a restart with another limit.
 //
 // A revocation takes a partition out of any state. What is not `fetching` is not in librdkafka's assignment:
 // pausing, seeking and resyncing all use the same two calls, stop and fetch.
@@ -19,6 +22,7 @@ import type { FetchStart } from "../../shared/kafka/consumer.ts";
 import type { LogTruncation } from "../../shared/kafka/log-truncation.ts";
 import type { Span } from "../../shared/pipeline/span.ts";
 import { InvariantViolated } from "../../shared/runtime/errors.ts";
+import type { Excess } from "./dead-letter-budget.ts";
 
 /** What is known of the row of a partition in pipeline_offsets. */
 export type StoredRow =
@@ -48,6 +52,13 @@ export type PartitionState =
       /** How the log was cut, if it was. */
       readonly truncation: LogTruncation | undefined;
       bounds: LogBounds | undefined;
+    }
+  | {
+      readonly kind: "over_limit";
+      readonly topicId: string;
+      readonly reading: number;
+      stored: number;
+      readonly excess: Excess;
     };
 
 /** Where a partition is read: a reading of it, and the offset up to which that is stored. */
@@ -179,6 +190,14 @@ export class Assignment {
     const state = this.#bySlot.get(slot)?.state;
     if (state?.kind !== "fetching" || state.unreadable === undefined) return;
     if (offset >= state.unreadable.offset) state.unreadable = undefined;
+  }
+
+  /** @returns false where the partition is not fetched */
+  markOverLimit(owned: OwnedPartition, excess: Excess): boolean {
+    if (owned.state.kind !== "fetching") return false;
+    const { topicId, reading, stored } = owned.state;
+    owned.state = { kind: "over_limit", topicId, reading, stored, excess };
+    return true;
   }
 
   unreadable(): OwnedPartition[] {

@@ -5,6 +5,7 @@ import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import { DeadlineExceeded } from "../../shared/store/sqlstate.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment } from "./assignment.ts";
+import type { DeadLetterLimit } from "./dead-letter-limit.ts";
 import type { DatabaseWork } from "./database-work.ts";
 import type { Intake } from "./intake.ts";
 import type { DatabaseSession, KafkaPort, WorkerClock } from "./ports.ts";
@@ -16,7 +17,8 @@ interface Surroundings {
   readonly clock: WorkerClock;
   readonly work: DatabaseWork;
   readonly assignment: Assignment;
-  readonly intake: Pick<Intake, "release" | "shrink" | "noteCommit">;
+  readonly intake: Pick<Intake, "release" | "shrink" | "noteCommit" | "drop">;
+  readonly deadLetterLimit: Pick<DeadLetterLimit, "isSet" | "count">;
   readonly recovery: Recovery;
   readonly telemetry: WorkerTelemetry;
   readonly isDraining: () => boolean;
@@ -48,12 +50,14 @@ export class BatchCommitter {
   }
 
   #onCommit(batch: Batch, report: CommitReport): void {
-    const { kafka, clock, assignment, intake, recovery, telemetry, onCommitted } = this.#surroundings;
+    const { kafka, clock, assignment, intake, deadLetterLimit, recovery, telemetry, onCommitted } =
+      this.#surroundings;
     for (const [slot, span] of batch.spans) assignment.markCommitted(slot, span);
     telemetry.batchCommitted(batch, report);
     onCommitted();
     const owned = [...batch.spans].filter(([slot]) => assignment.get(slot) !== undefined);
     const offsets = owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to }));
+    if (deadLetterLimit.isSet) intake.drop(deadLetterLimit.count(batch.refused()));
     intake.release(batch);
     intake.noteCommit();
     recovery.committed(clock.monotonicMs());

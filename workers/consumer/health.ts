@@ -15,6 +15,7 @@ export type ConsumerProblemKind =
   | "kafka_unreachable"
   | "partition_not_read"
   | "partition_unreadable"
+  | "partition_over_limit"
   | "no_progress";
 
 export type ConsumerProblem = Problem<ConsumerProblemKind>;
@@ -144,6 +145,11 @@ function flowFindings(
       findings.push({ kind: "partition_unreadable", subject: name, detail, isCritical: true });
       continue;
     }
+    if (partition.overLimitBecause !== undefined) {
+      const detail = partition.overLimitBecause;
+      findings.push({ kind: "partition_over_limit", subject: name, detail, isCritical: true });
+      continue;
+    }
     if (!isWaiting(partition)) continue;
     const subject = state === "fetching" ? name : `${name} (${state})`;
     // By partition and not by worker: one that moves between workers without being read is stuck, too.
@@ -198,6 +204,8 @@ function describe(
       return `not read: ${names}`;
     case "partition_unreadable":
       return `not readable: ${names}: ${detail}`;
+    case "partition_over_limit":
+      return `stopped: ${names}: ${detail}`;
     case "no_progress":
       return `no record of ${names} was stored for a minute${detail === "" ? "" : `: ${detail}`}`;
   }

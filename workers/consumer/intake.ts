@@ -4,6 +4,7 @@ import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { Assignment } from "./assignment.ts";
+import type { DeadLetterLimit } from "./dead-letter-limit.ts";
 import type { KafkaPort, WorkerClock } from "./ports.ts";
 
 /** A batch is handed over this long after its first record, however small it is. */
@@ -18,6 +19,7 @@ export interface IntakeOptions {
   /** The clock and limit by which a batch that opens now validates its records. */
   readonly batchClock: () => BatchClock;
   readonly onFetched: (topic: string, records: number) => void;
+  readonly deadLetterLimit: Pick<DeadLetterLimit, "isSet" | "count">;
 }
 
 /**
@@ -102,12 +104,15 @@ export class Intake {
     this.hasFetched = true;
     this.#countFetched(batch.block, first);
     if (batch.isEmpty) batch.open(this.#options.batchClock(), this.#clock.monotonicMs());
+    const { rejected } = batch;
     batch.read((slot) => {
       const owned = this.#assignment.get(slot);
       if (owned?.state.kind !== "fetching") return undefined;
       const { topic, partition, state } = owned;
       return { topic, partition, topicId: state.topicId, reading: state.reading, from: state.next };
     });
+    const { deadLetterLimit } = this.#options;
+    if (deadLetterLimit.isSet) batch.drop(deadLetterLimit.count(batch.rejectedAfter(rejected)));
     return added;
   }
 
@@ -176,7 +181,7 @@ export class Intake {
   }
 
   /** Drops the records of partitions that other workers read now. */
-  drop(slots: readonly number[]): void {
+  drop(slots: Iterable<number>): void {
     this.#building.drop(slots);
   }
 

@@ -50,6 +50,7 @@ export async function openPartitionWorker(
       batchSize: consumer.batchSize,
       saveRawEvents: consumer.saveRawEvents,
       maxFutureSkewMs: consumer.maxFutureSkewSeconds * 1000,
+      deadLetterLimit: consumer.deadLetterLimit,
     },
     telemetry,
     onCommitted,

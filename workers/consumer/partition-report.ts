@@ -32,6 +32,7 @@ export class PartitionReport {
       endOffset: owned.end,
       lag: this.lagOf(owned),
       unreadableBecause: owned.state.kind === "fetching" ? owned.state.unreadable?.reason : undefined,
+      overLimitBecause: owned.state.kind === "over_limit" ? owned.state.excess.because : undefined,
     }));
   }
 
@@ -42,5 +43,8 @@ export class PartitionReport {
     }
     this.#telemetry.pausedPartitions(this.#assignment.size - this.#assignment.in("fetching").length);
     this.#telemetry.unreadablePartitions(this.#assignment.unreadable().length);
+    this.#telemetry.overLimitPartitions(
+      this.#assignment.in("over_limit").map(({ state }) => state.excess.reason),
+    );
   }
 }

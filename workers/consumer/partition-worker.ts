@@ -13,6 +13,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import { Assignment } from "./assignment.ts";
 import { BatchCommitter } from "./batch-committer.ts";
+import { DeadLetterLimit } from "./dead-letter-limit.ts";
 import { DatabaseWork } from "./database-work.ts";
 import { ResyncNeeded } from "./failure.ts";
 import { GroupMembership } from "./group-membership.ts";
@@ -69,6 +70,7 @@ export class PartitionWorker {
     this.#sessions = new SessionHolder(ports, this.#work, telemetry);
     this.#report = new PartitionReport(kafka, this.#assignment, telemetry);
     this.#recovery = new Recovery(clock, telemetry);
+    const deadLetterLimit = new DeadLetterLimit(options.deadLetterLimit, kafka, this.#assignment, telemetry);
     this.#intake = new Intake(kafka, this.#assignment, clock, {
       batchSize: options.batchSize,
       batchClock: () => ({
@@ -76,6 +78,7 @@ export class PartitionWorker {
         maxFutureSkewMs: options.maxFutureSkewMs,
       }),
       onFetched: (topic, records) => telemetry.recordsFetched(topic, records),
+      deadLetterLimit,
     });
     this.#membership = new GroupMembership(kafka, this.#assignment, this.#intake, this.#work, telemetry);
     this.#surveys = new LogSurveys(kafka, options.topics, this.#assignment, notify);
@@ -91,6 +94,7 @@ export class PartitionWorker {
     const shared = { kafka, clock, assignment: this.#assignment, intake: this.#intake, telemetry };
     this.#committer = new BatchCommitter({
       ...shared,
+      deadLetterLimit,
       work: this.#work,
       recovery: this.#recovery,
       isDraining: () => this.#phase === "draining",
@@ -241,7 +245,8 @@ export class PartitionWorker {
     // Records that were read are no lag any more, but not stored yet.
     const isCommitting = this.#work.current.kind === "committing";
     if (isCommitting || !this.#intake.isEmpty) return false;
-    return this.#assignment.all().every((owned) => (this.#report.lagOf(owned) ?? 0) === 0);
+    const read = this.#assignment.all().filter(({ state }) => state.kind !== "over_limit");
+    return read.every((owned) => (this.#report.lagOf(owned) ?? 0) === 0);
   }
 
   #takeFromKafka(): void {

@@ -24,6 +24,8 @@ export interface WorkerOptions {
   readonly batchSize: number;
   readonly saveRawEvents: boolean;
   readonly maxFutureSkewMs: number;
+  /** The share of dead letters among the last records of a partition above which it stops; undefined: none. */
+  readonly deadLetterLimit?: number | undefined;
 }
 
 export type WorkerClock = Pick<Clock, "now" | "monotonicMs">;

@@ -27,6 +27,8 @@ export interface PartitionStatus {
   readonly lag: number | undefined;
   /** Why the records at `storedOffset` cannot be read, if they cannot. */
   readonly unreadableBecause: string | undefined;
+  /** Which share of its last records are dead letters, and why, where DEAD_LETTER_LIMIT has stopped it. */
+  readonly overLimitBecause: string | undefined;
 }
 
 /** The state of a worker, sent when it changes. */

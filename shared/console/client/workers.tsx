@@ -71,4 +71,5 @@ const STATES: Readonly<Record<string, string>> = {
   unreadable: "cannot be read",
   awaiting_offset: "waiting for its offset",
   out_of_range: "out of range",
+  over_limit: "too many dead letters",
 };
