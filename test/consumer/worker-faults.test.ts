@@ -197,9 +197,11 @@ describe("a worker that has met another fault just before", () => {
           },
         }),
         session: () => ({
-          commit: () => {
+          commit: async () => {
+            // The worker rests when it learns of both at once, of this fault first.
+            await Bun.sleep(20);
             isDue = true;
-            return Promise.reject(Object.assign(new Error("closed"), { code: "CONNECTION_CLOSED" }));
+            throw Object.assign(new Error("closed"), { code: "CONNECTION_CLOSED" });
           },
         }),
       });
