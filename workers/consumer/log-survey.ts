@@ -41,6 +41,10 @@ export class LogSurveys {
   readonly #onAnswered: () => void;
   #state: "due" | "asking" | "waiting" | LogSurvey = "due";
   #endedMs = 0;
+  /** True while a survey is under way, or its answer waits, that was begun before the last `restart`. */
+  #isStale = false;
+  #isAnswered = false;
+  #fault: string | undefined;
 
   /** @param onAnswered called when there is a survey to take */
   constructor(kafka: KafkaPort, topics: readonly string[], assignment: Assignment, onAnswered: () => void) {
@@ -48,6 +52,23 @@ export class LogSurveys {
     this.#topics = topics;
     this.#assignment = assignment;
     this.#onAnswered = onAnswered;
+  }
+
+  /** True once Kafka was asked since the last `restart`. */
+  get isAnswered(): boolean {
+    return this.#isAnswered;
+  }
+
+  /** Why Kafka did not answer the last survey whole. */
+  get fault(): string | undefined {
+    return this.#fault;
+  }
+
+  /** Forgets what was answered: all offsets have to be read again. */
+  restart(): void {
+    this.#isAnswered = false;
+    this.#isStale = this.#state !== "due" && this.#state !== "waiting";
+    this.hurry();
   }
 
   /** Makes the next survey due at once: a partition needs an answer that it did not need before. */
@@ -75,8 +96,11 @@ export class LogSurveys {
   take(nowMs: number): LogSurvey | undefined {
     const survey = this.#state;
     if (typeof survey === "string") return undefined;
-    this.#state = "waiting";
+    this.#state = this.#isStale ? "due" : "waiting";
+    this.#isAnswered ||= !this.#isStale;
+    this.#isStale = false;
     this.#endedMs = nowMs;
+    this.#fault = survey.fault;
     return survey;
   }
 

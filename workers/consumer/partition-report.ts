@@ -23,6 +23,12 @@ export class PartitionReport {
     return Math.max(0, owned.end - Math.max(position, owned.lastStored));
   }
 
+  /** True where records are known to wait that can be read. */
+  hasLag(): boolean {
+    const read = this.#assignment.all().filter(({ state }) => state.kind !== "over_limit");
+    return read.some((owned) => (this.lagOf(owned) ?? 0) > 0);
+  }
+
   statuses(): PartitionStatus[] {
     return this.#assignment.all().map((owned) => ({
       topic: owned.topic,

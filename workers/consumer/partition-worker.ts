@@ -22,7 +22,7 @@ import { KafkaEvents } from "./kafka-events.ts";
 import { LogSurveys } from "./log-survey.ts";
 import { PartitionReport } from "./partition-report.ts";
 import { Placement } from "./placement.ts";
-import type { WorkerClock, WorkerOptions, WorkerPorts } from "./ports.ts";
+import type { WorkerOptions, WorkerPorts } from "./ports.ts";
 import { Recovery } from "./recovery.ts";
 import { SessionHolder } from "./session-holder.ts";
 import { Settlement } from "./settlement.ts";
@@ -35,7 +35,6 @@ const CLOSE_DEADLINE_MS = 5000;
 export class PartitionWorker {
   readonly #ports: WorkerPorts;
   readonly #telemetry: WorkerTelemetry;
-  readonly #clock: WorkerClock;
   readonly #clockCheck = new ClockCheck();
   readonly #assignment = new Assignment();
   readonly #intake: Intake;
@@ -50,9 +49,6 @@ export class PartitionWorker {
   readonly #recovery: Recovery;
   #phase: "running" | "draining" = "running";
   #isToRejoin = false;
-  /** True once Kafka was asked about the partitions since the last resync. */
-  #isSurveyed = false;
-  #kafkaFault: string | undefined;
 
   /** @param onCommitted called after each answered COMMIT, when the telemetry has moved */
   constructor(
@@ -65,7 +61,6 @@ export class PartitionWorker {
     const notify = (): void => notifier.notify();
     this.#ports = ports;
     this.#telemetry = telemetry;
-    this.#clock = clock;
     this.#work = new DatabaseWork(notify);
     this.#sessions = new SessionHolder(ports, this.#work, telemetry);
     this.#report = new PartitionReport(kafka, this.#assignment, telemetry);
@@ -127,7 +122,6 @@ export class PartitionWorker {
 
   /** Commits what was read and then ends `run`. What librdkafka has buffered stays in Kafka. */
   drain(): void {
-    if (this.#phase !== "running") return;
     this.#phase = "draining";
     this.#ports.notifier.notify();
   }
@@ -143,8 +137,8 @@ export class PartitionWorker {
     return {
       hasJoined: this.#membership.hasJoined(),
       hasDatabase: this.#sessions.isConnected,
-      databaseUnansweredSeconds: Math.floor(this.#work.unansweredMs(this.#clock.monotonicMs()) / 1000),
-      kafkaFault: this.#kafkaFault,
+      databaseUnansweredSeconds: Math.floor(this.#work.unansweredMs(this.#ports.clock.monotonicMs()) / 1000),
+      kafkaFault: this.#surveys.fault,
       pausedBecause: this.#recovery.reason?.message,
       partitions: this.#report.statuses(),
     };
@@ -152,12 +146,12 @@ export class PartitionWorker {
 
   /** @throws FatalError for a failure that no retry fixes */
   #takeTurn(): void {
-    this.#recovery.attempt(() => this.#clockCheck.pass(this.#clock.monotonicMs()));
+    this.#recovery.attempt(() => this.#clockCheck.pass(this.#ports.clock.monotonicMs()));
     this.#recovery.attempt(() => this.#work.takeOutcome());
     // Kafka gives nothing while a revocation has no answer.
-    this.#recovery.attempt(() => this.#membership.answerRevocation(this.#clock.monotonicMs()));
+    this.#recovery.attempt(() => this.#membership.answerRevocation(this.#ports.clock.monotonicMs()));
     this.#recovery.attempt(() => this.#takeFromKafka());
-    const now = this.#clock.monotonicMs();
+    const now = this.#ports.clock.monotonicMs();
     if ((this.#surveyDueAtMs() ?? Infinity) <= now) this.#surveys.start();
     this.#work.endBackOff(now);
     this.#recovery.attempt(() => this.#startWork(now));
@@ -185,7 +179,7 @@ export class PartitionWorker {
       canWork ? this.#intake.dueAtMs() : undefined,
       canWork ? this.#placement.dueAtMs() : undefined,
     ].filter((at) => at !== undefined);
-    return Math.min(MAX_IDLE_MS, Math.max(0, Math.min(...dueAtMs) - this.#clock.monotonicMs()));
+    return Math.min(MAX_IDLE_MS, Math.max(0, Math.min(...dueAtMs) - this.#ports.clock.monotonicMs()));
   }
 
   #startWork(now: number): void {
@@ -217,11 +211,10 @@ export class PartitionWorker {
     const isDropping = !this.#intake.isEmpty || this.#recovery.hasFailedBatch;
     const failure = this.#recovery.take();
     if (failure === undefined) return;
-    const now = this.#clock.monotonicMs();
+    const now = this.#ports.clock.monotonicMs();
     this.#intake.reset();
     this.#assignment.resync();
-    this.#surveys.hurry();
-    this.#isSurveyed = false;
+    this.#surveys.restart();
     if (this.#phase === "draining") {
       // No data is lost, but the caller must learn that the drain did not complete.
       if (!isDropping) return;
@@ -236,17 +229,13 @@ export class PartitionWorker {
   /** True once all that can be read is read again. */
   #isWell(): boolean {
     const { reason, failure } = this.#recovery;
-    if (reason === undefined || failure !== undefined || this.#work.current.kind === "backing_off")
-      return false;
-    if (!this.#sessions.isConnected) return false;
-    if (!this.#isSurveyed || this.#placement.isUnread()) return false;
+    const { kind } = this.#work.current;
+    if (reason === undefined || failure !== undefined || kind === "backing_off") return false;
+    if (!this.#sessions.isConnected || !this.#surveys.isAnswered || this.#placement.isUnread()) return false;
     // Where a batch has failed, only a COMMIT shows that the cause has ended, unless there is nothing left to commit.
     if (!this.#recovery.hasFailedBatch) return true;
     // Records that were read are no lag any more, but not stored yet.
-    const isCommitting = this.#work.current.kind === "committing";
-    if (isCommitting || !this.#intake.isEmpty) return false;
-    const read = this.#assignment.all().filter(({ state }) => state.kind !== "over_limit");
-    return read.every((owned) => (this.#report.lagOf(owned) ?? 0) === 0);
+    return kind !== "committing" && this.#intake.isEmpty && !this.#report.hasLag();
   }
 
   #takeFromKafka(): void {
@@ -256,10 +245,8 @@ export class PartitionWorker {
     for (let event = this.#intake.take(); event !== undefined; event = this.#intake.take()) {
       this.#kafkaEvents.handle(event);
     }
-    const survey = this.#surveys.take(this.#clock.monotonicMs());
+    const survey = this.#surveys.take(this.#ports.clock.monotonicMs());
     if (survey === undefined) return;
-    this.#isSurveyed = true;
-    this.#kafkaFault = survey.fault;
     if (survey.fault !== undefined) this.#telemetry.kafkaError("survey", survey.fault);
     this.#placement.apply(survey);
     this.#report.publish();
