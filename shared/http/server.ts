@@ -40,6 +40,8 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** The port in use. */
   readonly port: number;
+  /** The address for a browser on this machine. */
+  readonly url: string;
   stop(): Promise<void>;
 }
 
@@ -50,14 +52,21 @@ export interface HttpServer {
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const hono = makeRoutes(options);
   const server = listen(options, hono);
+  const port = server.port ?? options.port;
   return {
-    port: server.port ?? options.port,
+    port,
+    url: urlOf(options.host, port),
     async stop() {
       // The graceful stop alone would wait for scrapers, which keep their connections open.
       await Promise.race([server.stop(), Bun.sleep(STOP_GRACE_MS)]);
       await server.stop(true);
     },
   };
+}
+
+function urlOf(host: string, port: number): string {
+  if (["::", "0.0.0.0"].includes(host)) return `http://localhost:${port}/`;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}/`;
 }
 
 /** Instead of reasons and errors, which name hosts and users. */

@@ -16,7 +16,7 @@ test.each(["consumer", "producer"])(
         [`METRICS_PORT_${name.toUpperCase()}`]: String(port),
       },
     });
-    await program.printed(/serving \/metrics/);
+    await program.printed(/"console":"off","msg":"serving \/metrics/);
     const status = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).status;
     const paths = ["/metrics", "/healthz", "/readyz", "/console.js", "/events", "/api", "/api/status"];
     expect(await Promise.all(paths.map(status))).toEqual([200, 200, 503, 404, 404, 404, 404]);

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { networkInterfaces } from "node:os";
 import { type HttpServer, type HttpServerOptions, startHttpServer } from "../../shared/http/server.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 
@@ -83,6 +84,20 @@ test("/metrics answers 500 to a failing scrape, and the server goes on", () =>
     expect([elsewhere.status, await elsewhere.text()]).toEqual([500, "internal error\n"]);
     expect((await get("/healthz")).status).toBe(200);
   }));
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
+  all?.some(({ address }) => address === "::1"),
+);
+test.each([
+  ["0.0.0.0", "localhost"],
+  ["127.0.0.1", "127.0.0.1"],
+  ...(hasIpv6 ? [["::1", "[::1]"] as const] : []),
+])("a server that listens on %s is found by a browser under %s", (host, name) =>
+  serving({ host }, async ({ port, url }) => {
+    expect(url).toBe(`http://${name}:${port}/`);
+    expect((await fetch(`${url}healthz`)).status).toBe(200);
+  }),
+);
 
 test("/ lists the endpoints, and other paths and methods get 404", () =>
   serving({}, async (_, get) => {

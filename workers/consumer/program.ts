@@ -86,7 +86,8 @@ async function consume(
   });
   resources.defer("the HTTP server", 3000, () => server.stop());
   resources.defer("the console", 3000, async () => await webConsole?.close());
-  log.info({ port: server.port, console: monitoring.console }, "serving /metrics, /healthz and /readyz");
+  const consoleUrl = webConsole === undefined ? "off" : server.url;
+  log.info({ port: server.port, console: consoleUrl }, "serving /metrics, /healthz and /readyz");
 
   const library = await stop.orStopped(prepareNativeLibrary((line) => log.info(line)));
   if (library === undefined) return 0;

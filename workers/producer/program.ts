@@ -103,7 +103,8 @@ async function run(
   });
   resources.defer("the HTTP server", HTTP_DEADLINE_MS, () => http.stop());
   resources.defer("the console", HTTP_DEADLINE_MS, () => webConsole?.close());
-  log.info({ port: http.port, console: monitoring.console }, "serving /metrics, /healthz and /readyz");
+  const consoleUrl = webConsole === undefined ? "off" : http.url;
+  log.info({ port: http.port, console: consoleUrl }, "serving /metrics, /healthz and /readyz");
 
   const source = await stop.orStopped(openSource(config.producer));
   if (source === undefined) return 0;
