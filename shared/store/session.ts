@@ -26,6 +26,7 @@ export type Database = Sql<{ bigint: number }>;
 
 const CONNECT_TIMEOUT_SECONDS = 10;
 const HOUSEKEEPING_DEADLINE_MS = 20_000;
+const CLOSED_EARLY = "the server has closed the connection before the session was open";
 
 export interface SessionOptions {
   readonly role: SessionRole;
@@ -62,12 +63,14 @@ export class Session {
    */
   static async open(config: DatabaseConfig, options: SessionOptions): Promise<Session> {
     const socket: { current: Socket | undefined } = { current: undefined };
+    let password = "";
     const driverOptions: postgres.Options<typeof TYPES> & { socket: () => Promise<Socket> } = {
       host: config.host,
       port: config.port,
       database: config.name,
       username: config.user,
-      password: await passwordOf(config),
+      // As a function, or the driver would take PGPASSWORD for an empty one.
+      password: () => password,
       max: 1,
       max_lifetime: null,
       idle_timeout: 0,
@@ -78,13 +81,17 @@ export class Session {
       socket: async () => {
         if (socket.current !== undefined) {
           throw new ConnectionLost(
-            session.#backendPid === 0
-              ? "the server has closed the connection before the session was open"
-              : "the connection to PostgreSQL is lost",
+            session.#backendPid === 0 ? CLOSED_EARLY : "the connection to PostgreSQL is lost",
           );
         }
-        socket.current = await openServerSocket(config);
-        return socket.current;
+        const opened = await openServerSocket(config);
+        socket.current = opened;
+        // Without a listener an error would end the process; the driver comes with its own later.
+        opened.on("error", () => undefined);
+        // Not before there is a server: a command may be slow, and ask another service.
+        password = await passwordOf(config);
+        if (opened.destroyed) throw new ConnectionLost(CLOSED_EARLY);
+        return opened;
       },
       types: TYPES,
       connection: { application_name: applicationName(options.role, options.consumerGroup) },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Session } from "../../shared/store/session.ts";
@@ -237,6 +237,25 @@ describe("opening a session", () => {
         /^the command of DB_PASSWORD_COMMAND ended with exit code 1: .*No such file/,
       ),
     });
+  });
+
+  test("runs that command only where there is a server, and survives one that hangs up meanwhile", async () => {
+    await using database = await emptyDatabase();
+    const ran = join(mkdtempSync(join(tmpdir(), "pipeline-secret-")), "ran");
+    const open = (port: number, passwordCommand: string) => {
+      const config = { ...database.config, port, sslMode: "disable" as const, passwordCommand };
+      return rejection(openSession({ config }));
+    };
+    expect(classify(await open(1, `touch ${ran}`))).toBe("connection");
+    expect(existsSync(ran)).toBe(false);
+    using server = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { open: (socket) => socket.terminate(), data() {} },
+    });
+    const error = await open(server.port, `touch ${ran}; sleep 0.2; echo secret`);
+    expect(classify(error)).toBe("connection");
+    expect(existsSync(ran)).toBe(true);
   });
 
   test("fails with a sentence for a role that may not connect", async () => {
