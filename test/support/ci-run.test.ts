@@ -21,14 +21,17 @@ async function ciRun({
   tests = COUNTED,
   variant = "echo TEST_POSTGRES=$TEST_POSTGRES; echo '10 passed, 0 failed'",
   long = COUNTED,
+  simulation = "echo 'ok: all histories hold'",
   chaos = "true",
   demo = "true",
   installed = "install ok installed",
   apt = "exit 1",
-}: Partial<Record<"tests" | "variant" | "long" | "chaos" | "demo" | "installed" | "apt", string>>) {
+}: Partial<
+  Record<"tests" | "variant" | "long" | "simulation" | "chaos" | "demo" | "installed" | "apt", string>
+>) {
   const files = {
     npx: script(
-      `echo "CI=$CI npx $*"\ncase "$*" in\n*"run test") ${tests} ;;\n*"run test test/store"*) ${variant} ;;\n*"run test:long") ${long} ;;\n*"run chaos --seconds 60") ${chaos} ;;\n*"run demo --seconds 20 --rate 2000") ${demo} ;;\n*) exit 99 ;;\nesac`,
+      `echo "CI=$CI npx $*"\ncase "$*" in\n*"run test") ${tests} ;;\n*"run test test/store"*) ${variant} ;;\n*"run test:long") ${long} ;;\n*"run simulate --histories 10000") ${simulation} ;;\n*"run chaos --seconds 60") ${chaos} ;;\n*"run demo --seconds 20 --rate 2000") ${demo} ;;\n*) exit 99 ;;\nesac`,
     ),
     "dpkg-query": script(`echo "${installed}"`),
     id: script("echo 0"),
@@ -47,9 +50,9 @@ async function ciRun({
 }
 
 describe(".ci/run", () => {
-  test("adds up the tests, the long tests, the chaos runs and the demo, and exits with 0 when all passed", async () => {
+  test("adds up the tests, the long tests, the simulations, the chaos runs and the demo, and exits with 0 when all passed", async () => {
     const { exitCode, output, lastLine } = await ciRun({});
-    expect(lastLine).toBe("116 passed, 0 failed");
+    expect(lastLine).toBe("118 passed, 0 failed");
     expect(exitCode).toBe(0);
     expect(output).toContain("CI=true npx -y bun@1.4.5 run test\n");
     expect(output.match(/TEST_POSTGRES=\S+(?=\n)/g)).toEqual([
@@ -58,6 +61,7 @@ describe(".ci/run", () => {
       "TEST_POSTGRES=17,dml",
     ]);
     expect(output).toContain("CI=true npx -y bun@1.4.5 run test:long\n");
+    expect(output.split("CI=true npx -y bun@1.4.5 run simulate --histories 10000\n")).toHaveLength(3);
     expect(output.split("CI=true npx -y bun@1.4.5 run chaos --seconds 60\n")).toHaveLength(4);
   });
 
@@ -69,7 +73,7 @@ describe(".ci/run", () => {
     expect(installing.exitCode).toBe(0);
     const failing = await ciRun({ installed: "unknown", apt: "exit 1" });
     expect(failing.output).toContain("could not install libssl-dev");
-    expect(failing.lastLine).toBe("116 passed, 0 failed");
+    expect(failing.lastLine).toBe("118 passed, 0 failed");
     const complete = await ciRun({});
     expect(complete.output).not.toContain("apt-get");
   });
@@ -79,17 +83,26 @@ describe(".ci/run", () => {
       tests: "echo '40 passed, 2 failed'; echo 'error: script exited' >&2; exit 1",
       long: "echo '5 passed, 1 failed'; exit 1",
     });
-    expect(lastLine).toBe("79 passed, 3 failed");
+    expect(lastLine).toBe("81 passed, 3 failed");
     expect(exitCode).toBe(1);
   });
 
   test("counts a failed demo as a failure, and each failed chaos run", async () => {
     const demo = await ciRun({ demo: "exit 1" });
-    expect([demo.lastLine, demo.exitCode]).toEqual(["115 passed, 1 failed", 1]);
+    expect([demo.lastLine, demo.exitCode]).toEqual(["117 passed, 1 failed", 1]);
     expect(demo.output).toContain("run demo --seconds 20 --rate 2000' ended with exit code 1");
     const chaos = await ciRun({ chaos: "echo 'WRONG  raw_events lacks: chaos_5'; exit 1" });
-    expect([chaos.lastLine, chaos.exitCode]).toEqual(["113 passed, 3 failed", 1]);
+    expect([chaos.lastLine, chaos.exitCode]).toEqual(["115 passed, 3 failed", 1]);
     expect(chaos.output).toContain("raw_events lacks: chaos_5");
+  });
+
+  test("counts each simulation that failed, and shows its seeds", async () => {
+    const { lastLine, exitCode, output } = await ciRun({
+      // Both begin before either ends.
+      simulation: `touch "$0.simulates.$$"; until [ "$(ls "$0".simulates.* | wc -l)" -eq 2 ]; do sleep 0.01; done; echo 'failed with the seeds 5, 7'; exit 1`,
+    });
+    expect([lastLine, exitCode]).toEqual(["116 passed, 2 failed", 1]);
+    expect(output.split("failed with the seeds 5, 7\n")).toHaveLength(3);
   });
 
   test.each([
