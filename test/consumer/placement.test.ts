@@ -20,7 +20,11 @@ function placementOfOne() {
   const kafka = { fetch: () => undefined, stop: () => undefined, slot: () => 0 };
   const surveys = { hurry: () => undefined };
   const telemetry = new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" }));
-  const settlement = new Settlement(kafka, assignment, { holds: () => false }, surveys, telemetry, true);
+  const intake = { holds: () => false };
+  const settlement = new Settlement(
+    { saveRawEvents: true },
+    { kafka, assignment, intake, surveys, telemetry },
+  );
   const placement = new Placement(kafka, assignment, settlement, surveys, systemClock, telemetry);
   const answer = (beginning?: number) => {
     const survey: LogSurvey = {

@@ -30,7 +30,10 @@ function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession
   const intake = { isHolding: false, holds: () => intake.isHolding };
   const telemetry = new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" }));
   const surveys = { hurry: () => undefined };
-  const settlement = new Settlement(kafka, assignment, intake, surveys, telemetry, hasStoredIds);
+  const settlement = new Settlement(
+    { saveRawEvents: hasStoredIds },
+    { kafka, assignment, intake, surveys, telemetry },
+  );
   settlement.onOutOfRange(PLACE, truncation);
   const session: Partial<DatabaseSession> = {
     skipGap: (from, to) => {

@@ -77,16 +77,9 @@ export class PartitionWorker {
     });
     this.#membership = new GroupMembership(kafka, this.#assignment, this.#intake, this.#work, telemetry);
     this.#surveys = new LogSurveys(kafka, options.topics, this.#assignment, notify);
-    const settlement = new Settlement(
-      kafka,
-      this.#assignment,
-      this.#intake,
-      this.#surveys,
-      telemetry,
-      options.saveRawEvents,
-    );
-    this.#placement = new Placement(kafka, this.#assignment, settlement, this.#surveys, clock, telemetry);
     const shared = { kafka, clock, assignment: this.#assignment, intake: this.#intake, telemetry };
+    const settlement = new Settlement(options, { ...shared, surveys: this.#surveys });
+    this.#placement = new Placement(kafka, this.#assignment, settlement, this.#surveys, clock, telemetry);
     this.#committer = new BatchCommitter({
       ...shared,
       deadLetterLimit,

@@ -8,7 +8,7 @@ import type { Assignment, LogBounds, OwnedPartition, PartitionIn } from "./assig
 import { ResyncNeeded } from "./failure.ts";
 import type { Intake } from "./intake.ts";
 import type { LogSurveys } from "./log-survey.ts";
-import type { DatabaseSession, KafkaPort } from "./ports.ts";
+import type { DatabaseSession, KafkaPort, WorkerOptions } from "./ports.ts";
 
 /** One step of work with the database. `run` does not change the worker; the loop calls the function that it returns. */
 export interface PlacementWork {
@@ -77,30 +77,34 @@ async function record(
   }
 }
 
+interface Surroundings {
+  readonly kafka: Pick<KafkaPort, "fetch" | "stop" | "slot">;
+  readonly assignment: Assignment;
+  readonly intake: Pick<Intake, "holds">;
+  readonly surveys: Pick<LogSurveys, "hurry">;
+  readonly telemetry: WorkerTelemetry;
+}
+
 /** Moves partitions from `out_of_range` to `fetching`. */
 export class Settlement {
-  readonly #kafka: Pick<KafkaPort, "fetch" | "stop" | "slot">;
+  readonly #kafka: Surroundings["kafka"];
   readonly #assignment: Assignment;
-  readonly #intake: Pick<Intake, "holds">;
-  readonly #surveys: Pick<LogSurveys, "hurry">;
+  readonly #intake: Surroundings["intake"];
+  readonly #surveys: Surroundings["surveys"];
   readonly #telemetry: WorkerTelemetry;
+  /** True where the database knows the id of each stored event. */
   readonly #hasStoredIds: boolean;
 
-  /** @param hasStoredIds true where the database knows the id of each stored event */
   constructor(
-    kafka: Pick<KafkaPort, "fetch" | "stop" | "slot">,
-    assignment: Assignment,
-    intake: Pick<Intake, "holds">,
-    surveys: Pick<LogSurveys, "hurry">,
-    telemetry: WorkerTelemetry,
-    hasStoredIds: boolean,
+    { saveRawEvents }: Pick<WorkerOptions, "saveRawEvents">,
+    { kafka, assignment, intake, surveys, telemetry }: Surroundings,
   ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
     this.#intake = intake;
     this.#surveys = surveys;
     this.#telemetry = telemetry;
-    this.#hasStoredIds = hasStoredIds;
+    this.#hasStoredIds = saveRawEvents;
   }
 
   /**
