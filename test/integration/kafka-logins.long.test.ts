@@ -3,12 +3,13 @@ import { expect } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CertificateAuthority } from "../support/certificates.ts";
+import { CertificateAuthority, whyNoOpenssl } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { KafkaCluster } from "../support/kafka.ts";
+import { whyNoKafka } from "../support/kafka-artifacts.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { startProducer } from "../support/process.ts";
-import { clusterTest } from "../support/requirements.ts";
+import { clusterTest, requiring } from "../support/requirements.ts";
 
 const CLIENT = "listener.name.client";
 
@@ -97,7 +98,7 @@ clusterTest(
   240_000,
 );
 
-clusterTest(
+requiring("openssl and a separate Kafka cluster", whyNoOpenssl() ?? whyNoKafka())(
   "SASL_SSL: SCRAM over TLS with a client's certificate, and one sentence for what is missing",
   async () => {
     const folder = await mkdtemp(join(tmpdir(), "event-pipeline-tls-"));

@@ -334,7 +334,7 @@ describe("the producer at fault", () => {
     await using misconfigured = start({ PRODUCER_RATE: "fast", KAFKA_CONFIG_ACKS: "1" });
     expect(await misconfigured.exit()).toBe(2);
     expect(misconfigured.stderr.trim().split("\n")).toHaveLength(2);
-  });
+  }, 30_000);
 
   test("reports a missing input and a taken port in one sentence each", async () => {
     const path = join(folder, "missing.jsonl");
@@ -348,7 +348,7 @@ describe("the producer at fault", () => {
       `port ${taken.port} on 127.0.0.1 is taken by another program: set METRICS_PORT_PRODUCER to a free port\n`,
     );
     await taken.stop();
-  });
+  }, 30_000);
 
   onEmbedded("reports a topic that its user may not write to", async (kafka) => {
     const topic = await kafka.createTopic(1);
