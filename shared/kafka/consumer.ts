@@ -46,6 +46,12 @@ export interface ConsumerOptions {
   readonly topicsWithoutId?: readonly string[];
   /** Called when there is something to poll, from the event loop. */
   readonly onWake: () => void;
+  /**
+   * Called where `topicIds` finds another id than before: the topic was deleted and created again. librdkafka takes what
+   * brokers say of the new topic's leaders for outdated where the old topic's leader epoch was greater
+   * (rd_kafka_toppar_leader_update), so this client may never fetch it: another one has to be opened.
+   */
+  readonly onTopicRecreated?: (topic: string) => void;
 }
 
 const REQUEST_TIMEOUT_MS = 5000;
@@ -67,6 +73,9 @@ export class KafkaConsumer {
   readonly #queueEvents: QueueEvents;
   readonly #keepsPlace: boolean;
   readonly #topicsWithoutId: readonly string[];
+  readonly #onTopicRecreated: (topic: string) => void;
+  /** The first id of each topic that was found. */
+  readonly #firstIds = new Map<string, string>();
   readonly #messages: MessageReader;
   readonly #assignment: LibrdkafkaAssignment;
   #closing: Promise<void> | undefined;
@@ -77,7 +86,7 @@ export class KafkaConsumer {
     topics: readonly Pointer[],
     table: PartitionTable,
     queueEvents: QueueEvents,
-    { settings, topicsWithoutId = [] }: ConsumerOptions,
+    { settings, topicsWithoutId = [], onTopicRecreated = () => undefined }: ConsumerOptions,
   ) {
     this.#client = client;
     this.#library = client.library;
@@ -91,6 +100,7 @@ export class KafkaConsumer {
     this.#queueEvents = queueEvents;
     this.#keepsPlace = keepsPlace(settings);
     this.#topicsWithoutId = topicsWithoutId;
+    this.#onTopicRecreated = onTopicRecreated;
     for (const queue of [events, this.#records, this.#requests.queue]) queueEvents.watch(queue);
   }
 
@@ -251,7 +261,15 @@ export class KafkaConsumer {
       topic,
       topicId ?? (this.#topicsWithoutId.includes(topic) ? standInId : undefined),
     ]);
-    return new Map(ids.flatMap(([topic, id]) => (id === undefined ? [] : [[topic, id]])));
+    const known = new Map(ids.flatMap(([topic, id]) => (id === undefined ? [] : [[topic, id]])));
+    for (const [topic, id] of known) this.#noteId(topic, id);
+    return known;
+  }
+
+  #noteId(topic: string, id: string): void {
+    const first = this.#firstIds.get(topic);
+    if (first === undefined) this.#firstIds.set(topic, id);
+    else if (first !== id) this.#onTopicRecreated(topic);
   }
 
   /**

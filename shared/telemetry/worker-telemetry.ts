@@ -150,6 +150,12 @@ export class WorkerTelemetry {
     else this.#logPartitions("info", partitions, owned, "partitions revoked");
   }
 
+  /** The worker ends, and others get its partitions. */
+  leftGroup(partitions: readonly TopicPartition[]): void {
+    for (const { topic, partition } of partitions) this.lag(topic, partition, undefined);
+    this.#recorder.set("consumer_assigned_partitions", 0);
+  }
+
   gapSkipped(topic: string, partition: number, from: number, to: number): void {
     this.#recorder.add("deleted_offsets_total", to - from, topic);
     this.#log.error(

@@ -82,9 +82,13 @@ onEmbedded("a request that no broker answers rejects", async (kafka) => {
   expect(noIds).toMatch(/cannot be described: .*(_TIMED_OUT|_TRANSPORT)/);
 });
 
-onKafka("a topic that is deleted and created again has another id", async (kafka) => {
+onKafka("a topic that is deleted and created again has another id, which is reported", async (kafka) => {
   const topic = await kafka.createTopic(1);
-  await using member = await GroupMember.open(kafka, { topics: [topic] });
+  const recreated: string[] = [];
+  await using member = await GroupMember.open(kafka, {
+    topics: [topic],
+    onTopicRecreated: (name) => recreated.push(name),
+  });
   const id = async () => {
     let ids: Map<string, string> | undefined;
     void member.consumer.topicIds([topic]).then((found) => (ids = found));
@@ -93,8 +97,11 @@ onKafka("a topic that is deleted and created again has another id", async (kafka
   };
   const before = await id();
   expect(before).toMatch(/^[A-Za-z0-9_-]{22}$/);
+  expect(await id()).toBe(before);
+  expect(recreated).toEqual([]);
   await kafka.recreateTopic(topic, 1);
   const after = await id();
   expect(after).toMatch(/^[A-Za-z0-9_-]{22}$/);
   expect(after).not.toBe(before);
+  expect(recreated).toEqual([topic]);
 });

@@ -27,6 +27,7 @@ export interface GroupMemberOptions {
   /** Called for every record before the next poll. */
   readonly onRecord?: (record: Received) => void;
   readonly maxRecords?: number;
+  readonly onTopicRecreated?: (topic: string) => void;
 }
 
 /** A member of a group, polled at every wake-up. */
@@ -56,6 +57,7 @@ export class GroupMember {
       settings: kafka.consumerSettings(options.group ?? `group-${crypto.randomUUID()}`, options.passThrough),
       topics: options.topics,
       onWake: () => member.poll(),
+      ...(options.onTopicRecreated && { onTopicRecreated: options.onTopicRecreated }),
     });
     return member;
   }

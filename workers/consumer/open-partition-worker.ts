@@ -12,6 +12,7 @@ import { makePostgresPort } from "./postgres-port.ts";
 /**
  * Joins the group.
  * @param onCommitted called after each answered COMMIT, when the telemetry has moved
+ * @param onTopicRecreated called when another worker has to take this one's place, see `ConsumerOptions`
  * @throws ConfigurationError for Kafka properties that librdkafka refuses
  */
 export async function openPartitionWorker(
@@ -20,6 +21,7 @@ export async function openPartitionWorker(
   worker: number,
   telemetry: WorkerTelemetry,
   onCommitted: () => void,
+  onTopicRecreated: (topic: string) => void,
 ): Promise<PartitionWorker> {
   const { topics, consumerGroup } = kafka;
   const notifier = new Notifier();
@@ -28,6 +30,7 @@ export async function openPartitionWorker(
     topics,
     topicsWithoutId,
     onWake: () => notifier.notify(),
+    onTopicRecreated,
   });
   return new PartitionWorker(
     {

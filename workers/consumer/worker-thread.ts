@@ -57,17 +57,32 @@ async function start({
     }
   };
   const timer = setInterval(report, REPORT_INTERVAL_MS);
+  const telemetry = new WorkerTelemetry(recorder, log);
+  /** @returns true when another worker has to take its place */
+  const runWorker = async (): Promise<boolean> => {
+    let recreated: string | undefined;
+    worker = await openPartitionWorker(config, topicsWithoutId, number, telemetry, report, (topic) => {
+      recreated ??= topic;
+      worker?.drain();
+    });
+    if (isDrainRequested) worker.drain();
+    try {
+      await worker.run();
+    } catch (error) {
+      // What a drain could not commit is read again by the next worker.
+      if (recreated === undefined || isDrainRequested) throw error;
+    }
+    if (recreated === undefined || isDrainRequested) return false;
+    log.warn(
+      { topic: recreated },
+      `topic ${recreated} was created again: opening another Kafka client for it`,
+    );
+    telemetry.leftGroup(worker.status().partitions);
+    return true;
+  };
   let failure: string | undefined;
   try {
-    worker = await openPartitionWorker(
-      config,
-      topicsWithoutId,
-      number,
-      new WorkerTelemetry(recorder, log),
-      report,
-    );
-    if (isDrainRequested) worker.drain();
-    await worker.run();
+    while (await runWorker());
   } catch (error) {
     failure = errorMessage(error);
     log.error({ err: error }, "this worker has failed");
