@@ -171,6 +171,8 @@ export class ChaosCluster implements AsyncDisposable {
       port,
       database: DATABASE,
       max,
+      // A connection that ends while it asks for the types rejects nobody's promise.
+      fetch_types: false,
       onnotice() {},
       connection: { application_name: "chaos" },
       ...login,

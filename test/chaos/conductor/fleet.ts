@@ -9,6 +9,8 @@ const SABOTEUR = resolve(import.meta.dir, "saboteur.ts");
 const SCRAPE_EVERY_MS = 500;
 const SCRAPE_TIMEOUT_MS = 2000;
 const EXIT_DEADLINE_MS = 60_000;
+/** Exit codes from here on are those of signals, such as that of abort(). */
+const BY_SIGNAL = 128;
 /** Other faults may keep a consumer from starting for a minute. */
 const OWNING_DEADLINE_MS = 180_000;
 /** What supervises a program waits a little before it starts it again. */
@@ -187,7 +189,8 @@ export class Fleet implements AsyncDisposable {
     const last = program.output.trim().split("\n").slice(-3).join(" | ");
     const sentence = `${name} ended with ${code}: ${last.slice(0, 600)}`;
     this.#options.say(`  ${sentence}`);
-    if (this.#hardStarts === 0) this.unexpectedEnds.push(sentence);
+    // No fault of its surroundings excuses a crash.
+    if (this.#hardStarts === 0 || code >= BY_SIGNAL) this.unexpectedEnds.push(sentence);
     await Bun.sleep(RESTART_AFTER_MS);
     if (!this.#isClosing) this.start();
   }

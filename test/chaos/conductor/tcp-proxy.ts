@@ -1,5 +1,6 @@
 // Carries the connections to a server, and damages them: delay, a narrow link, silence, cuts.
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { eventually } from "../../support/eventually.ts";
 
 export interface Link {
   /** Added to each chunk of bytes, in each direction. */
@@ -7,6 +8,7 @@ export interface Link {
   readonly bytesPerSecond: number;
 }
 
+const CONNECTED_DEADLINE_MS = 120_000;
 const PERFECT: Link = { delayMs: 0, bytesPerSecond: Infinity };
 
 /** Where a transaction is cut: after its COMMIT, whose answer is lost, or before it, after an UPDATE. */
@@ -61,6 +63,13 @@ export class TcpProxy implements AsyncDisposable {
   /** Open connections. */
   get connections(): number {
     return this.#pairs.size;
+  }
+
+  /** Waits until there is a connection: after a fault, clients take some seconds to come back. */
+  async connected(): Promise<void> {
+    await eventually("there is a connection", () => this.#pairs.size > 0, {
+      timeoutMs: CONNECTED_DEADLINE_MS,
+    });
   }
 
   /** Ends all open connections, at once and at both sides. @returns how many */

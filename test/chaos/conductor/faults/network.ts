@@ -58,6 +58,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     ruledBy: BY_BACKOFF,
     seconds: 1,
     inject: async ({ cluster: { proxy } }) => {
+      await proxy.connected();
       const cut = proxy.cutAll();
       return {
         holdMs: 0,
@@ -73,6 +74,7 @@ export const NETWORK_FAULTS: readonly Fault[] = [
     ruledBy: "idle_in_transaction_session_timeout 10 s, deadline of a transaction 30 s",
     seconds: 36,
     inject: async ({ cluster: { proxy } }) => {
+      await proxy.connected();
       const before = proxy.bytesDropped;
       const end = proxy.silenceAll();
       return {

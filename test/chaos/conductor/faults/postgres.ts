@@ -1,5 +1,6 @@
 // Faults of the PostgreSQL server and its sessions: crashed, restarted, frozen, read-only, ended, refused.
 import type postgres from "postgres";
+import { eventually } from "../../../support/eventually.ts";
 import { MAX_CONNECTIONS } from "../cluster.ts";
 import { BY_BACKOFF, resyncs } from "../resync-evidence.ts";
 import type { Fault, FaultContext, Injected } from "../fault.ts";
@@ -69,7 +70,13 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
     seconds: 5,
     inject: async ({ cluster, choices }) => {
       const hasBitten = resyncs(cluster, "connection");
-      const pid = choices.one(await backends(cluster.sql));
+      await cluster.proxy.connected();
+      const pid = choices.one(
+        await eventually("the consumers have sessions", async () => {
+          const pids = await backends(cluster.sql);
+          return pids.length > 0 && pids;
+        }),
+      );
       process.kill(pid, "SIGKILL");
       return {
         holdMs: 0,
@@ -134,7 +141,13 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
         await cluster.sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${WORKERS}`);
         await Promise.all(hogs.map((hog) => hog`select 1`.catch(() => undefined)));
       };
-      const timer = setInterval(() => void takeAll().catch(() => undefined), 400);
+      const end = new AbortController();
+      const taking = (async () => {
+        while (!end.signal.aborted) {
+          await takeAll().catch(() => undefined);
+          await Bun.sleep(400);
+        }
+      })();
       return {
         holdMs: 4000 + choices.below(4000),
         hasBitten: async () => {
@@ -144,7 +157,8 @@ export const POSTGRES_FAULTS: readonly Fault[] = [
             : undefined;
         },
         heal: async () => {
-          clearInterval(timer);
+          end.abort();
+          await taking;
           await Promise.all(hogs.map((hog) => hog.end({ timeout: 1 })));
         },
       };
