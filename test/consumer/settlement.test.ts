@@ -28,7 +28,8 @@ function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession
     slot: () => 0,
   };
   const intake = { isHolding: false, holds: () => intake.isHolding };
-  const telemetry = new WorkerTelemetry(new ThreadRecorder(), pino({ level: "silent" }));
+  const recorder = new ThreadRecorder();
+  const telemetry = new WorkerTelemetry(recorder, pino({ level: "silent" }));
   const surveys = { hurry: () => undefined };
   const settlement = new Settlement(
     { saveRawEvents: hasStoredIds },
@@ -54,7 +55,7 @@ function outOfRange(truncation?: LogTruncation, answers: Partial<DatabaseSession
     apply();
     return { changes, fetched, state: owned.state };
   };
-  return { assignment, settlement, intake, owned, settle };
+  return { assignment, settlement, intake, owned, settle, recorder };
 }
 
 describe("a partition whose offset is not in its log", () => {
@@ -99,6 +100,20 @@ describe("a partition whose offset is not in its log", () => {
     trial.assignment.assign(0, PLACE);
     trial.settlement.onOutOfRange(PLACE, undefined);
     expect(trial.assignment.get(0)!.state.kind).toBe("awaiting_offset");
+  });
+});
+
+describe("a partition that is revoked while its gap is skipped", () => {
+  test("is fetched no more, and the gap counts all the same", async () => {
+    const trial = outOfRange(undefined, {
+      skipGap: () => {
+        trial.assignment.revoke(0);
+        return Promise.resolve(true);
+      },
+    });
+    const { fetched } = await trial.settle(120, 200);
+    expect(fetched).toEqual([]);
+    expect(trial.recorder.take()?.counters).toEqual([["deleted_offsets_total", ["t"], 20]]);
   });
 });
 

@@ -160,9 +160,10 @@ export class Settlement {
           `${topic}[${partition}]: the stored offset was moved by another worker`,
         );
       }
+      // At once: it is stored, whether or not the partition is still owned when the loop takes the outcome.
+      if (kind === "deleted") this.#telemetry.gapSkipped(topic, partition, stored, at);
+      if (kind === "cut") this.#telemetry.logCut(topic, partition, stored, at);
       settled.push(() => {
-        if (kind === "deleted") this.#telemetry.gapSkipped(topic, partition, stored, at);
-        if (kind === "cut") this.#telemetry.logCut(topic, partition, stored, at);
         this.#kafka.fetch([
           this.#assignment.startFetchingAt(owned, { topicId, reading, stored: at, leaderEpoch }),
         ]);
