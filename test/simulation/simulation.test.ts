@@ -3,7 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { runHistory } from "./history.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { withVirtualGlobals } from "./virtual-globals.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+import { SeededChoices, seededRandom } from "../support/seeded-random.ts";
+import { World } from "./world.ts";
 
 describe("a history", () => {
   test("is the very same for the same seed", { timeout: 60_000 }, () => {
@@ -26,6 +27,30 @@ describe("a history", () => {
       failed,
       `run "bun run simulate --seed N --histories 1 --verbose" with the number before the colon`,
     ).toEqual([]);
+  });
+});
+
+/** @returns the virtual time that an idle worker takes to notice that its session is lost, ms */
+function noticesLostSessionAfterMs(seed: number): number {
+  const choices = new SeededChoices(seed);
+  const time = new VirtualTime(choices.random);
+  return withVirtualGlobals(time, () => {
+    const world = new World(time, choices);
+    world.cluster.createTopic("user-events", [0]);
+    world.startConsumer();
+    time.runUntil(3000 + choices.below(250));
+    const startMs = time.nowMs();
+    world.postgres.terminate(world.postgres.backendPids[0]!);
+    time.runUntil(startMs + 1000, () => world.counters.get("resync: connection") > 0);
+    return time.nowMs() - startMs;
+  });
+}
+
+describe("a worker without work", () => {
+  test("notices at once that its session is lost", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      expect(noticesLostSessionAfterMs(seed), `seed ${seed}`).toBeLessThan(20);
+    }
   });
 });
 

@@ -148,6 +148,8 @@ export class PartitionWorker {
     if ((this.#surveyDueAtMs() ?? Infinity) <= now) this.#surveys.start();
     this.#work.endBackOff(now);
     this.#recovery.attempt(() => this.#startWork(now));
+    // In this turn: a failure that starting work has shown wakes the loop for no other one.
+    this.#recovery.attempt(() => this.#resync());
     if (this.#isWell()) this.#recovery.resume(now);
     this.#recovery.countPause(now);
   }
@@ -176,11 +178,7 @@ export class PartitionWorker {
   }
 
   #startWork(now: number): void {
-    if (this.#recovery.failure !== undefined) {
-      if (this.#work.isFree) this.#resync();
-      return;
-    }
-    if (this.#work.current.kind !== "idle") return;
+    if (this.#recovery.failure !== undefined || this.#work.current.kind !== "idle") return;
     const session = this.#sessions.current;
     if (session === undefined) {
       if (this.#phase === "running") this.#sessions.connect(now);
@@ -200,7 +198,9 @@ export class PartitionWorker {
     }
   }
 
+  /** Resyncs after a failure, once the database does nothing more. */
   #resync(): void {
+    if (!this.#work.isFree) return;
     const isDropping = !this.#intake.isEmpty || this.#recovery.hasFailedBatch;
     const failure = this.#recovery.take();
     if (failure === undefined) return;
