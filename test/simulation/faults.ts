@@ -91,6 +91,13 @@ const POSTGRES_FAULTS: Readonly<Record<string, Fault>> = {
     postgres.crash({ lostTransactions: choices.below(6) });
     return () => postgres.start();
   },
+  "database: failover behind a proxy": (world) => {
+    world.postgres.failOver({ lostTransactions: world.choices.below(6) });
+    // A session that lives on finds out with its next transaction.
+    return () => {
+      for (const log of world.cluster.logs()) world.cluster.append(log, world.records(8));
+    };
+  },
   "database: restart": ({ postgres }) => {
     postgres.stop();
     return () => postgres.start();

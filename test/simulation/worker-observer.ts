@@ -43,7 +43,10 @@ export class WorkerObserver {
     if (cause === "fence") {
       const numbers = /the stored offset is (\S+), this batch begins at (\d+)/.exec(message);
       const isZombie = numbers !== null && Number(numbers[1]) > Number(numbers[2]);
-      this.#counters.count(`fence failed by a ${isZombie ? "zombie" : "crash"}`);
+      if (isZombie) this.#counters.count("fence failed by a zombie");
+      if (/lost its last transactions|runs in backend/.test(message)) {
+        this.#counters.count("fence failed by a crash");
+      }
     }
     if (!message.includes("deadlock detected")) return;
     this.#counters.count("deadlock");

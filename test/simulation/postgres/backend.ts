@@ -14,7 +14,7 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 const LOCK_TIMEOUT_MS = 10_000;
 
 export class Backend implements TransactionHost {
-  readonly pid: number;
+  pid: number;
   readonly applicationName: string;
   readonly connection: Connection;
   lockTimeoutMs = LOCK_TIMEOUT_MS;
@@ -54,6 +54,11 @@ export class Backend implements TransactionHost {
 
   get transaction(): ServerTransaction | undefined {
     return this.#transaction;
+  }
+
+  /** True while it waits for its client outside of a transaction. */
+  get isIdle(): boolean {
+    return this.#transaction === undefined && !this.#isBusy;
   }
 
   /** True while it waits for its client in the middle of a transaction, since before this moment of the database's clock. */

@@ -67,6 +67,25 @@ export class PostgresModel {
     return lost;
   }
 
+  /**
+   * The server dies, and a standby takes over that may lack the last commits. A proxy keeps the idle sessions, which
+   * go on in other backends; the others end.
+   */
+  failOver({ lostTransactions }: { readonly lostTransactions: number }): void {
+    for (const backend of this.#backends.values().toArray()) {
+      if (!backend.isIdle) {
+        backend.end(undefined);
+        continue;
+      }
+      this.#backends.delete(backend.pid);
+      backend.pid = this.#nextPid++;
+      this.#backends.set(backend.pid, backend);
+    }
+    const lost = this.#log.lose(lostTransactions, this.nowMs(), this.tables);
+    this.#bite("failover", `${lost.length} commits are lost`);
+    if (lost.length > 0) this.options.onLost?.(this.tables, lost);
+  }
+
   /** The server is stopped in good order: transactions in flight end, nothing committed is lost. */
   stop(): void {
     this.#bite("stop");
