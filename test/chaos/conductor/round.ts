@@ -77,6 +77,8 @@ export async function runRound(
     const outcomes: Promise<FaultOutcome>[] = [];
     for (const planned of lane) {
       await Bun.sleep(planned.delayMs);
+      // The fault before it may have left consumers that are not at work yet; one that finds none reports that itself.
+      await fleet.allOwnPartitions().catch(() => undefined);
       const healed = Promise.withResolvers<void>();
       outcomes.push(runFault(planned, surroundings, activity, healed.resolve));
       // The next one does not wait for the recovery.
@@ -124,7 +126,8 @@ async function runFault(
     isHealed = true;
     onHealed();
     const mark = flow.mark();
-    const bite = evidence === undefined ? untilBitten(injected, activity) : Promise.resolve(evidence);
+    const bite =
+      evidence === undefined ? untilBitten(injected, () => activity.isQuiet) : Promise.resolve(evidence);
     recoveryMs = await recovery(activity, () => flow.hasMovedSince(mark));
     if (recoveryMs > RECOVERY_LIMIT_MS) {
       problems.push(
@@ -170,14 +173,18 @@ function secondsOf(steps: readonly number[], recoveryMs: number): string {
 /** Waits until the fault has bitten and its time is over. */
 async function hold(injected: Injected, activity: Activity): Promise<string | undefined> {
   const until = performance.now() + injected.holdMs;
-  const evidence = injected.bitesAfterwards ? undefined : await untilBitten(injected, activity);
+  const evidence = injected.bitesAfterwards ? undefined : await untilBitten(injected, () => activity.isAlone);
   await Bun.sleep(Math.max(0, until - performance.now()));
   if (injected.bitesAfterwards) return injected.hasBitten().catch(() => undefined);
   // What it says has grown meanwhile.
   return evidence && ((await injected.hasBitten().catch(() => undefined)) || evidence);
 }
 
-async function untilBitten({ hasBitten }: Injected, activity: Activity): Promise<string | undefined> {
+/** @param isUndisturbed true while no other fault may keep it from its victim */
+async function untilBitten(
+  { hasBitten }: Injected,
+  isUndisturbed: () => boolean,
+): Promise<string | undefined> {
   const startedAt = performance.now();
   let [aloneMs, last] = [0, startedAt];
   do {
@@ -185,7 +192,7 @@ async function untilBitten({ hasBitten }: Injected, activity: Activity): Promise
     if (evidence) return evidence;
     await Bun.sleep(POLL_MS);
     const now = performance.now();
-    if (activity.isAlone) aloneMs += now - last;
+    if (isUndisturbed()) aloneMs += now - last;
     last = now;
   } while (aloneMs < BITE_DEADLINE_MS && last - startedAt < BITE_GIVE_UP_MS);
   return undefined;
