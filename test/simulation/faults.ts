@@ -54,6 +54,21 @@ const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
     world.stop(stopped);
     return () => world.continue(stopped);
   },
+  // No timeout of PostgreSQL reaches a backend that waits for the data of a COPY.
+  "consumer: stopped in a COPY": (world) => {
+    const running = world.running();
+    if (running.length === 0) return undefined;
+    const stopped = world.choices.one(running);
+    const { client } = stopped;
+    client.onCopy = () => {
+      client.onCopy = undefined;
+      world.stop(stopped);
+    };
+    return () => {
+      client.onCopy = undefined;
+      world.continue(stopped);
+    };
+  },
   "consumer: joins": (world) => {
     if (world.alive().length < 4) world.startConsumer();
     return undefined;

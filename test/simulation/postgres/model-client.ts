@@ -8,6 +8,8 @@ import type { Scheduler, Timer } from "./scheduler.ts";
 
 export class ModelClient {
   readonly server: PostgresModel;
+  /** Called when the client begins a COPY, whose data follow when the server has answered. */
+  onCopy: (() => void) | undefined;
   readonly #process: Scheduler;
   readonly #sessions = new Set<ModelSession>();
 

@@ -174,6 +174,7 @@ export class ModelSession implements StoreSession {
     return new Promise((resolve, reject) => {
       this.#queue.push({ request, resolve, reject });
       if (this.#queue.length === 1) this.#connection.send(request);
+      if (request.kind === "copy") this.#client.onCopy?.();
     });
   }
 
