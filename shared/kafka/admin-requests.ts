@@ -20,6 +20,8 @@ interface Request<T> {
   readonly timeoutMs: number;
   /** The coordinator of a group answers it. The client must be closed within an hour after one that timed out. */
   readonly isForCoordinator?: boolean;
+  /** The id of the broker that is asked; default: librdkafka's choice, mostly the controller. */
+  readonly broker?: number | undefined;
   /** Reads only what transactions have committed. */
   readonly readCommitted?: boolean;
   /** Checks the request without carrying it out. */
@@ -50,6 +52,8 @@ export class AdminRequests {
   readonly #client: Client;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
+  /** Why no more requests can be sent. */
+  #closedBecause: string | undefined;
 
   constructor(client: Client) {
     this.#client = client;
@@ -59,6 +63,8 @@ export class AdminRequests {
   /** Rejects when the brokers refuse, when they do not respond in time, and when the client is closed. */
   send<T>(request: Request<T>): Promise<T> {
     const { what, operation, timeoutMs, isForCoordinator, send, read } = request;
+    if (this.#closedBecause !== undefined)
+      return Promise.reject(new Error(`${what}: ${this.#closedBecause}`));
     const { library, handle } = this.#client;
     const { c } = library;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -86,10 +92,16 @@ export class AdminRequests {
 
   #setExtras(
     options: Pointer,
-    extras: Pick<Request<unknown>, "readCommitted" | "validateOnly" | "withOperations">,
+    extras: Pick<Request<unknown>, "broker" | "readCommitted" | "validateOnly" | "withOperations">,
   ) {
     const { library } = this.#client;
     const { c, errorBuffer: buffer } = library;
+    if (extras.broker !== undefined) {
+      library.check(
+        c.rd_kafka_AdminOptions_set_broker(options, extras.broker, buffer, buffer.length),
+        "broker",
+      );
+    }
     if (extras.readCommitted === true) {
       const refused = c.rd_kafka_AdminOptions_set_isolation_level(options, READ_COMMITTED);
       library.throwError(refused, "isolation level");
@@ -113,6 +125,7 @@ export class AdminRequests {
 
   /** Rejects the open requests and frees the queue, which no QueueEvents may still watch. */
   close(reason: string): void {
+    this.#closedBecause = reason;
     for (const id of this.#pending.keys()) {
       const pending = this.#take(id);
       pending?.reject(new Error(`${pending.what}: ${reason}`));

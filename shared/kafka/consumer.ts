@@ -14,7 +14,7 @@ import { type LogTruncation, logTruncation } from "./log-truncation.ts";
 import { PartitionTable } from "./partition-table.ts";
 import { QueueEvents } from "./queue-events.ts";
 import { keepsPlace } from "./settings.ts";
-import { describeTopics } from "./topic-description.ts";
+import { TopicInquiry } from "./topic-inquiry.ts";
 import { unreadableReason } from "./unreadable-reason.ts";
 
 export type ConsumerEvent =
@@ -70,6 +70,7 @@ export class KafkaConsumer {
   readonly #topics: readonly Pointer[];
   readonly #table: PartitionTable;
   readonly #requests: AdminRequests;
+  readonly #inquiry: TopicInquiry;
   readonly #queueEvents: QueueEvents;
   readonly #keepsPlace: boolean;
   readonly #topicsWithoutId: readonly string[];
@@ -97,6 +98,7 @@ export class KafkaConsumer {
     this.#messages = new MessageReader(client.library);
     this.#assignment = new LibrdkafkaAssignment(client, table, this.#records);
     this.#requests = new AdminRequests(client);
+    this.#inquiry = new TopicInquiry(client, this.#requests);
     this.#queueEvents = queueEvents;
     this.#keepsPlace = keepsPlace(settings);
     this.#topicsWithoutId = topicsWithoutId;
@@ -256,7 +258,7 @@ export class KafkaConsumer {
   async topicIds(topics: readonly string[]): Promise<Map<string, string>> {
     this.#throwWhenClosed();
     if (topics.length === 0) return new Map();
-    const found = await describeTopics(this.#client, this.#requests, topics, REQUEST_TIMEOUT_MS);
+    const found = await this.#inquiry.describe(topics, this.#messages.lastBroker);
     const ids = found.map(({ topic, topicId, standInId }): [string, string | undefined] => [
       topic,
       topicId ?? (this.#topicsWithoutId.includes(topic) ? standInId : undefined),

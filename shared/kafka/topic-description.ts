@@ -10,7 +10,8 @@ export interface TopicPartitionDescription {
   readonly partition: number;
   /** False while the partition has no leader and cannot be read or written. */
   readonly hasLeader: boolean;
-  readonly replicas: number;
+  /** The ids of the brokers that have it. */
+  readonly replicas: readonly number[];
   readonly inSyncReplicas: number;
 }
 
@@ -29,7 +30,9 @@ export interface TopicDescription {
 }
 
 /**
- * Asks the brokers about topics; the result is in no particular order. The owner of `requests` must poll them.
+ * Asks about topics; the result is in no particular order. The owner of `requests` must poll them.
+ * @param broker the id of the broker that is asked; default: the controller as librdkafka knows it, which may be one that
+ *   is away
  * @throws KafkaError when no broker answers
  */
 export function describeTopics(
@@ -37,12 +40,14 @@ export function describeTopics(
   requests: AdminRequests,
   topics: readonly string[],
   timeoutMs: number,
+  broker?: number,
 ): Promise<TopicDescription[]> {
   const { c } = library;
   return requests.send({
     what: `${topics.join(", ")} cannot be described`,
     operation: AdminOperation.describeTopics,
     timeoutMs,
+    broker,
     send: (options, queue) =>
       library.withTexts(topics, (names) => {
         const collection = pointer(
@@ -83,7 +88,9 @@ function readDescription(library: Library, at: Pointer): Omit<TopicDescription, 
     partitions: library.pointers(c.rd_kafka_TopicDescription_partitions, at).map((partition) => ({
       partition: c.rd_kafka_TopicPartitionInfo_partition(partition),
       hasLeader: !isNull(c.rd_kafka_TopicPartitionInfo_leader(partition)),
-      replicas: library.pointers(c.rd_kafka_TopicPartitionInfo_replicas, partition).length,
+      replicas: library
+        .pointers(c.rd_kafka_TopicPartitionInfo_replicas, partition)
+        .map((node) => c.rd_kafka_Node_id(node)),
       inSyncReplicas: library.pointers(c.rd_kafka_TopicPartitionInfo_isr, partition).length,
     })),
   };

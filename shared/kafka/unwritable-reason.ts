@@ -31,7 +31,7 @@ export async function whyUnwritable(options: AdminOptions): Promise<string[]> {
       );
       if (short.length > 0) {
         const fewest = Math.min(...short.map(({ inSyncReplicas }) => inSyncReplicas));
-        const never = short.some(({ replicas }) => replicas < needed)
+        const never = short.some(({ replicas }) => replicas.length < needed)
           ? "; it has fewer replicas than that in total"
           : "";
         reasons.push(

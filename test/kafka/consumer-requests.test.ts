@@ -69,6 +69,31 @@ onEmbedded("a request settles while a rebalance waits for its answer", async (ka
   member.acknowledgeAssign();
 });
 
+onEmbedded(
+  "the ids of topics are told while the broker that is known as the controller is away",
+  async (kafka) => {
+    const topic = await kafka.createTopic(3);
+    kafka.faults.setController(3);
+    await using member = await GroupMember.open(kafka, { topics: [topic] });
+    await member.until("its partitions", () => member.owned.size === 3);
+    const ids = async () => {
+      const { promise, resolve } = Promise.withResolvers<string[]>();
+      void member.consumer.topicIds([topic]).then(
+        (found) => resolve([...found.keys()]),
+        (error) => resolve([String(error)]),
+      );
+      let found: string[] | undefined;
+      void promise.then((value) => (found = value));
+      await member.until("the answer", () => found !== undefined);
+      return found;
+    };
+    expect(await ids()).toEqual([topic]);
+    kafka.faults.setDown(3);
+    for (let n = 0; n < 3; n++) expect(await ids()).toEqual([topic]);
+  },
+  3,
+);
+
 onEmbedded("a request that no broker answers rejects", async (kafka) => {
   const topic = await kafka.createTopic(1);
   await using member = await GroupMember.open(kafka, { topics: [topic] });

@@ -69,6 +69,7 @@ export const SYMBOLS = {
   rd_kafka_event_message_array: { args: ["ptr", "ptr", u64], returns: u64 },
 
   rd_kafka_message_headers: { args: ["ptr", "ptr"], returns: "i32" },
+  rd_kafka_message_broker_id: { args: ["ptr"], returns: "i32" },
   rd_kafka_message_leader_epoch: { args: ["ptr"], returns: "i32" },
   rd_kafka_header_get_all: { args: ["ptr", u64, "ptr", "ptr", "ptr"], returns: "i32" },
 
@@ -108,6 +109,7 @@ export const SYMBOLS = {
 
   rd_kafka_AdminOptions_new: { args: ["ptr", "i32"], returns: "ptr" },
   rd_kafka_AdminOptions_set_request_timeout: { args: ["ptr", "i32", "ptr", u64], returns: "i32" },
+  rd_kafka_AdminOptions_set_broker: { args: ["ptr", "i32", "ptr", u64], returns: "i32" },
   rd_kafka_AdminOptions_set_isolation_level: { args: ["ptr", "i32"], returns: "ptr" },
   rd_kafka_AdminOptions_set_validate_only: { args: ["ptr", "i32", "ptr", u64], returns: "i32" },
   rd_kafka_AdminOptions_set_include_authorized_operations: { args: ["ptr", "i32"], returns: "ptr" },
@@ -128,6 +130,7 @@ export const SYMBOLS = {
   rd_kafka_TopicPartitionInfo_partition: { args: ["ptr"], returns: "i32" },
   rd_kafka_TopicPartitionInfo_leader: { args: ["ptr"], returns: "ptr" },
   rd_kafka_TopicPartitionInfo_isr: { args: ["ptr", "ptr"], returns: "ptr" },
+  rd_kafka_Node_id: { args: ["ptr"], returns: "i32" },
   rd_kafka_TopicPartitionInfo_replicas: { args: ["ptr", "ptr"], returns: "ptr" },
   rd_kafka_Uuid_most_significant_bits: { args: ["ptr"], returns: "i64" },
   rd_kafka_Uuid_least_significant_bits: { args: ["ptr"], returns: "i64" },

@@ -39,6 +39,7 @@ export class MessageReader {
   readonly #poll: Functions["rd_kafka_queue_poll"];
   readonly #messageNext: Functions["rd_kafka_event_message_next"];
   readonly #messageHeaders: Functions["rd_kafka_message_headers"];
+  readonly #messageBroker: Functions["rd_kafka_message_broker_id"];
   readonly #messageLeaderEpoch: Functions["rd_kafka_message_leader_epoch"];
   readonly #destroyEvent: Functions["rd_kafka_event_destroy"];
   readonly #memcpy: Functions["memcpy"];
@@ -50,10 +51,14 @@ export class MessageReader {
   readonly #deliveries = new BigUint64Array(DELIVERIES_AT_ONCE);
   readonly #delivery = new Uint32Array(this.#deliveries.buffer);
 
+  /** The id of the broker that delivered a record lately; undefined before the first. */
+  lastBroker: number | undefined;
+
   constructor({ c }: Library) {
     this.#poll = c.rd_kafka_queue_poll;
     this.#messageNext = c.rd_kafka_event_message_next;
     this.#messageHeaders = c.rd_kafka_message_headers;
+    this.#messageBroker = c.rd_kafka_message_broker_id;
     this.#messageLeaderEpoch = c.rd_kafka_message_leader_epoch;
     this.#destroyEvent = c.rd_kafka_event_destroy;
     this.#memcpy = c.memcpy;
@@ -77,6 +82,7 @@ export class MessageReader {
     const nextOffset = table.nextOffset;
     let bytes = block.bytes;
     let base = Number(ptr(bytes));
+    const first = block.count;
     while (block.count < block.limit && block.used < MAX_BLOCK_BYTES) {
       const polled = poll(queue, 0);
       if (!polled) return undefined;
@@ -104,6 +110,7 @@ export class MessageReader {
         const key = message[MESSAGE.key]! + message[MESSAGE.key + 1]! * WORD;
         const keyLength = message[MESSAGE.keyLength]!;
         const index = block.count;
+        if (index === first) this.lastBroker = this.#messageBroker(messageAt);
         const gap = value - key - keyLength;
         const isKeptWhole = keyLength <= MAX_KEPT_BYTES && valueLength <= MAX_KEPT_BYTES;
         if (isKeptWhole && key !== 0 && value !== 0 && gap >= 0 && gap <= MAX_GAP_BYTES) {
