@@ -135,6 +135,18 @@ export class Fleet implements AsyncDisposable {
     );
   }
 
+  /** Waits until some run, and the workers of all that run have sessions. */
+  async allHaveSessions(): Promise<void> {
+    await eventually(
+      "all consumers have sessions",
+      () => {
+        const sessions = this.running.map((consumer) => consumer.value("db_connections_active"));
+        return sessions.length > 0 && sessions.every((open) => open > 1);
+      },
+      { timeoutMs: OWNING_DEADLINE_MS, everyMs: 100 },
+    );
+  }
+
   /** The sum of a metric over all consumers, those that have ended included. */
   total(metric: string, labels: Readonly<Record<string, string>> = {}): number {
     return this.#consumers.reduce((sum, consumer) => sum + consumer.value(metric, labels), 0);

@@ -79,6 +79,9 @@ export async function runRound(
       await Bun.sleep(planned.delayMs);
       // The fault before it may have left consumers that are not at work yet; one that finds none reports that itself.
       await fleet.allOwnPartitions().catch(() => undefined);
+      if (planned.fault.parts.some((part) => part === "postgres" || part === "network")) {
+        await fleet.allHaveSessions().catch(() => undefined);
+      }
       const healed = Promise.withResolvers<void>();
       outcomes.push(runFault(planned, surroundings, activity, healed.resolve));
       // The next one does not wait for the recovery.
