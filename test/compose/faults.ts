@@ -12,7 +12,7 @@ const BROKERS = ["kafka1", "kafka2", "kafka3"] as const;
 const PROGRAMS = ["producer", "consumer"] as const;
 /** What a container may not take from .env: values that the compose file fixes, and paths of the host. */
 const FIXED =
-  /^(?:KAFKA_(?:TOPIC.*|CONSUMER_GROUP)|DB_(?:PORT|NAME|USER|PASSWORD(?:_COMMAND)?|SSL(?:ROOTCERT|CERT|KEY))|METRICS_PORT_\w+|AUTO_SETUP|PRODUCER_INPUT|\w+_FILE)$/;
+  /^(?:KAFKA_(?:TOPIC.*|CONSUMER_GROUP|OAUTH_TOKEN_COMMAND)|DB_(?:PORT|NAME|USER|PASSWORD(?:_COMMAND)?|SSL(?:ROOTCERT|CERT|KEY))|METRICS_PORT_\w+|AUTO_SETUP|PRODUCER_INPUT|\w+_FILE)$/;
 /** The longest time that each program takes to end. */
 const ENDING_MS = { producer: FLUSH_DEADLINE_MS, consumer: DRAIN_DEADLINE_MS };
 const defaults = loadConfig({}, "consumer");

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { installPackages, isSetupAllowed } from "../../shared/runtime/ensure-packages.ts";
@@ -103,8 +103,8 @@ describe("AUTO_SETUP", () => {
 
 describe("a clone without packages", () => {
   beforeEach(async () => {
-    for (const name of ["package.json", "bun.lock", "bunfig.toml", MODULE, "shared/runtime/cache.ts"]) {
-      await Bun.write(join(root, name), Bun.file(join(REPOSITORY, name)));
+    for (const name of ["package.json", "bun.lock", "bunfig.toml", "shared/runtime"]) {
+      cpSync(join(REPOSITORY, name), join(root, name), { recursive: true });
     }
     await Bun.write(
       join(root, "workers/main.ts"),
