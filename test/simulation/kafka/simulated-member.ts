@@ -53,6 +53,8 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   #isMember = false;
   /** Leaves the group once its revocation is answered, and joins it again. */
   #isRejoining = false;
+  /** How often it has left the group to join it again: what it was told before is void. */
+  #rejoins = 0;
   #isClosing = false;
   #refusesNextCommit = false;
   #repeatsNextRecord = false;
@@ -116,7 +118,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     this.#options.observer.revocationAnswered(this.#options.process.ranMs() - this.#polledAtMs);
     this.#options.group.answered(this, rebalance);
     this.#applyPostponed();
-    if (this.#isRejoining) this.#options.group.leave(this);
+    if (this.#isRejoining) this.#leaveToRejoin();
     this.#isRejoining = false;
     if (!this.#options.group.has(this) && !this.#isEvictionUnnoticed) this.#join();
   }
@@ -126,7 +128,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const isRebalancing = this.#unanswered !== undefined || this.#queuedRebalances().length > 0;
     if (this.#isClosing || isRebalancing || !this.#options.group.has(this)) return;
     if (this.#owned.size === 0) {
-      this.#options.group.leave(this);
+      this.#leaveToRejoin();
       this.#join();
       return;
     }
@@ -232,8 +234,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
 
   onRebalance(rebalance: Rebalance): void {
     const { process, group } = this.#options;
+    const rejoins = this.#rejoins;
     process.after(process.random() * 5, () => {
-      if (this.#isRejoining) return;
+      if (this.#isRejoining || this.#rejoins !== rejoins) return;
       if (this.#isClosing) group.answered(this, rebalance);
       else this.#events.push({ kind: "rebalance", rebalance, isLost: false, atMs: process.ranMs() });
     });
@@ -257,6 +260,11 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       const rebalance = { kind: "revoke", partitions } as const;
       this.#events.push({ kind: "rebalance", rebalance, isLost: true, atMs: process.ranMs() });
     });
+  }
+
+  #leaveToRejoin(): void {
+    this.#rejoins++;
+    this.#options.group.leave(this);
   }
 
   #join(): void {
