@@ -148,6 +148,14 @@ export function stateOf(worker: PartitionWorker, partition: number): string | un
   return worker.status().partitions.find((each: TopicPartition) => each.partition === partition)?.state;
 }
 
+/** The process ids of the sessions of all workers. */
+export async function sessionsOf({ sql }: TestDatabase): Promise<number[]> {
+  const rows = await sql<{ pid: number }[]>`
+    select pid from pg_stat_activity
+    where datname = current_database() and application_name like 'event-pipeline worker %'`;
+  return rows.map(({ pid }) => pid);
+}
+
 /** Ends the sessions of all workers, as a restart of PostgreSQL would. */
 export async function endSessions({ sql }: TestDatabase): Promise<void> {
   await sql`
