@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { eventually } from "../support/eventually.ts";
-import { endSessions, sessionsOf, publish, stateOf, WorkerBench } from "./worker-bench.ts";
+import { endSessions, publish, sessionsOf, stateOf, WorkerBench } from "./worker-bench.ts";
 
 const TIMEOUT_MS = 120_000;
 
@@ -226,8 +226,7 @@ describe("a worker", () => {
         );
       };
       await eventually("one worker has the partition, and both are well", isWell);
-      const ended = await sessionsOf(bench.database);
-      await endSessions(bench.database);
+      const ended = await endSessions(bench.database);
       // A session is replaced within milliseconds, so the pause itself may pass unseen.
       await eventually("both have new sessions", async () => {
         const pids = await sessionsOf(bench.database);

@@ -156,9 +156,9 @@ export async function sessionsOf({ sql }: TestDatabase): Promise<number[]> {
   return rows.map(({ pid }) => pid);
 }
 
-/** Ends the sessions of all workers, as a restart of PostgreSQL would. */
-export async function endSessions({ sql }: TestDatabase): Promise<void> {
-  await sql`
-    select pg_terminate_backend(pid) from pg_stat_activity
-    where datname = current_database() and application_name like 'event-pipeline worker %'`;
+/** Ends the sessions of all workers, as a restart of PostgreSQL would. @returns their process ids */
+export async function endSessions(database: TestDatabase): Promise<number[]> {
+  const pids = await sessionsOf(database);
+  await database.sql`select pg_terminate_backend(pid) from unnest(${pids}::int[]) as ended (pid)`;
+  return pids;
 }
