@@ -4,6 +4,7 @@ import { type Config, loadConfig } from "../shared/config/config.ts";
 import { AdminClient } from "../shared/kafka/admin-client.ts";
 import { prepareNativeLibrary } from "../shared/kafka/native-library.ts";
 import { adminSettings, consumerSettings } from "../shared/kafka/settings.ts";
+import { withIdentity } from "../shared/kafka/topic-description.ts";
 import { ConfigurationError, FatalError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import { endWorkerSessions } from "../shared/store/database-owner.ts";
@@ -87,7 +88,7 @@ async function describe(
   const admin = await AdminClient.open(adminSettings(kafka));
   try {
     const [found] = await admin.describeTopics([place.topic], REQUEST_TIMEOUT_MS);
-    const topicId = found?.topicId ?? found?.standInId;
+    const topicId = found && withIdentity(found).topicId;
     if (topicId === undefined) throw new FatalError(`Kafka has no topic ${place.topic}`);
     const [end] = await admin.listOffsets([place], "end", REQUEST_TIMEOUT_MS);
     if (end === undefined)

@@ -4,7 +4,7 @@ import { AdminClient, type TopicResult } from "./admin-client.ts";
 import type { ErrorReport, Settings } from "./client.ts";
 import { ErrorCode, errorKind, errorMeaning } from "./error-codes.ts";
 import { KafkaError } from "./kafka-error.ts";
-import type { TopicDescription } from "./topic-description.ts";
+import { type TopicDescription, withIdentity } from "./topic-description.ts";
 
 export interface AdminOptions {
   /** See `adminSettings`. */
@@ -140,10 +140,6 @@ function notReady(
     }
   }
   return "";
-}
-
-function withIdentity(topic: TopicDescription): TopicDescription {
-  return { ...topic, topicId: topic.topicId ?? topic.standInId };
 }
 
 /** Says what cannot be noticed of a topic that has no id; undefined for one that has. */

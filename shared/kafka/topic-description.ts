@@ -64,6 +64,11 @@ export function describeTopics(
   });
 }
 
+/** The topic with what stands for its id where it has none. */
+export function withIdentity(topic: TopicDescription): TopicDescription {
+  return { ...topic, topicId: topic.topicId ?? topic.standInId };
+}
+
 function withStandIn(
   topic: Omit<TopicDescription, "standInId">,
   clusterId: string | undefined,

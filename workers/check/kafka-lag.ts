@@ -5,7 +5,7 @@ import { AdminClient } from "../../shared/kafka/admin-client.ts";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { adminSettings } from "../../shared/kafka/settings.ts";
-import type { TopicDescription } from "../../shared/kafka/topic-description.ts";
+import { type TopicDescription, withIdentity } from "../../shared/kafka/topic-description.ts";
 import { errorMessage } from "../../shared/runtime/errors.ts";
 import type { KafkaLags, LagReader } from "../../shared/store/check/check.ts";
 import type { UnreadPartition } from "../../shared/store/check/report.ts";
@@ -38,10 +38,8 @@ async function readLags(kafka: Connection, partitions: readonly StoredOffset[]):
   const admin = await AdminClient.open(adminSettings(kafka));
   try {
     const topics = [...new Set([...kafka.topics, ...partitions.map(({ topic }) => topic)])];
-    const descriptions = await admin.describeTopics(topics, leftMs());
-    const topicIds = new Map(
-      descriptions.map(({ topic, topicId, standInId }) => [topic, topicId ?? standInId]),
-    );
+    const descriptions = (await admin.describeTopics(topics, leftMs())).map(withIdentity);
+    const topicIds = new Map(descriptions.map(({ topic, topicId }) => [topic, topicId]));
     const current = partitions.filter(({ topic, topicId }) => topicIds.get(topic) === topicId);
     const configured = descriptions.filter(({ topic }) => kafka.topics.includes(topic));
     const unread = unreadOf(configured, current);
@@ -77,10 +75,11 @@ function unreadOf(
 ): Omit<UnreadPartition, "records">[] {
   const known = new Set(stored.map(({ topic, partition }) => `${topic} ${partition}`));
   return topics
-    .flatMap(({ topic, topicId, standInId, partitions }) => {
-      const id = topicId ?? standInId;
-      return id === undefined ? [] : partitions.map(({ partition }) => ({ topic, topic_id: id, partition }));
-    })
+    .flatMap(({ topic, topicId, partitions }) =>
+      topicId === undefined
+        ? []
+        : partitions.map(({ partition }) => ({ topic, topic_id: topicId, partition })),
+    )
     .filter(({ topic, partition }) => !known.has(`${topic} ${partition}`))
     .toSorted((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
 }
