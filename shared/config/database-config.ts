@@ -23,10 +23,10 @@ export const DATABASE_SECTION = Type.Object({
   name: text("DB_NAME", "data_pipeline", /^.{1,63}$/, "1 to 63 characters"),
   user: text("DB_USER", "pipeline_user", /^.{1,63}$/, "1 to 63 characters"),
   password: text("DB_PASSWORD", "pipeline_password", /^/, "any text", { isSecret: true }),
-  /** Its output is the password; run anew for each connection. */
+  /** Its output is the password; run again for each connection. */
   passwordCommand: command("DB_PASSWORD_COMMAND"),
   sslMode: choice("DB_SSLMODE", SSL_MODES, "prefer"),
-  /** PEM files, read anew for each connection: the authorities to trust, our certificate, and its key. */
+  /** PEM files, read again for each connection: the authorities to trust, our certificate, and its key. */
   sslRootCert: path("DB_SSLROOTCERT"),
   sslCert: path("DB_SSLCERT"),
   sslKey: path("DB_SSLKEY"),
@@ -45,7 +45,7 @@ type OptionalFile = "passwordCommand" | "sslRootCert" | "sslCert" | "sslKey";
 export interface DatabaseConfig
   extends Omit<DatabaseValues, OptionalFile>,
     Partial<Pick<DatabaseValues, OptionalFile>> {
-  /** The file that has the password; read anew for each connection, so that the password may change. */
+  /** The file that has the password; read again for each connection, so that the password may change. */
   readonly passwordFile?: string;
 }
 
@@ -87,11 +87,11 @@ function verifies(mode: SslMode): boolean {
   return mode === "verify-ca" || mode === "verify-full";
 }
 
-/** The warning about a password that goes to whoever answers; "disable" was chosen, and no attacker is needed there. */
+/** The warning about a password that goes to any server that answers; "disable" was chosen, and no attacker is needed there. */
 export function unverifiedServer({ host, port, sslMode }: DatabaseConfig): string[] {
   if (verifies(sslMode) || sslMode === "disable" || isThisMachine(host)) return [];
   return [
-    `DB_SSLMODE=${sslMode} verifies no certificate, so whoever answers at ${host}:${port} gets the password: set DB_SSLMODE=verify-full (with DB_SSLROOTCERT for a private authority), or disable for a network that you trust`,
+    `DB_SSLMODE=${sslMode} verifies no certificate, so any server that answers at ${host}:${port} gets the password: set DB_SSLMODE=verify-full (with DB_SSLROOTCERT for a private authority), or disable for a network that you trust`,
   ];
 }
 

@@ -3,13 +3,13 @@ import { isIP } from "node:net";
 import type { Context } from "hono";
 import { getConnInfo } from "hono/bun";
 
-/** Who may see them: only this machine, or whoever reaches the address that HTTP_HOST names. */
+/** Who may see them: only this machine, or anyone who reaches the address that HTTP_HOST names. */
 export type Access = "this_machine" | "anyone";
 
 // Not all of 127.0.0.0/8: the sidecar of a service mesh connects from 127.0.0.6 for clients of other machines.
 const THIS_MACHINE = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
 const LOCAL_NAME = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i;
-/** Names that nobody can register in the public DNS: single labels, and the domains reserved for private use. */
+/** Names that cannot be registered in the public DNS: single labels, and the domains reserved for private use. */
 const PRIVATE_NAME = /^[\w-]+$|\.(?:localhost|local|internal)$/i;
 
 /** What proxies add to the requests that they forward; besides them, all that begin with `x-forwarded-` or `x-envoy-`. */

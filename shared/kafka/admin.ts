@@ -51,7 +51,7 @@ export async function ensureTopics(options: EnsureTopicsOptions): Promise<TopicD
       if (elapsedMs >= options.deadlineMs) throw unreachable(options, lastError, obstacle);
       const timeoutMs = attemptMs(options.deadlineMs - elapsedMs);
       try {
-        // Of no topic librdkafka asks nobody.
+        // Without topics librdkafka asks no broker.
         if (options.topics.length === 0) await admin.brokers(timeoutMs);
         const found = await admin.describeTopics(options.topics, timeoutMs);
         const isIdLate = performance.now() - (withoutIdSince ??= performance.now()) > NO_ID_MS;

@@ -12,7 +12,7 @@ const OPERATIONS = { 3: "Read", 4: "Write", 8: "Describe", 10: "DescribeConfigs"
 export type Operation = (typeof OPERATIONS)[keyof typeof OPERATIONS];
 
 /**
- * @returns undefined where the brokers do not tell; all where they ask nobody for rights
+ * @returns undefined where the brokers do not tell; all where they check no rights
  * @throws KafkaError where this user may not even see the topic, or no broker answers
  */
 export function topicOperations(

@@ -201,7 +201,7 @@ export class KafkaConsumer {
   }
 
   /**
-   * Leaves the group and joins it again, so that the group assigns all partitions anew. Ours go and come by "revoke" and
+   * Leaves the group and joins it again, so that the group assigns all partitions again. Ours go and come by "revoke" and
    * "assign" events. While a rebalance is under way, librdkafka only follows that one.
    */
   rejoin(): void {

@@ -1,4 +1,4 @@
-// Takes a client's SASL password from a file, and takes it anew while brokers refuse the old one.
+// Takes a client's SASL password from a file, and takes it again while brokers refuse the old one.
 
 import { readSecretFile } from "../config/environment.ts";
 import { variableOf } from "../config/kafka-properties.ts";

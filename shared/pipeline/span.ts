@@ -7,7 +7,7 @@ export interface PartitionKey extends TopicPartition {
   readonly topicId: string;
 }
 
-/** One reading of a partition. A log that was cut and written anew is read again from the cut, under the next reading. */
+/** One reading of a partition. A log that was cut and rewritten is read again from the cut, under the next reading. */
 export interface ReadingKey extends PartitionKey {
   /** 0 for the first. */
   readonly reading: number;

@@ -1,10 +1,10 @@
-// Starts another reading of a partition, whose log was cut and written anew.
+// Starts another reading of a partition, whose log was cut and rewritten.
 
 import type { StoredOffset } from "./offsets.ts";
 import type { Database, Transaction } from "./session.ts";
 
 /**
- * Reads a partition again from an offset, because its log was cut there and written anew: closes the account of the
+ * Reads a partition again from an offset, because its log was cut there and rewritten: closes the account of the
  * current reading as it is, and opens the next one. A batch of the closed reading can no longer be stored.
  *
  * @param from where the current reading is

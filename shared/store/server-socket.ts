@@ -13,7 +13,7 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 
 /**
  * Opens the TCP socket, or the Unix socket for a host that is a path, and makes sure of the server. The certificates
- * are read anew each time, so they may be renewed. (The driver's own TLS takes any answer for a yes, and does not say
+ * are read again each time, so they may be renewed. (The driver's own TLS takes any answer for a yes, and does not say
  * that the server has none.)
  *
  * @throws SessionRefused where the server does not offer what the mode needs, or a file cannot be read; else the error of

@@ -189,7 +189,7 @@ function* programs(stack: Stack): Faults {
     yield* differs(`the port of ${name} that is published`, target, DEFAULT_PORT[name]);
   }
   yield* differs("DB_HOST of consumer", setting(stack, "consumer", "DB_HOST"), "postgres");
-  // Else each start warns of a server that nobody verifies, within the network of the stack itself.
+  // Else each start warns of a server that is not verified, within the network of the stack itself.
   yield* differs("DB_SSLMODE of consumer", setting(stack, "consumer", "DB_SSLMODE"), "disable");
   for (const variable of Object.keys(VARIABLES).filter((each) => !FIXED.test(each) && !given.has(each))) {
     yield `${variable} is a setting, and reaches neither producer nor consumer`;

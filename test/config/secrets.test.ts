@@ -77,7 +77,7 @@ describe("a secret", () => {
     expect(prometheusUrl).toBe("http://localhost:9090");
   });
 
-  test("of the database is known with its file, which each connection reads anew", () => {
+  test("of the database is known with its file, which each connection reads again", () => {
     const file = secretFile("x");
     expect(loadConfig({ DB_PASSWORD_FILE: file }, "consumer").database.passwordFile).toBe(file);
     expect(loadConfig({ DB_PASSWORD: "x" }, "consumer").database.passwordFile).toBeUndefined();

@@ -35,7 +35,7 @@ describe("the budget of dead letters", () => {
     }
   });
 
-  test("counts each partition alone, and anew for another topic id or reading", () => {
+  test("counts each partition alone, and from zero for another topic id or reading", () => {
     const budget = new DeadLetterBudget(0.1);
     expect(exceededAt(budget, range(0, 100))).toEqual([]);
     expect(exceededAt(budget, range(100, 1), SPAN, 1)).toEqual([]);

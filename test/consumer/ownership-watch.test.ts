@@ -1,4 +1,4 @@
-// Tests that partitions without an owner in the group are noticed, and that joining anew brings them back.
+// Tests that partitions without an owner in the group are noticed, and that joining again brings them back.
 import { expect } from "bun:test";
 import type { TopicPartition } from "../../shared/event.ts";
 import { OwnershipWatch } from "../../workers/consumer/ownership-watch.ts";
@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 
 const TIMEOUT = { timeoutMs: 60_000 };
 
-/** Two members whose topic is away while the leader shares it out: one partition is left to nobody. */
+/** Two members whose topic is away while the leader shares it out: one partition is left without an owner. */
 async function leaveOneUnowned(kafka: KafkaUnderTest, topic: string, group: string) {
   const first = await GroupMember.open(kafka, { topics: [topic], group });
   await first.until("the first has both partitions", () => first.owned.size === 2, TIMEOUT);

@@ -73,7 +73,7 @@ const CONSUMER_FAULTS: Readonly<Record<string, Fault>> = {
     if (world.alive().length < 4) world.startConsumer();
     return undefined;
   },
-  "consumer: joins anew": (world) => {
+  "consumer: joins again": (world) => {
     const running = world.running();
     if (running.length > 0) world.choices.one(running).consumer.worker.rejoin();
     return undefined;

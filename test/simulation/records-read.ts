@@ -30,7 +30,7 @@ export function recordsOf(
   // What retention has deleted cannot be read any more, whatever it was.
   const isLost = before.nextOffset <= log.beginning;
   if (lastBefore !== undefined && lastBefore !== entry && !isLost) {
-    violated(`${name} is read on at ${before.nextOffset}, although its log was cut and written anew below`);
+    violated(`${name} is read on at ${before.nextOffset}, although its log was cut and rewritten below`);
   }
   return records;
 }

@@ -56,7 +56,7 @@ describe("startReading", () => {
     expect(await worker.session.run((sql) => readPositions(sql, [partitionKey(0)]))).toEqual([
       { kind: "stored", reading: 1, nextOffset: 2, leaderEpoch: undefined },
     ]);
-    // The log was written anew: b stands at another offset, and offset 3 holds another broken record.
+    // The log was rewritten: b stands at another offset, and offset 3 holds another broken record.
     await worker.store.commit(batchOfReading(1, 2, [...events("b"), "[", ...events("d")]));
     expect(await ledgerOf(database)).toMatchObject({
       first_offset: 2,

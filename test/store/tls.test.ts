@@ -129,7 +129,7 @@ describe("DB_SSLMODE", () => {
     expect(await trial.outcome({ sslMode: "verify-full" })).toEqual(refused("unable to verify"));
   });
 
-  tlsTest("shows the client's certificate, read anew for each connection", async () => {
+  tlsTest("shows the client's certificate, read again for each connection", async () => {
     await using trial = await tlsServer();
     const { server, authority, stranger } = trial;
     const certificate = await authority.sign({ name: "server", hosts: THIS_MACHINE });

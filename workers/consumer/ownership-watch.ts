@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT_MS = 5000;
  * Compares at intervals the partitions of the topics with those that the group's members own.
  *
  * The leader of a classic group shares out the partitions of the moment at which it asks for them. A topic that is
- * missing at that moment, because it is being deleted and created again, is left out; and librdkafka shares out anew only
+ * missing at that moment, because it is being deleted and created again, is left out; and librdkafka shares out again only
  * when it has seen the number of its partitions change since the last time, which it may not have.
  */
 export class OwnershipWatch {
@@ -50,7 +50,7 @@ export class OwnershipWatch {
     this.#isLooking = false;
     const remaining = this.#unowned.filter((partition) => isAmong(before, partition));
     if (remaining.length === 0) return;
-    // The group needs some time to share out anew.
+    // The group needs some time to share out again.
     this.#unowned = [];
     this.#options.onUnowned(remaining);
   }

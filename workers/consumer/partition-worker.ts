@@ -119,7 +119,7 @@ export class PartitionWorker {
     this.#ports.notifier.notify();
   }
 
-  /** Leaves the group and joins it again, so that it assigns all partitions anew. */
+  /** Leaves the group and joins it again, so that it assigns all partitions again. */
   rejoin(): void {
     this.#isToRejoin = true;
     this.#ports.notifier.notify();

@@ -130,7 +130,10 @@ async function consume(
     onUnowned: (partitions) => {
       const names = partitions.map(({ topic, partition }) => `${topic}[${partition}]`);
       const worker = supervisor?.rejoin();
-      log.warn({ worker, partitions: names }, "no member of the group has these partitions: joining it anew");
+      log.warn(
+        { worker, partitions: names },
+        "no member of the group has these partitions: joining it again",
+      );
     },
   });
   resources.defer("the watch over the group", 3000, () => ownership.close());

@@ -40,7 +40,7 @@ function findingOf(state: OutOfRange["state"], bounds: LogBounds, hasStoredIds: 
  * a resync: what was stored since was written after the cut, by a later leader, and a report of records that were not
  * stored concerns nothing.
  *
- * Where it is not known from where on the log was written anew, all that it holds is read again: the event ids keep
+ * Where it is not known from where on the log was rewritten, all that it holds is read again: the event ids keep
  * out what is stored already. Without stored ids nothing would, so only what comes from now on is read.
  */
 function cutOf(

@@ -57,7 +57,7 @@ export class Supervisor {
       .toSorted((a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition);
   }
 
-  /** Makes the worker with the fewest partitions join its group anew. @returns which; undefined while none runs */
+  /** Makes the worker with the fewest partitions join its group again. @returns which; undefined while none runs */
   rejoin(): number | undefined {
     const owned = ({ status }: Thread): number => status?.partitions.length ?? 0;
     const [thread] = this.#threads

@@ -30,7 +30,7 @@ async function isStoredUpTo(
 export const UNCLEAN_ELECTION: Fault = {
   name: "unclean-election",
   about:
-    "a replica that lacks the last records becomes the leader of the edge topic: its log is cut, and written anew",
+    "a replica that lacks the last records becomes the leader of the edge topic: its log is cut, and rewritten",
   parts: ["edge topic", "brokers", "load"],
   ruledBy: "topic.metadata.refresh.interval.ms 3000",
   seconds: 30,
