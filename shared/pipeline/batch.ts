@@ -1,20 +1,22 @@
 // Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
-import type { DeadLetter, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
-import { enrich } from "./enrich.ts";
+import type { DeadLetter, Rejection, RejectionReason, StoredEvent } from "../event.ts";
 import { EventReader } from "./event-reader.ts";
+import { EventRows } from "./event-rows.ts";
 import { withForeignFormat } from "./foreign-format.ts";
 import { RecordBlock } from "./record-block.ts";
-import { isRejection, makeRejection } from "./rejection.ts";
+import { makeRejection } from "./rejection.ts";
 import { addRecord, openSpan, type Span, type SpanStart } from "./span.ts";
 
-/** An event and where it came from. */
+/** An event as an object, and where it came from. */
 export interface BatchEvent {
-  readonly event: PipelineEvent;
+  readonly event: StoredEvent;
   readonly span: Span;
   readonly offset: number;
   /** Index of its record in the block. */
   readonly record: number;
+  /** Index of its row. */
+  readonly row: number;
   /** Why PostgreSQL refuses the event, once the store has found out. */
   refusal: Rejection | undefined;
 }
@@ -48,6 +50,7 @@ export interface BatchClock {
  */
 export class Batch {
   readonly block: RecordBlock;
+  readonly rows: EventRows;
   readonly spans = new Map<number, Span>();
   /** False while no event's id, user or type was written with an escape: then none needs quoting in SQL array literals. */
   hasEscapes = false;
@@ -56,20 +59,29 @@ export class Batch {
   /** Time spent on decoding, validating and enriching, seconds. */
   transformationSeconds = 0;
   readonly #reader = new EventReader();
-  #events: BatchEvent[] = [];
+  /** 0, 1, 2, ...: the rows of a batch to which nothing has happened. */
+  readonly #allRows: Int32Array;
+  /** Once partitions were dropped: the other rows. */
+  #keptRows: number[] | undefined;
+  #events: BatchEvent[] | undefined;
+  #refusals = 0;
   #rejected: RejectedRecord[] = [];
   #recordsRead = 0;
   #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
   constructor(maxRecords: number) {
     this.block = new RecordBlock(maxRecords);
+    this.rows = new EventRows(maxRecords);
+    this.#allRows = Int32Array.from({ length: maxRecords }, (_, row) => row);
   }
 
   get isEmpty(): boolean {
     return this.#recordsRead === 0;
   }
 
+  /** The events as objects. They are made when they are asked for first: the COPY of a batch takes its rows instead. */
   get events(): readonly BatchEvent[] {
+    this.#events ??= Array.from(this.#kept(), (row) => this.#event(row));
     return this.#events;
   }
 
@@ -112,7 +124,7 @@ export class Batch {
       addRecord(span, offset, block.leaderEpoch[record]!);
       const length = block.valueLength(record);
       span.bytes += length;
-      const event = this.#reader.read(
+      const rejection = this.#reader.scan(
         block.bytes,
         block.valueStart[record]!,
         block.valueEnd[record]!,
@@ -120,20 +132,16 @@ export class Batch {
         maxFutureSkewMs,
         length,
       );
-      if (isRejection(event)) {
-        span.deadLettered++;
-        const rejection = withForeignFormat(
-          event,
-          block.bytes,
-          block.valueStart[record]!,
-          block.valueEnd[record]!,
-        );
-        this.#rejected.push({ span, offset, record, rejection });
-      } else {
+      if (rejection === undefined) {
         if (this.#reader.hasEscapes) this.hasEscapes = true;
-        this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
+        this.rows.add(this.#reader, record, processedAtMs);
+        this.#keptRows?.push(this.rows.count - 1);
+      } else {
+        span.deadLettered++;
+        this.#rejected.push({ span, offset, record, rejection: this.#withForeignFormat(rejection, record) });
       }
     }
+    this.#events = undefined;
     this.#recordsRead = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
   }
@@ -147,7 +155,8 @@ export class Batch {
       this.spans.delete(slot);
     }
     if (dropped.size === 0) return;
-    this.#events = this.#events.filter(({ span }) => !dropped.has(span));
+    this.#keptRows = Array.from(this.#kept()).filter((row) => this.#spanOf(row) !== undefined);
+    this.#events = undefined;
     this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
   }
 
@@ -156,16 +165,17 @@ export class Batch {
     for (const event of events) {
       event.refusal = makeRejection("store", "refused_by_database", errorOf(event));
       event.span.deadLettered++;
+      this.#refusals++;
     }
   }
 
   /**
-   * The events to store: of each event_id the one with the lowest (topic, partition, offset). The others are
-   * counted as duplicates of their own partitions.
+   * The rows of the events to store: of each event_id the one with the lowest (topic, partition, offset). The others
+   * are counted as duplicates of their own partitions.
    */
-  distinct(): readonly BatchEvent[] {
+  distinct(): Int32Array {
     for (const span of this.spans.values()) span.duplicates = 0;
-    if (this.#areAllDistinct()) return this.events;
+    if (!this.rows.hasRepeatedIds && this.#refusals === 0) return this.#kept();
     const byId = new Map<string, BatchEvent>();
     for (const event of this.events) {
       if (event.refusal !== undefined) continue;
@@ -180,16 +190,48 @@ export class Batch {
         event.span.duplicates++;
       }
     }
-    return [...byId.values()];
+    return Int32Array.from(byId.values(), ({ row }) => row).toSorted();
   }
 
-  #areAllDistinct(): boolean {
-    const ids = new Set<string>();
-    for (const { event, refusal } of this.#events) {
-      if (refusal !== undefined) return false;
-      ids.add(event.eventId);
-    }
-    return ids.size === this.#events.length;
+  /** The events of some rows, as objects. */
+  eventsOf(rows: Int32Array): readonly BatchEvent[] {
+    if (rows.length === this.events.length) return this.events;
+    const wanted = new Set(rows);
+    return this.events.filter(({ row }) => wanted.has(row));
+  }
+
+  /** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */
+  countStored(rows: Int32Array): void {
+    for (const span of this.spans.values()) span.stored = 0;
+    for (const row of rows) this.#spanOf(row)!.stored++;
+  }
+
+  #kept(): Int32Array {
+    return this.#keptRows === undefined
+      ? this.#allRows.subarray(0, this.rows.count)
+      : Int32Array.from(this.#keptRows);
+  }
+
+  /** Undefined where the partition was dropped. */
+  #spanOf(row: number): Span | undefined {
+    return this.spans.get(this.block.slot[this.rows.record[row]!]!);
+  }
+
+  #event(row: number): BatchEvent {
+    const record = this.rows.record[row]!;
+    return {
+      event: this.rows.event(row),
+      span: this.#spanOf(row)!,
+      offset: this.block.offset[record]!,
+      record,
+      row,
+      refusal: undefined,
+    };
+  }
+
+  #withForeignFormat(rejection: Rejection, record: number): Rejection {
+    const { bytes, valueStart, valueEnd } = this.block;
+    return withForeignFormat(rejection, bytes, valueStart[record]!, valueEnd[record]!);
   }
 
   /** How many records the batch itself has rejected; PostgreSQL may refuse more. */
@@ -206,9 +248,8 @@ export class Batch {
 
   /** The records that PostgreSQL has refused. */
   *refused(): Generator<RejectedPlace> {
-    for (const { span, offset, record, refusal } of this.#events) {
-      if (refusal !== undefined)
-        yield { slot: this.block.slot[record]!, span, offset, reason: refusal.reason };
+    for (const { span, offset, record, rejection } of this.#refusedRecords()) {
+      yield { slot: this.block.slot[record]!, span, offset, reason: rejection.reason };
     }
   }
 
@@ -250,17 +291,24 @@ export class Batch {
   }
 
   #allRejected(): readonly RejectedRecord[] {
-    const refused = this.events.flatMap(({ span, offset, record, refusal }) =>
+    return this.#refusals === 0 ? this.#rejected : [...this.#rejected, ...this.#refusedRecords()];
+  }
+
+  #refusedRecords(): RejectedRecord[] {
+    if (this.#refusals === 0) return [];
+    return this.events.flatMap(({ span, offset, record, refusal }) =>
       refusal === undefined ? [] : [{ span, offset, record, rejection: refusal }],
     );
-    return refused.length === 0 ? this.#rejected : [...this.#rejected, ...refused];
   }
 
   /** Empties the batch for reuse; its memory stays allocated. */
   clear(): void {
     this.block.clear();
+    this.rows.clear();
     this.spans.clear();
-    this.#events = [];
+    this.#keptRows = undefined;
+    this.#events = undefined;
+    this.#refusals = 0;
     this.hasEscapes = false;
     this.transformationSeconds = 0;
     this.#rejected = [];

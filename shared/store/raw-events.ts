@@ -1,10 +1,9 @@
 // Inserts events into raw_events and returns which event ids were new.
 
 import type { Writable } from "node:stream";
-import type { PipelineEvent } from "../event.ts";
-import type { BatchEvent } from "../pipeline/batch.ts";
+import type { StoredEvent } from "../event.ts";
+import type { Batch, BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
-import { CopyRows } from "./copy-rows.ts";
 import type { Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./array-literal.ts";
@@ -15,7 +14,7 @@ const UNITS_AT_ONCE = 4 * 1024 * 1024;
 /** After a failed COPY batches are inserted by unnest until this many in a row contain no stored event. */
 const CLEAN_BATCHES = 20;
 
-// The columns in the order of CopyRows.
+// The columns in the order of EventRows.
 const COPY = `
   copy raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
   from stdin (format binary)`;
@@ -41,7 +40,6 @@ const INSERT_BY_UNNEST = `
  */
 export class RawEvents {
   readonly #isCopyAllowed: boolean;
-  readonly #rows = new CopyRows();
   #cleanBatches = CLEAN_BATCHES;
 
   /** @param isCopyAllowed false: always by unnest */
@@ -50,26 +48,21 @@ export class RawEvents {
   }
 
   /**
-   * @param events distinct by event_id
-   * @param plain true where no id can hold a quote or a backslash
+   * @param rows of the events to insert, distinct by event_id
    * @returns the ids that were new, or undefined where all were
    * @throws CopyFailed where the transaction has to be repeated; the next call inserts by unnest
    */
-  async insert(
-    tx: Transaction,
-    events: readonly BatchEvent[],
-    processedAtMs: number,
-    plain: boolean,
-  ): Promise<ReadonlySet<string> | undefined> {
+  async insert(tx: Transaction, batch: Batch, rows: Int32Array): Promise<ReadonlySet<string> | undefined> {
     if (this.#isCopyAllowed && this.#cleanBatches >= CLEAN_BATCHES) {
       // Reset before the outcome is known: if anything ends this transaction, the next one inserts by unnest.
       this.#cleanBatches = 0;
-      await insertByCopy(tx, events, processedAtMs, this.#rows);
+      await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
       this.#cleanBatches = CLEAN_BATCHES;
       return undefined;
     }
     // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
-    const newIds = await insertByUnnest(tx, events.toSorted(byEventId), processedAtMs, plain);
+    const events = batch.eventsOf(rows).toSorted(byEventId);
+    const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, !batch.hasEscapes);
     this.#cleanBatches = newIds === undefined ? this.#cleanBatches + 1 : 0;
     return newIds;
   }
@@ -121,7 +114,7 @@ export function* pagesOf(events: readonly BatchEvent[]): Generator<readonly Batc
 
 /** The columns of raw_events as parameters: array literals, event_data as one text, and processed_at. */
 export function eventColumns(events: readonly BatchEvent[], processedAtMs: number, plain: boolean): string[] {
-  const texts = (of: (event: PipelineEvent) => string): string =>
+  const texts = (of: (event: StoredEvent) => string): string =>
     textArray(
       events.map(({ event }) => of(event)),
       plain,
@@ -162,20 +155,14 @@ export class CopyFailed extends Error {
 /**
  * Inserts raw events of which none may be stored already.
  *
- * @param events distinct by event_id
- * @param rows the encoder to use
+ * @param input of the COPY, in pieces
+ * @param count of the events
  * @throws CopyFailed where the server refuses them for any reason; else what the driver throws
  */
-async function insertByCopy(
-  tx: Transaction,
-  events: readonly BatchEvent[],
-  processedAtMs: number,
-  rows: CopyRows,
-): Promise<void> {
-  if (events.length === 0) return;
+async function insertByCopy(tx: Transaction, input: Iterator<Buffer, Buffer>, count: number): Promise<void> {
+  if (count === 0) return;
   try {
-    const input = await tx.unsafe(COPY).writable();
-    await writeToEnd(input, rows.encode(events, processedAtMs));
+    await writeToEnd(await tx.unsafe(COPY).writable(), input);
     // The driver does not report an error that answers the COPY (porsager/postgres, issue 1173). The next statement
     // shows it: in a failed transaction it fails too.
     await tx.unsafe("select 1");
@@ -201,7 +188,7 @@ function writeToEnd(input: Writable, pieces: Iterator<Buffer, Buffer>): Promise<
       resolve();
     };
     // oxlint-enable no-underscore-dangle, typescript/unbound-method
-    // The next piece is encoded when this one is sent.
+    // The driver copies a piece to send it, so the next one waits until this one is sent.
     const writeNext = (): void => {
       const { done, value } = pieces.next();
       if (done === true) input.end(value);

@@ -84,12 +84,14 @@ export async function performInTransaction(
     }
     case "copy":
     case "insert": {
-      const events = batchWith(step, positionOf(0)).distinct();
-      if (step.kind === "insert") return describeIds(await insertByUnnest(tx, events, NOW_MS, false));
-      return describeIds(await new RawEvents(true).insert(tx, events, NOW_MS, false));
+      const batch = batchWith(step, positionOf(0));
+      const rows = batch.distinct();
+      if (step.kind === "copy") return describeIds(await new RawEvents(true).insert(tx, batch, rows));
+      return describeIds(await insertByUnnest(tx, batch.eventsOf(rows), NOW_MS, false));
     }
     case "probe": {
-      const events = batchWith(step, positionOf(0)).distinct();
+      const batch = batchWith(step, positionOf(0));
+      const events = batch.eventsOf(batch.distinct());
       let found: unknown;
       await tx
         .savepoint(async (savepoint) => {
@@ -137,9 +139,10 @@ export async function performAlone(
     case "close hours":
       return await session.run((sql) => closeHours(sql, graceMinutes()));
     case "store": {
-      const report = await store.commit(batchWith(step, stale(positionOf(step.partition), step.isStale)));
+      const batch = batchWith(step, stale(positionOf(step.partition), step.isStale));
+      const report = await store.commit(batch);
       return {
-        stored: report.stored.map(({ event }) => event.eventId),
+        stored: batch.eventsOf(report.stored).map(({ event }) => event.eventId),
         createdHours: report.createdHours,
         newUsers: report.newUsers,
         copyFailed: report.copyFailed,
