@@ -17,8 +17,6 @@ export interface BatchEvent {
   readonly record: number;
   /** Index of its row. */
   readonly row: number;
-  /** Why PostgreSQL refuses the event, once the store has found out. */
-  refusal: Rejection | undefined;
 }
 
 /** Where a rejected record came from, and why it was rejected. */
@@ -64,7 +62,8 @@ export class Batch {
   /** Once partitions were dropped: the other rows. */
   #keptRows: number[] | undefined;
   #events: BatchEvent[] | undefined;
-  #refusals = 0;
+  /** By row: why PostgreSQL refuses the event, once the store has found out. */
+  readonly #refusals = new Map<number, Rejection>();
   #rejected: RejectedRecord[] = [];
   #recordsRead = 0;
   #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
@@ -155,7 +154,7 @@ export class Batch {
       this.spans.delete(slot);
     }
     if (dropped.size === 0) return;
-    this.#keptRows = Array.from(this.#kept()).filter((row) => this.#spanOf(row) !== undefined);
+    this.#keptRows = Array.from(this.#kept()).filter((row) => this.spans.has(this.#slotOf(row)));
     this.#events = undefined;
     this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
   }
@@ -163,9 +162,8 @@ export class Batch {
   /** Turns events that PostgreSQL refuses for their content into dead letters. */
   refuse(events: readonly BatchEvent[], errorOf: (event: BatchEvent) => string): void {
     for (const event of events) {
-      event.refusal = makeRejection("store", "refused_by_database", errorOf(event));
+      this.#refusals.set(event.row, makeRejection("store", "refused_by_database", errorOf(event)));
       event.span.deadLettered++;
-      this.#refusals++;
     }
   }
 
@@ -175,22 +173,24 @@ export class Batch {
    */
   distinct(): Int32Array {
     for (const span of this.spans.values()) span.duplicates = 0;
-    if (!this.rows.hasRepeatedIds && this.#refusals === 0) return this.#kept();
-    const byId = new Map<string, BatchEvent>();
-    for (const event of this.events) {
-      if (event.refusal !== undefined) continue;
-      const { eventId } = event.event;
+    if (!this.rows.hasRepeatedIds && this.#refusals.size === 0) return this.#kept();
+    const byId = new Map<string, number>();
+    for (const row of this.#kept()) {
+      if (this.#refusals.has(row)) continue;
+      const eventId = this.rows.eventId(row);
       const other = byId.get(eventId);
-      if (other === undefined) {
-        byId.set(eventId, event);
-      } else if (isBefore(event, other)) {
-        other.span.duplicates++;
-        byId.set(eventId, event);
-      } else {
-        event.span.duplicates++;
-      }
+      const isFirst = other === undefined || this.#isBefore(row, other);
+      if (isFirst) byId.set(eventId, row);
+      if (other !== undefined) this.#spanOf(isFirst ? other : row).duplicates++;
     }
-    return Int32Array.from(byId.values(), ({ row }) => row).toSorted();
+    return Int32Array.from(byId.values()).toSorted();
+  }
+
+  /** Counts the rows that were not stored, because their ids had been before, as duplicates of their spans. */
+  countDuplicates(rows: Int32Array, stored: Int32Array): void {
+    if (rows.length === stored.length) return;
+    const isStored = new Set(stored);
+    for (const row of rows) if (!isStored.has(row)) this.#spanOf(row).duplicates++;
   }
 
   /** The events of some rows, as objects. */
@@ -203,7 +203,7 @@ export class Batch {
   /** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */
   countStored(rows: Int32Array): void {
     for (const span of this.spans.values()) span.stored = 0;
-    for (const row of rows) this.#spanOf(row)!.stored++;
+    for (const row of rows) this.#spanOf(row).stored++;
   }
 
   #kept(): Int32Array {
@@ -212,20 +212,29 @@ export class Batch {
       : Int32Array.from(this.#keptRows);
   }
 
-  /** Undefined where the partition was dropped. */
-  #spanOf(row: number): Span | undefined {
-    return this.spans.get(this.block.slot[this.rows.record[row]!]!);
+  #slotOf(row: number): number {
+    return this.block.slot[this.rows.record[row]!]!;
+  }
+
+  #spanOf(row: number): Span {
+    return this.spans.get(this.#slotOf(row))!;
+  }
+
+  #isBefore(row: number, other: number): boolean {
+    const [a, b] = [this.#spanOf(row), this.#spanOf(other)];
+    if (a === b) return row < other;
+    if (a.topic !== b.topic) return a.topic < b.topic;
+    return a.partition < b.partition;
   }
 
   #event(row: number): BatchEvent {
     const record = this.rows.record[row]!;
     return {
       event: this.rows.event(row),
-      span: this.#spanOf(row)!,
+      span: this.#spanOf(row),
       offset: this.block.offset[record]!,
       record,
       row,
-      refusal: undefined,
     };
   }
 
@@ -291,14 +300,14 @@ export class Batch {
   }
 
   #allRejected(): readonly RejectedRecord[] {
-    return this.#refusals === 0 ? this.#rejected : [...this.#rejected, ...this.#refusedRecords()];
+    return this.#refusals.size === 0 ? this.#rejected : [...this.#rejected, ...this.#refusedRecords()];
   }
 
-  #refusedRecords(): RejectedRecord[] {
-    if (this.#refusals === 0) return [];
-    return this.events.flatMap(({ span, offset, record, refusal }) =>
-      refusal === undefined ? [] : [{ span, offset, record, rejection: refusal }],
-    );
+  *#refusedRecords(): Generator<RejectedRecord> {
+    for (const [row, rejection] of this.#refusals) {
+      const record = this.rows.record[row]!;
+      yield { span: this.#spanOf(row), offset: this.block.offset[record]!, record, rejection };
+    }
   }
 
   /** Empties the batch for reuse; its memory stays allocated. */
@@ -308,16 +317,10 @@ export class Batch {
     this.spans.clear();
     this.#keptRows = undefined;
     this.#events = undefined;
-    this.#refusals = 0;
+    this.#refusals.clear();
     this.hasEscapes = false;
     this.transformationSeconds = 0;
     this.#rejected = [];
     this.#recordsRead = 0;
   }
-}
-
-function isBefore(a: BatchEvent, b: BatchEvent): boolean {
-  if (a.span === b.span) return a.offset < b.offset;
-  if (a.span.topic !== b.span.topic) return a.span.topic < b.span.topic;
-  return a.span.partition < b.span.partition;
 }

@@ -104,25 +104,27 @@ export class EventRows {
     this.#start[this.count] = this.#used;
   }
 
-  /** The event at `index`, read from its row. */
+  /** The id of the event at `index`. */
+  eventId(index: number): string {
+    const at = this.#start[index]! + 2;
+    return this.#bytes.toString("utf8", at + 4, this.#endOfField(at));
+  }
+
+  /** The event at `index`. */
   event(index: number): StoredEvent {
+    const eventId = this.eventId(index);
+    // Past the id, the user and the type.
     let at = this.#start[index]! + 2;
-    const text = (skip = 0): string => {
-      const start = at + 4 + skip;
-      at += 4 + this.#view.getInt32(at);
-      return this.#bytes.toString("utf8", start, at);
-    };
-    const eventId = text();
-    const userId = text();
-    const eventType = text();
-    const eventDataText = text(1);
+    for (let skipped = 0; skipped < 3; skipped++) at = this.#endOfField(at);
+    const endOfData = this.#endOfField(at);
+    const eventDataText = this.#bytes.toString("utf8", at + 5, endOfData);
     const durationMs = this.durationMs[index]!;
-    at += Number.isNaN(durationMs) ? 4 : 12;
-    const micros = this.#view.getBigInt64(at + 4) % 1000n;
+    const timestampAt = this.#endOfField(endOfData);
+    const micros = this.#view.getBigInt64(timestampAt + 4) % 1000n;
     return {
       eventId,
-      userId,
-      eventType,
+      userId: this.userId[index]!,
+      eventType: this.eventType[index]!,
       eventDataText,
       timestampMs: this.timestampMs[index]!,
       timestampMicros: Number(micros < 0n ? micros + 1000n : micros),
@@ -132,10 +134,10 @@ export class EventRows {
 
   /**
    * The input of one COPY, in pieces of a few megabytes; the last is returned. Valid until `add` or `clear`.
-   * @param indexes of the events to store, in ascending order
+   * @param indexes of the events to store, in the order in which they are sent
    */
   *copyInput(indexes: ArrayLike<number>): Generator<Buffer, Buffer> {
-    const input = indexes.length === this.count ? this.#all() : this.#some(indexes);
+    const input = this.#areAll(indexes) ? this.#all() : this.#some(indexes);
     let at = 0;
     for (; input.length - at > PIECE_BYTES; at += PIECE_BYTES) yield input.subarray(at, at + PIECE_BYTES);
     return input.subarray(at);
@@ -154,6 +156,13 @@ export class EventRows {
     this.#used = HEADER.length;
   }
 
+  /** True where `indexes` are all events in their order. */
+  #areAll(indexes: ArrayLike<number>): boolean {
+    if (indexes.length !== this.count) return false;
+    for (let i = 0; i < this.count; i++) if (indexes[i] !== i) return false;
+    return true;
+  }
+
   #all(): Buffer {
     this.#int16(this.#used, TRAILER);
     return this.#bytes.subarray(0, this.#used + TRAILER_BYTES);
@@ -166,6 +175,11 @@ export class EventRows {
       at += this.#bytes.copy(input, at, this.#start[indexes[i]!], this.#start[indexes[i]! + 1]);
     }
     return input.subarray(0, input.writeInt16BE(TRAILER, at));
+  }
+
+  /** @param at where the length of a field stands, -1 for NULL */
+  #endOfField(at: number): number {
+    return at + 4 + Math.max(0, this.#view.getInt32(at));
   }
 
   /** Writes the length of a field whose length stands at `at`. @returns the field's end */

@@ -167,5 +167,5 @@ function makeProbe(like: BatchEvent, processedAtMs: number): BatchEvent {
     eventDataText: `{"probe":"${WIDE}"}`,
     durationMs: 1e12,
   };
-  return { ...like, event, refusal: undefined };
+  return { ...like, event };
 }

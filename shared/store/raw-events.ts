@@ -11,7 +11,7 @@ import { numberArray, textArray } from "./array-literal.ts";
 /** The most event_data of one INSERT, UTF-16 units, or one event: the driver takes several times their size. */
 const UNITS_AT_ONCE = 4 * 1024 * 1024;
 
-/** After a failed COPY batches are inserted by unnest until this many in a row contain no stored event. */
+/** After a failed COPY ids are looked up until this many batches in a row held no stored event. */
 const CLEAN_BATCHES = 20;
 
 // The columns in the order of EventRows.
@@ -34,13 +34,21 @@ const INSERT_BY_UNNEST = `
   )
   select case when count(*) < $8::int then coalesce(json_agg(event_id), '[]') end as new_ids from inserted`;
 
+const LOOK_UP = `
+  select coalesce(json_agg(event_id), '[]') as stored_ids from raw_events where event_id = any ($1::text[])`;
+
+/** By which statements raw events are inserted, the fastest first. Each takes more than the one before. */
+export type InsertWay = "copy" | "look up and copy" | "insert";
+
 /**
- * Stores the raw events of one session's batches, by COPY while that succeeds. COPY is optimistic: a committed
- * record is never committed again, so only a repeated event_id from a producer makes it fail.
+ * Stores the raw events of one session's batches by COPY, which takes no id that is stored already. A committed record
+ * is never committed again, so only a producer that repeats an event makes it fail. Then, for some batches, the ids are
+ * looked up first, and COPY gets the others; what it refuses even then is inserted by unnest.
  */
 export class RawEvents {
   readonly #isCopyAllowed: boolean;
-  #cleanBatches = CLEAN_BATCHES;
+  #way: InsertWay = "copy";
+  #cleanBatches = 0;
 
   /** @param isCopyAllowed false: always by unnest */
   constructor(isCopyAllowed: boolean) {
@@ -49,28 +57,64 @@ export class RawEvents {
 
   /**
    * @param rows of the events to insert, distinct by event_id
-   * @returns the ids that were new, or undefined where all were
-   * @throws CopyFailed where the transaction has to be repeated; the next call inserts by unnest
+   * @returns the rows of those that were new
+   * @throws CopyFailed where the transaction has to be repeated; the next call takes a way that accepts more
    */
-  async insert(tx: Transaction, batch: Batch, rows: Int32Array): Promise<ReadonlySet<string> | undefined> {
-    if (this.#isCopyAllowed && this.#cleanBatches >= CLEAN_BATCHES) {
-      // Reset before the outcome is known: if anything ends this transaction, the next one inserts by unnest.
-      this.#cleanBatches = 0;
-      await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
-      this.#cleanBatches = CLEAN_BATCHES;
-      return undefined;
-    }
-    // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
-    const events = batch.eventsOf(rows).toSorted(byEventId);
-    const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, !batch.hasEscapes);
-    this.#cleanBatches = newIds === undefined ? this.#cleanBatches + 1 : 0;
-    return newIds;
+  async insert(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
+    const way = this.#isCopyAllowed ? this.#way : "insert";
+    // Before the outcome is known: if anything ends this transaction, the next one goes another way.
+    this.#way = way === "copy" ? "look up and copy" : "insert";
+    const stored = await insertBy(way, tx, batch, rows);
+    this.#cleanBatches = stored.length === rows.length ? this.#cleanBatches + 1 : 0;
+    const isClean = way === "copy" || this.#cleanBatches >= CLEAN_BATCHES;
+    this.#way = isClean ? "copy" : "look up and copy";
+    return stored;
   }
 }
 
-function byEventId(a: BatchEvent, b: BatchEvent): number {
-  if (a.event.eventId === b.event.eventId) return 0;
-  return a.event.eventId < b.event.eventId ? -1 : 1;
+/** @returns the rows of the events that were new. @throws CopyFailed */
+export async function insertBy(
+  way: InsertWay,
+  tx: Transaction,
+  batch: Batch,
+  rows: Int32Array,
+): Promise<Int32Array> {
+  if (way === "copy") {
+    await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
+    return rows;
+  }
+  const plain = !batch.hasEscapes;
+  // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
+  if (way === "insert") {
+    const events = batch.eventsOf(rows).toSorted((a, b) => compareTexts(a.event.eventId, b.event.eventId));
+    const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, plain);
+    return newIds === undefined ? rows : rows.filter((row) => newIds.has(batch.rows.eventId(row)));
+  }
+  const sorted = Array.from(rows, (row) => ({ row, id: batch.rows.eventId(row) })).toSorted((a, b) =>
+    compareTexts(a.id, b.id),
+  );
+  const [found] = await tx.unsafe<[{ stored_ids: string[] }]>(
+    LOOK_UP,
+    [
+      textArray(
+        sorted.map(({ id }) => id),
+        plain,
+      ),
+    ],
+    { prepare: true },
+  );
+  const storedIds = new Set(found.stored_ids);
+  const others = Int32Array.from(
+    sorted.filter(({ id }) => !storedIds.has(id)),
+    ({ row }) => row,
+  );
+  await insertByCopy(tx, batch.rows.copyInput(others), others.length);
+  return others;
+}
+
+function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 /**

@@ -100,7 +100,7 @@ export class Store {
     });
 
     this.#users.committed(deltas);
-    if (!saveRawEvents) this.#recentIds.committed(idsOf(batch.eventsOf(stored)));
+    if (!saveRawEvents) this.#recentIds.committed(Array.from(stored, (row) => batch.rows.eventId(row)));
     this.#previous = spans.map(({ topic, topicId, partition, reading, to }) => ({
       topic,
       topicId,
@@ -123,35 +123,24 @@ export class Store {
 
   /** Inserts events and returns the rows of the new ones; the others count as duplicates of their spans. */
   async #insertRawEvents(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
-    let newIds: ReadonlySet<string> | undefined;
     try {
-      newIds = await this.#rawEvents.insert(tx, batch, rows);
+      const stored = await this.#rawEvents.insert(tx, batch, rows);
+      batch.countDuplicates(rows, stored);
+      return stored;
     } catch (error) {
       throw error instanceof CopyFailed || codeOf(error) === undefined
         ? error
         : new RawInsertFailed(error, batch.eventsOf(rows));
     }
-    return newIds === undefined ? rows : rowsOfNew(batch.eventsOf(rows), (id) => newIds.has(id));
   }
 
   /** Drops duplicates of recent events: without raw rows only the recent ids can show a duplicate. */
   #dropRecent(batch: Batch): Int32Array {
-    return rowsOfNew(batch.eventsOf(batch.distinct()), (id) => !this.#recentIds.has(id));
+    const distinct = batch.distinct();
+    const others = distinct.filter((row) => !this.#recentIds.has(batch.rows.eventId(row)));
+    batch.countDuplicates(distinct, others);
+    return others;
   }
-}
-
-/** The rows of the events that are new; the others count as duplicates of their spans. */
-function rowsOfNew(events: readonly BatchEvent[], isNew: (eventId: string) => boolean): Int32Array {
-  const found: number[] = [];
-  for (const { event, span, row } of events) {
-    if (isNew(event.eventId)) found.push(row);
-    else span.duplicates++;
-  }
-  return Int32Array.from(found);
-}
-
-function idsOf(events: readonly BatchEvent[]): string[] {
-  return events.map(({ event }) => event.eventId);
 }
 
 /** Marks an error of the raw insert, the only statement that may fail because of the content of a record. */

@@ -10,7 +10,7 @@ import {
   skipGapStatement,
   startReadingStatement,
 } from "./statements/positions.ts";
-import { copyStatement, insertByUnnestStatement } from "./statements/raw-events.ts";
+import { copyStatement, insertByUnnestStatement, lookUpStatement } from "./statements/raw-events.ts";
 import { readRefusedStatement, searchStatement, setEventsStatement } from "./statements/poison-search.ts";
 import {
   consumerGroupStatement,
@@ -41,6 +41,7 @@ const PATTERNS: readonly Pattern[] = [
   startReadingStatement,
   insertByUnnestStatement,
   copyStatement,
+  lookUpStatement,
   setEventsStatement,
   searchStatement,
   readRefusedStatement,

@@ -10,7 +10,7 @@ import { insertDeadLetters } from "../../../../shared/store/dead-letters.ts";
 import { addToHours, closeHours } from "../../../../shared/store/hourly.ts";
 import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/store/offsets.ts";
 import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
-import { insertByUnnest, RawEvents } from "../../../../shared/store/raw-events.ts";
+import { insertBy, insertByUnnest } from "../../../../shared/store/raw-events.ts";
 import { startReading } from "../../../../shared/store/readings.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
@@ -83,11 +83,11 @@ export async function performInTransaction(
       );
     }
     case "copy":
+    case "look up and copy":
     case "insert": {
       const batch = batchWith(step, positionOf(0));
-      const rows = batch.distinct();
-      if (step.kind === "copy") return describeIds(await new RawEvents(true).insert(tx, batch, rows));
-      return describeIds(await insertByUnnest(tx, batch.eventsOf(rows), NOW_MS, false));
+      const inserted = await insertBy(step.kind, tx, batch, batch.distinct());
+      return batch.eventsOf(inserted).map(({ event }) => event.eventId);
     }
     case "probe": {
       const batch = batchWith(step, positionOf(0));
