@@ -6,9 +6,10 @@ import { Client, type Settings } from "./client.ts";
 import { closeConsumer, type ConsumerParts } from "./close-consumer.ts";
 import { type ConsumerEvent, readConsumerEvent } from "./consumer-event.ts";
 import { EventType, LogicalOffset } from "./ffi/bindings.ts";
-import type { Library, StartPosition } from "./ffi/library.ts";
+import type { Library } from "./ffi/library.ts";
 import { type Pointer, pointer } from "./ffi/memory.ts";
 import { MessageReader } from "./ffi/message-reader.ts";
+import { readPartitions, type StartPosition } from "./ffi/partition-list.ts";
 import { LibrdkafkaAssignment } from "./librdkafka-assignment.ts";
 import { listOffsets } from "./list-offsets.ts";
 import { PartitionTable } from "./partition-table.ts";
@@ -171,10 +172,10 @@ export class KafkaConsumer {
   /** The offset after the last one polled, control records included; undefined before the first. */
   position(partition: TopicPartition): number | undefined {
     if (this.#closing) return undefined;
-    const { c } = this.#library;
-    return this.#library.withPartitions([partition], (list) => {
-      c.rd_kafka_position(this.#parts.client.handle, list);
-      const [entry] = this.#library.readPartitions(list);
+    const { library, handle } = this.#parts.client;
+    return library.withPartitions([partition], (list) => {
+      library.c.rd_kafka_position(handle, list);
+      const [entry] = readPartitions(list);
       return entry !== undefined && entry.offset >= 0 ? entry.offset : undefined;
     });
   }
@@ -182,13 +183,12 @@ export class KafkaConsumer {
   /** Commits the group's offsets to Kafka, for lag tools. The result is a "committed" event. */
   commit(offsets: readonly TopicPartitionOffset[]): void {
     if (this.#closing || offsets.length === 0) return;
-    const { c } = this.#library;
-    this.#library.withPartitions(offsets, (list) =>
-      this.#library.check(
-        c.rd_kafka_commit_queue(this.#parts.client.handle, list, this.#parts.events, null, null),
-        "offsets cannot be committed",
-      ),
-    );
+    const { client, events } = this.#parts;
+    const { library, handle } = client;
+    library.withPartitions(offsets, (list) => {
+      const code = library.c.rd_kafka_commit_queue(handle, list, events, null, null);
+      library.check(code, "offsets cannot be committed");
+    });
   }
 
   /**

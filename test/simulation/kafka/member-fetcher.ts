@@ -2,7 +2,7 @@
 
 import type { TopicPartition } from "../../../shared/event.ts";
 import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
-import type { StartPosition } from "../../../shared/kafka/ffi/library.ts";
+import type { StartPosition } from "../../../shared/kafka/ffi/partition-list.ts";
 import type { RecordBlock } from "../../../shared/pipeline/record-block.ts";
 import { addRecord } from "../../pipeline/record.ts";
 import type { OperatingSystemProcess } from "../operating-system-process.ts";
