@@ -10,7 +10,8 @@ import { cacheDirectory } from "../../shared/runtime/cache.ts";
 import { libraryPath } from "../kafka/kafka-variants.ts";
 import { Library } from "../../shared/kafka/ffi/library.ts";
 import { KafkaCluster } from "../support/kafka.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 /** The library is built once, which takes half a minute on two idle cores. */
