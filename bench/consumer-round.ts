@@ -1,7 +1,8 @@
 // Measures how fast a consumer drains a full topic into an empty database, and the CPU time and memory it takes.
 import { eventually } from "../test/support/eventually.ts";
-import type { TestConsumer, TestPipeline } from "../test/support/pipeline.ts";
+import type { TestPipeline } from "../test/support/pipeline.ts";
 import type { TestDatabase } from "../test/support/postgres.ts";
+import type { TestConsumer } from "../test/support/test-consumer.ts";
 import { type Bench, PARTITIONS, WORKERS } from "./bench.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
 import type { ConsumerRound } from "./report.ts";

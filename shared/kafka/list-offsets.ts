@@ -5,6 +5,7 @@ import type { AdminRequests } from "./admin-requests.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation, LogicalOffset } from "./ffi/bindings.ts";
 import { pointer } from "./ffi/memory.ts";
+import { readPartition } from "./ffi/partition-list.ts";
 
 /**
  * The beginnings or the stable ends (what a read_committed reader can reach) of partitions, in the order of the
@@ -35,7 +36,7 @@ export async function listOffsets(
       library
         .pointers(c.rd_kafka_ListOffsets_result_infos, event)
         .map((info) => c.rd_kafka_ListOffsetsResultInfo_topic_partition(info))
-        .map((at) => library.readPartition(pointer(at, "ListOffsets result"))),
+        .map((at) => readPartition(pointer(at, "ListOffsets result"))),
   });
   // For a broker that does not answer, librdkafka reports its partitions without an offset and without an error.
   if (found.every((entry) => entry.errorCode <= ErrorCode.none && entry.offset < 0)) {

@@ -1,7 +1,7 @@
 // Tests that records are copied out of librdkafka's memory once each, by the loop in C and without it alike.
 import { expect, test } from "bun:test";
 import { Client } from "../../shared/kafka/client.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { type Pointer, pointer } from "../../shared/kafka/ffi/memory.ts";
 import { MessageReader } from "../../shared/kafka/ffi/message-reader.ts";
 import { recordLoop } from "../../shared/kafka/ffi/record-loop.ts";

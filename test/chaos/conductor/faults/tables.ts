@@ -12,8 +12,15 @@ const NO_SPACE = /53100|No space left/;
 async function holdLock(cluster: ChaosCluster, statement: string, holdMs: number): Promise<Injected> {
   const holder = cluster.connection("superuser");
   const hasBitten = resyncs(cluster, "blocked");
-  await holder.unsafe("begin");
-  await holder.unsafe(statement);
+  try {
+    // The one that finds a deadlock is its victim: the worker, because this session does not look.
+    await holder.unsafe("set deadlock_timeout = '10min'");
+    await holder.unsafe("begin");
+    await holder.unsafe(statement);
+  } catch (error) {
+    await holder.end({ timeout: 1 });
+    throw error;
+  }
   return {
     holdMs,
     hasBitten,
