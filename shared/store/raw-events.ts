@@ -12,7 +12,7 @@ import { numberArray, textArray } from "./array-literal.ts";
 const UNITS_AT_ONCE = 4 * 1024 * 1024;
 
 /** After a failed COPY ids are looked up until this many batches in a row held no stored event. */
-const CLEAN_BATCHES = 20;
+const CLEAN_BATCHES = 5;
 
 // The columns in the order of EventRows.
 const COPY = `
