@@ -126,7 +126,7 @@ describe("a batch that began before a reading", () => {
     ["at the offset that was stored", 4, "the stored offset is 2, this batch begins at 4"],
     ["below the cut", 1, "the stored offset is 2, this batch begins at 1"],
     // Its records are those of the log before the cut, so the equal offset proves nothing.
-    ["exactly at the cut", 2, "is read again since its log was cut (reading 1), this batch is of reading 0"],
+    ["exactly at the cut", 2, "is read again, in reading 1, this batch is of reading 0"],
   ])("is refused when it begins %s", async (_what, from, message) => {
     await using worker = await storedUpTo4();
     await using zombie = await openStore(worker.database);
