@@ -2,6 +2,7 @@
 import { describe, expect } from "bun:test";
 import type { RebuildReport } from "../../workers/rebuild/report.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
+import { changeHours, hourNames } from "../support/hours-by-hand.ts";
 import { TestPipeline } from "../support/pipeline.ts";
 import { Program, startProducer } from "../support/process.ts";
 import { kafkaTest } from "../support/requirements.ts";
@@ -27,32 +28,6 @@ function namesOf({ differing }: RebuildReport): string[] {
   return differing.map(({ hour, event_type }) => `${hour} ${event_type}`);
 }
 
-/** The names of the rows of hourly_aggregations, the oldest first. */
-async function hourNames({ database: { sql } }: TestPipeline): Promise<string[]> {
-  const rows = await sql<{ name: string }[]>`
-    select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z "') || event_type as name
-    from hourly_aggregations order by aggregation_hour, event_type`;
-  return rows.map(({ name }) => name);
-}
-
-/** Changes one of the figures of a row by hand. */
-async function change({ database: { sql } }: TestPipeline, name: string, index: number): Promise<void> {
-  const [hour = "", type = ""] = name.split(" ");
-  const key = sql`aggregation_hour = ${hour}::text::timestamptz and event_type = ${type}`;
-  switch (index % 5) {
-    case 0:
-      return void (await sql`update hourly_aggregations set total_events = total_events + 3 where ${key}`);
-    case 1:
-      return void (await sql`update hourly_aggregations set total_duration_ms = 1, duration_count = 0 where ${key}`);
-    case 2:
-      return void (await sql`delete from hourly_users where ${key} and user_id < 'user_3'`);
-    case 3:
-      return void (await sql`insert into hourly_users values (${hour}::text::timestamptz, ${type}, 'somebody')`);
-    default:
-      return void (await sql`update hourly_aggregations set unique_users = unique_users - 1 where ${key}`);
-  }
-}
-
 describe("a rebuild", () => {
   kafkaTest(
     "finds and mends exactly the hours that were changed by hand, while events flow, also after it was killed",
@@ -65,9 +40,9 @@ describe("a rebuild", () => {
       await pipeline.drained();
       await using load = startProducer(pipeline, { PRODUCER_RATE: "500" });
       await pipeline.until("events flow", async () => (await pipeline.consumed()) > RECORDS + 1000);
-      const names = await hourNames(pipeline);
+      const names = await hourNames(sql);
       const changed = names.filter((_, index) => index % 2 === 0);
-      for (const [index, name] of changed.entries()) await change(pipeline, name, index);
+      await changeHours(sql, changed);
 
       const dry = await rebuilt(pipeline, "--dry-run");
       expect(namesOf(dry)).toEqual(changed);
@@ -116,8 +91,8 @@ describe("a rebuild", () => {
       await pipeline.publish(300);
       await pipeline.drained();
       await consumer.drain();
-      const [name = ""] = await hourNames(pipeline);
-      await change(pipeline, name, 0);
+      const [name = ""] = await hourNames(pipeline.database.sql);
+      await changeHours(pipeline.database.sql, [name]);
       expect(await rebuild(pipeline, ["--hours", "2027-01-01T00.."])).toMatchObject({
         exitCode: 0,
         stdout: expect.stringMatching(
