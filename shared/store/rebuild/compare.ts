@@ -56,6 +56,9 @@ export function isMendable(hour: DifferingHour): boolean {
   );
 }
 
+/** Of `hour`, for to_char. */
+export const HOUR_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS"Z"';
+
 const HOUR = `date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00')`;
 
 // Each distinct user of raw_events and each row of hourly_users once, with where it was found: 1, 2, or both as 3.
@@ -129,7 +132,7 @@ const COMPARE = `
         else greatest(listed - s_users, 0) end as miscounted
     from partial
   )
-  select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type,
+  select to_char(aggregation_hour at time zone 'UTC', '${HOUR_FORMAT}') as hour, event_type,
     case when is_stored then json_build_object('events', s_events, 'users', s_users, 'durations', s_durations,
       'duration_ms', trim_scale(s_duration_ms)::text, 'unsaved', s_unsaved, 'late', s_late) end as stored,
     json_build_object('events', w_events, 'users', greatest(s_users + miscounted + missing - removed, 0), 'durations', w_durations,
@@ -173,7 +176,7 @@ export function compareUsers(
 ): AsyncIterable<DifferingUser[]> {
   return tx
     .unsafe<DifferingUser[]>(
-      `select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type, user_id,
+      `select to_char(aggregation_hour at time zone 'UTC', '${HOUR_FORMAT}') as hour, event_type, user_id,
          origins = 2 as is_extra
        from (${EACH_USER}) as each_user
        where origins <> 3

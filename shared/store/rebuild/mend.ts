@@ -3,7 +3,7 @@
 import { numberArray, textArray } from "../array-literal.ts";
 import { endWorkerSessions } from "../database-owner.ts";
 import type { Transaction } from "../session.ts";
-import type { DifferingHour, DifferingUser } from "./compare.ts";
+import { type DifferingHour, type DifferingUser, HOUR_FORMAT } from "./compare.ts";
 
 // The difference is added, never the recomputed figure set: what consumers have added since the comparison stays. In key
 // order, as every consumer locks these rows.
@@ -65,82 +65,75 @@ function keysOf(hours: readonly Pick<DifferingHour, "hour" | "event_type">[]): [
 const INSERT_MISSING = `
   with inserted as (
     insert into hourly_users (aggregation_hour, event_type, user_id)
-    select $1::text::timestamptz, event_type, user_id from unnest($2::text[], $3::text[]) as u (event_type, user_id)
-    order by event_type collate "C", user_id collate "C"
+    select * from unnest($1::timestamptz[], $2::text[], $3::text[]) as u (aggregation_hour, event_type, user_id)
+    order by aggregation_hour, event_type collate "C", user_id collate "C"
     on conflict do nothing
-    returning event_type
+    returning aggregation_hour, event_type
   )
-  select event_type, count(*) as users from inserted group by 1`;
+  select to_char(aggregation_hour at time zone 'UTC', '${HOUR_FORMAT}') as hour, event_type, count(*) as users
+  from inserted group by aggregation_hour, event_type`;
 
 const LOCK_HOURS = `
   select 1 from hourly_aggregations
-  where aggregation_hour = $1::text::timestamptz and event_type = any($2::text[])
-  order by event_type for update`;
+  where (aggregation_hour, event_type) in (select * from unnest($1::timestamptz[], $2::text[]))
+  order by aggregation_hour, event_type for update`;
 
-// A user that was found without an event may have got one since.
+// A user that was found without an event may have got one since: raw_events is read again, from the first of these hours
+// to the last.
 const DELETE_EXTRA = `
-  with extra as (
-    select * from unnest($2::text[], $3::text[]) as x (event_type, user_id)
+  with extra as materialized (
+    select * from unnest($1::timestamptz[], $2::text[], $3::text[]) as x (aggregation_hour, event_type, user_id)
   ), found as materialized (
-    select distinct event_type, user_id from raw_events
-    where "timestamp" >= $1::text::timestamptz and "timestamp" < $1::text::timestamptz + interval '1 hour'
+    select distinct date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00') as aggregation_hour,
+      event_type, user_id
+    from raw_events
+    where "timestamp" >= (select min(aggregation_hour) from extra)
+      and "timestamp" < (select max(aggregation_hour) from extra) + interval '1 hour'
       and user_id = any($3::text[])
   ), deleted as (
-    delete from hourly_users u using extra x
-    where u.aggregation_hour = $1::text::timestamptz and u.event_type = x.event_type collate "C"
-      and u.user_id = x.user_id collate "C"
-      and not exists (select from found f where f.event_type = x.event_type collate "C" and f.user_id = x.user_id collate "C")
-    returning u.event_type
+    delete from hourly_users u using (
+      select aggregation_hour, event_type collate "C", user_id collate "C" from extra
+      except select aggregation_hour, event_type, user_id from found
+    ) as x (aggregation_hour, event_type, user_id)
+    where u.aggregation_hour = x.aggregation_hour and u.event_type = x.event_type and u.user_id = x.user_id
+    returning u.aggregation_hour, u.event_type
   )
-  select event_type, count(*) as users from deleted group by 1`;
+  select to_char(aggregation_hour at time zone 'UTC', '${HOUR_FORMAT}') as hour, event_type, -count(*) as users
+  from deleted group by aggregation_hour, event_type`;
 
 const COUNT_USERS = `
   update hourly_aggregations h set unique_users = h.unique_users + c.users, updated_at = now()
-  from unnest($2::text[], $3::bigint[]) as c (event_type, users)
-  where h.aggregation_hour = $1::text::timestamptz and h.event_type = c.event_type collate "C"`;
+  from unnest($1::timestamptz[], $2::text[], $3::bigint[]) as c (aggregation_hour, event_type, users)
+  where h.aggregation_hour = c.aggregation_hour and h.event_type = c.event_type collate "C"`;
 
 interface UserCount {
+  hour: string;
   event_type: string;
+  /** Negative for deleted rows. */
   users: number;
 }
 
 /**
- * Mends rows of hourly_users, of one hour, in one transaction, in the order in which a consumer locks them: users that
- * are missing, then the hours, then the rest.
+ * Mends rows of hourly_users in one transaction, in the order in which a consumer locks them: users that are missing,
+ * then the hours, then the rest.
  *
  * A consumer does not send users again that it knows to be stored. So where rows are deleted, the sessions of all workers
  * are ended while the hours are locked: a batch that left out such a user cannot be stored after that, and the next
  * sessions know no user.
  */
-export async function mendUsers(
-  tx: Transaction,
-  hour: string,
-  users: readonly DifferingUser[],
-): Promise<void> {
-  const types = textArray([...new Set(users.map(({ event_type }) => event_type))]);
-  const inserted = await tx.unsafe<UserCount[]>(INSERT_MISSING, usersOf(hour, users, false));
-  await tx.unsafe(LOCK_HOURS, [hour, types]);
+export async function mendUsers(tx: Transaction, users: readonly DifferingUser[]): Promise<void> {
+  const inserted = await tx.unsafe<UserCount[]>(INSERT_MISSING, usersOf(users, false));
+  await tx.unsafe(LOCK_HOURS, keysOf(users));
   const deleted = users.some(({ is_extra }) => is_extra)
-    ? await tx.unsafe<UserCount[]>(DELETE_EXTRA, usersOf(hour, users, true))
+    ? await tx.unsafe<UserCount[]>(DELETE_EXTRA, usersOf(users, true))
     : [];
-  for (const [changed, sign] of [
-    [inserted, 1],
-    [deleted, -1],
-  ] as const) {
-    await tx.unsafe(COUNT_USERS, [
-      hour,
-      textArray(changed.map(({ event_type }) => event_type)),
-      numberArray(changed.map((count) => sign * count.users)),
-    ]);
+  for (const changed of [inserted, deleted]) {
+    await tx.unsafe(COUNT_USERS, [...keysOf(changed), numberArray(changed.map((count) => count.users))]);
   }
   if (deleted.length > 0) await endWorkerSessions(tx);
 }
 
-function usersOf(hour: string, users: readonly DifferingUser[], isExtra: boolean): [string, string, string] {
+function usersOf(users: readonly DifferingUser[], isExtra: boolean): [string, string, string] {
   const wanted = users.filter(({ is_extra }) => is_extra === isExtra);
-  return [
-    hour,
-    textArray(wanted.map(({ event_type }) => event_type)),
-    textArray(wanted.map(({ user_id }) => user_id)),
-  ];
+  return [...keysOf(wanted), textArray(wanted.map(({ user_id }) => user_id))];
 }

@@ -5,16 +5,10 @@ import { count } from "../../text/format.ts";
 import { assertTables } from "../check/overview.ts";
 import { assertRights } from "../rights.ts";
 import type { RawAccount } from "../raw-account.ts";
-import type { Session } from "../session.ts";
+import type { Session, Transaction } from "../session.ts";
 import { inSnapshot } from "../snapshot.ts";
-import {
-  compareHours,
-  compareUsers,
-  type DifferingHour,
-  type DifferingUser,
-  type Evidence,
-  isMendable,
-} from "./compare.ts";
+import { classify } from "../sqlstate.ts";
+import { compareHours, compareUsers, type DifferingHour, type Evidence, isMendable } from "./compare.ts";
 import { mendHours, mendUsers } from "./mend.ts";
 import { type HourRange, planSlices, type Slice } from "./slices.ts";
 
@@ -26,6 +20,7 @@ const USERS_AT_ONCE = 2000;
 /** A slice is compared again until it is right: what was changed by hand meanwhile is mended with it. */
 const MAX_ROUNDS = 3;
 const TRANSACTION_DEADLINE_MS = 60_000;
+const MAX_ATTEMPTS = 3;
 
 export interface RebuildProgress {
   readonly slices: number;
@@ -114,6 +109,18 @@ function evidenceOf({ stored, rows, unsaved }: RawAccount, hourGraceSeconds: num
   };
 }
 
+/** One that loses against a consumer, or waits too long for one that stands still, is tried again. */
+async function mend(writer: Session, body: (tx: Transaction) => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await writer.transaction(TRANSACTION_DEADLINE_MS, body);
+    } catch (error) {
+      const kind = classify(error);
+      if ((kind !== "transient" && kind !== "blocked") || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
+}
+
 /** @returns the hours that still differ */
 async function rebuildSlice(
   reader: Session,
@@ -140,16 +147,14 @@ async function rebuildSlice(
       if (writer === undefined || round > MAX_ROUNDS) return found;
       for (let at = 0; at < found.length; at += HOURS_AT_ONCE) {
         const hours = found.slice(at, at + HOURS_AT_ONCE);
-        await writer.transaction(TRANSACTION_DEADLINE_MS, (write) => mendHours(write, hours));
+        await mend(writer, (write) => mendHours(write, hours));
       }
       const mendsUsers = found.some((hour) => hour.missing_users > 0 || hour.extra_users > 0);
       if (mendsUsers) {
         const removable = new Set(found.filter((hour) => hour.extra_users > 0).map(keyOf));
         for await (const users of compareUsers(tx, slice, USERS_AT_ONCE)) {
           const wrong = users.filter((user) => !user.is_extra || removable.has(keyOf(user)));
-          for (const [hour, ofHour] of Map.groupBy(wrong, (user: DifferingUser) => user.hour)) {
-            await writer.transaction(TRANSACTION_DEADLINE_MS, (write) => mendUsers(write, hour, ofHour));
-          }
+          await mend(writer, (write) => mendUsers(write, wrong));
         }
       }
       return found;

@@ -99,12 +99,12 @@ describe("a rebuild", () => {
     await using first = await freshStore(2);
     const { database } = first;
     await first.store.commit(batchFrom(0, events(0, 600)));
-    let isStopped = false;
+    const load = { isStopped: false };
     let stored = 0;
     // As a consumer does: a session that was ended is replaced, and the batch is built again.
     const flow = async (partition: number): Promise<void> => {
       let worker = await openStore(database);
-      for (let from = partition === 0 ? 600 : 0; !isStopped; ) {
+      for (let from = partition === 0 ? 600 : 0; !load.isStopped; ) {
         const values = events(10_000 * (partition + 1) + from, 20);
         try {
           await worker.store.commit(batchFrom(from, values, partition));
@@ -126,7 +126,7 @@ describe("a rebuild", () => {
     await eventually("batches flow on", () => stored > before + 100);
     expect({ names, unmended }).toEqual({ names: Object.keys(CHANGES).toSorted(), unmended: [] });
     expect((await runRebuild(database)).names).toEqual([]);
-    isStopped = true;
+    load.isStopped = true;
     await Promise.all(flows);
     await expectProven(database);
     expect(broken(await check(database))).toEqual([]);
@@ -140,6 +140,26 @@ describe("a rebuild", () => {
     const before = await everything(database);
     expect((await runRebuild(database, { isDryRun: true })).names).toEqual(Object.keys(CHANGES).toSorted());
     expect(await everything(database)).toEqual(before);
+  });
+
+  test("makes both tables from nothing", async () => {
+    await using worker = await freshStore();
+    const { database } = worker;
+    // More users than one transaction mends.
+    const values = Array.from({ length: 2500 }, (_, n) =>
+      eventText({ event_id: `e${n}`, user_id: `u${n}`, timestamp: AT(n % HOURS).toISOString() }),
+    );
+    await worker.store.commit(batchFrom(0, values));
+    const tables =
+      () => database.sql`select aggregation_hour, event_type, total_events, unique_users, total_duration_ms,
+      duration_count, (select count(*) from hourly_users) as rows from hourly_aggregations order by 1, 2`;
+    const before = [...(await tables())];
+    await database.sql`truncate hourly_aggregations, hourly_users`;
+    expect((await runRebuild(database, { sliceEvents: 1000 })).differing.length).toBe(HOURS);
+    expect([...(await tables())]).toEqual(before);
+    await expectProven(database);
+    // No session was ended: nothing that a worker knows was deleted.
+    expect(worker.session.isLost).toBe(false);
   });
 
   test("leaves the hours outside of its range as they are", async () => {
@@ -255,7 +275,7 @@ describe("mendUsers", () => {
     await database.sql`insert into hourly_users values (${HOUR}, 'page_view', 'cal')`;
     await database.sql`update hourly_aggregations set unique_users = 3`;
     const writer = await openSession(database, { role: "main" });
-    await writer.transaction(20_000, (tx) => mendUsers(tx, HOUR, [user("ann", true), user("cal", true)]));
+    await writer.transaction(20_000, (tx) => mendUsers(tx, [user("ann", true), user("cal", true)]));
     await writer.close();
     await expectProven(database);
   });
@@ -273,8 +293,10 @@ describe("mendUsers", () => {
       await tx`insert into hourly_users values (${HOUR}, 'page_view', 'ann')`;
       const writer = await openSession(worker.database, { role: "main" });
       mending = writer
-        .transaction(20_000, (write) => mendUsers(write, HOUR, [user("ann", false)]))
-        .finally(() => writer.close());
+        .transaction(20_000, (write) => mendUsers(write, [user("ann", false)]))
+        .finally(async () => {
+          await writer.close();
+        });
       mending.catch(() => undefined);
       await eventually("the rebuild waits", async () => {
         const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
