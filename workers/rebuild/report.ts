@@ -1,7 +1,6 @@
 // Describes what a rebuild has found and done, as text and as JSON.
 
-import type { DifferingHour, HourFigures } from "../../shared/store/rebuild/compare.ts";
-import { isMendable } from "../../shared/store/rebuild/compare.ts";
+import { type DifferingHour, type HourFigures, isMendable } from "../../shared/store/rebuild/compare.ts";
 import type { RebuildResult } from "../../shared/store/rebuild/rebuild.ts";
 import { count, duration, plural } from "../../shared/text/format.ts";
 
@@ -91,7 +90,8 @@ function lineOf({ stored, recomputed, missing_users, extra_users, outcome, ...ho
     ([figure, unit]) => `${stored?.[figure]} ${unit} stored, ${recomputed[figure]} recomputed`,
   );
   const row = stored === null ? [`no row, ${recomputed.events} events recomputed`] : figures;
-  return `  ${nameOf(hour)}: ${[...row, ...users].join("; ") || "closed before its end, or kept"} (${outcome})`;
+  const otherwise = outcome === "kept" ? "counts more than raw_events has" : "closed before its end";
+  return `  ${nameOf(hour)}: ${[...row, ...users].join("; ") || otherwise} (${outcome})`;
 }
 
 function notesOf({ events_without_raw_row: without, may_lower: mayLower }: RebuildReport): string[] {
