@@ -61,18 +61,11 @@ export const HOUR_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS"Z"';
 
 const HOUR = `date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00')`;
 
-// Each distinct user of raw_events and each row of hourly_users once, with where it was found: 1, 2, or both as 3.
-const EACH_USER = `
-  select aggregation_hour, event_type, user_id, bit_or(origin) as origins
-  from (
-    select ${HOUR} as aggregation_hour, event_type, user_id, 1 as origin from raw_events
-    where "timestamp" >= $1::text::timestamptz and "timestamp" < $2::text::timestamptz
-    union all
-    select aggregation_hour, event_type, user_id, 2 from hourly_users
-    where aggregation_hour >= $1::text::timestamptz and aggregation_hour < $2::text::timestamptz
-  ) as either
-  group by 1, 2, 3`;
+const EVENTS = `"timestamp" >= $1::text::timestamptz and "timestamp" < $2::text::timestamptz`;
+const HOURS = `aggregation_hour >= $1::text::timestamptz and aggregation_hour < $2::text::timestamptz`;
 
+// Each user of raw_events and each row of hourly_users once, with where it was found: 1, 2, or both as 3.
+//
 // One statement sees one snapshot, and a batch commits its raw events and what they add to the hours together: what
 // differs here is wrong, however many events flow.
 //
@@ -80,41 +73,49 @@ const EACH_USER = `
 // were late cannot be recomputed, because how long hours stay open is a setting: late_events is only brought between
 // the events that were processed after the closing and all.
 const COMPARE = `
-  with events as (
-    select ${HOUR} as aggregation_hour, e.event_type, count(*) as events, count(duration_seconds) as durations,
-      coalesce(sum(case when duration_seconds between 0 and 1e9 then round(duration_seconds * 1000)::bigint end), 0) as duration_ms,
+  with each_user as (
+    select ${HOUR} as aggregation_hour, e.event_type, user_id, 1 as origin, count(*) as events,
+      count(duration_seconds) as durations,
+      sum(case when duration_seconds between 0 and 1e9 then round(duration_seconds * 1000)::bigint end) as duration_ms,
       count(*) filter (where processed_at > h.closed_at) as after_closing,
       count(*) filter (where processed_at >= ${HOUR} + interval '1 hour' + make_interval(secs => $5::float8)) as late
     from raw_events e
       left join hourly_aggregations h on h.aggregation_hour = ${HOUR} and h.event_type = e.event_type
-    where "timestamp" >= $1::text::timestamptz and "timestamp" < $2::text::timestamptz
-    group by 1, 2
+    where ${EVENTS}
+    group by 1, 2, 3
+    union all
+    select aggregation_hour, event_type, user_id, 2, 0, 0, null, 0, 0 from hourly_users where ${HOURS}
   ), users as (
-    select aggregation_hour, event_type,
+    select aggregation_hour, event_type, user_id, bit_or(origin) as origins, sum(events) as events,
+      sum(durations) as durations, sum(duration_ms) as duration_ms, sum(after_closing) as after_closing, sum(late) as late
+    from each_user
+    group by 1, 2, 3
+  ), recomputed as (
+    select aggregation_hour, event_type, sum(events)::bigint as events, sum(durations)::bigint as durations,
+      coalesce(sum(duration_ms), 0) as duration_ms, sum(after_closing)::bigint as after_closing, sum(late)::bigint as late,
       count(*) filter (where origins <> 2) as users,
       count(*) filter (where origins <> 1) as listed,
       count(*) filter (where origins = 1) as missing,
       count(*) filter (where origins = 2) as extra
-    from (${EACH_USER}) as each_user
+    from users
     group by 1, 2
   ), hours as (
     select *, case when $3::bool or not $4::bool then unsaved_events else 0 end as unsaved
     from hourly_aggregations
-    where aggregation_hour >= $1::text::timestamptz and aggregation_hour < $2::text::timestamptz
+    where ${HOURS}
   ), compared as (
     select aggregation_hour, event_type, h.total_events is not null as is_stored,
       coalesce(h.total_events, 0) as s_events, coalesce(h.unique_users, 0) as s_users,
       coalesce(h.duration_count, 0) as s_durations, coalesce(h.total_duration_ms, 0) as s_duration_ms,
       coalesce(h.unsaved_events, 0) as s_unsaved, coalesce(h.late_events, 0) as s_late,
       coalesce(h.closed_at < aggregation_hour + interval '1 hour', false) as is_early,
-      coalesce(h.unsaved, 0) as unsaved, coalesce(e.events, 0) + coalesce(h.unsaved, 0) as events,
-      coalesce(e.durations, 0) as durations, coalesce(e.duration_ms, 0) as duration_ms,
-      case when h.total_events is null then coalesce(e.late, 0)
-        else least(greatest(h.late_events, coalesce(e.after_closing, 0)), coalesce(e.events, 0) + h.unsaved) end as late,
-      coalesce(u.users, 0) as users, coalesce(u.listed, 0) as listed, coalesce(u.missing, 0) as missing,
-      coalesce(u.extra, 0) as extra
-    from hours h
-      full join (users u left join events e using (aggregation_hour, event_type)) using (aggregation_hour, event_type)
+      coalesce(h.unsaved, 0) as unsaved, coalesce(r.events, 0) + coalesce(h.unsaved, 0) as events,
+      coalesce(r.durations, 0) as durations, coalesce(r.duration_ms, 0) as duration_ms,
+      case when h.total_events is null then coalesce(r.late, 0)
+        else least(greatest(h.late_events, coalesce(r.after_closing, 0)), coalesce(r.events, 0) + h.unsaved) end as late,
+      coalesce(r.users, 0) as users, coalesce(r.listed, 0) as listed, coalesce(r.missing, 0) as missing,
+      coalesce(r.extra, 0) as extra
+    from hours h full join recomputed r using (aggregation_hour, event_type)
   ), partial as (
     select *, not $4::bool and (events < s_events or users < s_users or durations < s_durations
         or duration_ms < s_duration_ms or extra > 0) as is_kept,
@@ -177,9 +178,14 @@ export function compareUsers(
   return tx
     .unsafe<DifferingUser[]>(
       `select to_char(aggregation_hour at time zone 'UTC', '${HOUR_FORMAT}') as hour, event_type, user_id,
-         origins = 2 as is_extra
-       from (${EACH_USER}) as each_user
-       where origins <> 3
+         bit_or(origin) = 2 as is_extra
+       from (
+         select ${HOUR} as aggregation_hour, event_type, user_id, 1 as origin from raw_events where ${EVENTS}
+         union all
+         select aggregation_hour, event_type, user_id, 2 from hourly_users where ${HOURS}
+       ) as either
+       group by aggregation_hour, event_type, user_id
+       having bit_or(origin) <> 3
        order by aggregation_hour, event_type, user_id`,
       [range.from, range.to],
     )
