@@ -10,7 +10,9 @@ export function explainUnavailable(error: unknown, database: DatabaseConfig): un
   const kind = classify(error);
   if (kind === "access") return new FatalError(describeRefusedLogin(error, database), { cause: error });
   if (kind === "blocked" || kind === "transient") {
-    return new FatalError(`another session is in the way: ${describeFault(error)}; try again`, { cause: error });
+    return new FatalError(`another session is in the way: ${describeFault(error)}; try again`, {
+      cause: error,
+    });
   }
   if (kind === "schema") {
     return new FatalError(`the tables are not as this version expects them: ${describeFault(error)}`, {

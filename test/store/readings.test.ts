@@ -149,7 +149,7 @@ describe("rewind", () => {
     ]);
   });
 
-  test("ends the sessions of the workers, of idle ones too, and of nobody else", async () => {
+  test("ends the sessions of the workers, of idle ones too, and no other session", async () => {
     await using worker = await freshStore();
     await using idle = await openStore(worker.database);
     await using command = await openMain(worker);

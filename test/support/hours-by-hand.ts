@@ -1,4 +1,4 @@
-// Changes rows of the hours by hand, as nobody should.
+// Changes rows of the hours by hand.
 import type postgres from "postgres";
 
 /** The rows of hourly_aggregations, by hour and event type as a rebuild names them, the oldest first. */

@@ -1,9 +1,6 @@
 // Tests that a rebuild finds and mends exactly what differs from the raw events, while batches are stored.
 import { describe, expect, test } from "bun:test";
-import { isMendable, type DifferingHour } from "../../../shared/store/rebuild/compare.ts";
-import { mendUsers } from "../../../shared/store/rebuild/mend.ts";
-import { type RebuildOptions, rebuild } from "../../../shared/store/rebuild/rebuild.ts";
-import { ALL_HOURS } from "../../../shared/store/rebuild/slices.ts";
+import { isMendable } from "../../../shared/store/rebuild/compare.ts";
 import { eventually } from "../../support/eventually.ts";
 import type { TestDatabase } from "../../support/postgres.ts";
 import { eventText } from "../../pipeline/record.ts";
@@ -16,6 +13,7 @@ import {
   openSession,
   openStore,
 } from "../pipeline-database.ts";
+import { runRebuild } from "./run-rebuild.ts";
 
 const HOURS = 6;
 const TYPES = ["click", "login", "page_view", "search"];
@@ -32,32 +30,6 @@ function events(from: number, count: number): string[] {
       ...(n % 3 === 0 ? {} : { duration_seconds: (n % 40) / 8 }),
     });
   });
-}
-
-async function runRebuild(
-  database: TestDatabase,
-  options: Partial<RebuildOptions> & { isDryRun?: boolean } = {},
-) {
-  const differing: DifferingHour[] = [];
-  const reader = await openSession(database, { role: "check" });
-  const writer = options.isDryRun === true ? undefined : await openSession(database, { role: "main" });
-  try {
-    const result = await rebuild(reader, writer, {
-      range: ALL_HOURS,
-      hourGraceSeconds: 300,
-      onDiffering: (hours) => differing.push(...hours),
-      onProgress: () => undefined,
-      ...options,
-    });
-    return {
-      ...result,
-      differing,
-      names: differing.map(({ hour, event_type }) => `${hour.slice(11, 13)} ${event_type}`),
-    };
-  } finally {
-    await reader.close();
-    await writer?.close();
-  }
 }
 
 const AT = (hour: number) => new Date(Date.UTC(2026, 2, 14, hour));
@@ -228,84 +200,5 @@ describe("a rebuild", () => {
     await expect(runRebuild(worker.database)).rejects.toThrow("another rebuild of this database is running");
     await other.close();
     expect((await runRebuild(worker.database)).differing).toEqual([]);
-  });
-});
-
-describe("the users that a worker knows", () => {
-  const first = (id: string, user: string) => eventText({ event_id: id, user_id: user });
-
-  test("are forgotten where a rebuild deletes some of them", async () => {
-    await using worker = await freshStore();
-    const { database } = worker;
-    await worker.store.commit(batchFrom(0, [first("a", "ann"), first("b", "bob")]));
-    await database.sql`update raw_events set user_id = 'bob' where event_id = 'a'`;
-    await runRebuild(database);
-    // It still knows ann, so this batch would not enter her again.
-    await expect(worker.store.commit(batchFrom(2, [first("c", "ann")]))).rejects.toThrow();
-    await using next = await openStore(database);
-    await next.store.commit(batchFrom(2, [first("c", "ann")]));
-    await expectProven(database);
-  });
-
-  test("stay known where none is deleted, and are not counted twice", async () => {
-    await using worker = await freshStore();
-    const { database } = worker;
-    await worker.store.commit(batchFrom(0, [first("a", "ann"), first("b", "bob")]));
-    await database.sql`delete from hourly_users where user_id = 'ann'`;
-    await runRebuild(database);
-    await worker.store.commit(batchFrom(2, [first("c", "ann"), first("d", "cal")]));
-    await expectProven(database);
-  });
-});
-
-describe("mendUsers", () => {
-  const HOUR = "2026-03-14T09:00:00Z";
-  const user = (user_id: string, is_extra: boolean) => ({
-    hour: HOUR,
-    event_type: "page_view",
-    user_id,
-    is_extra,
-  });
-  const event = (id: string, user_id: string) => eventText({ event_id: id, user_id });
-
-  test("keeps a user who had no event when the hour was compared, and has one now", async () => {
-    await using worker = await freshStore();
-    const { database } = worker;
-    await worker.store.commit(batchFrom(0, [event("a", "ann"), event("b", "bob")]));
-    await database.sql`insert into hourly_users values (${HOUR}, 'page_view', 'cal')`;
-    await database.sql`update hourly_aggregations set unique_users = 3`;
-    const writer = await openSession(database, { role: "main" });
-    await writer.transaction(20_000, (tx) => mendUsers(tx, [user("ann", true), user("cal", true)]));
-    await writer.close();
-    await expectProven(database);
-  });
-
-  test("waits for a batch that has entered the same user, without a deadlock", async () => {
-    await using worker = await freshStore();
-    await using writing = await openStore(worker.database);
-    const { sql } = worker.database;
-    await worker.store.commit(batchFrom(0, [event("a", "ann"), event("b", "bob")]));
-    await sql`delete from hourly_users where user_id = 'ann'`;
-    await sql`update hourly_aggregations set unique_users = 1`;
-    let mending: Promise<void> | undefined;
-    await writing.session.transaction(20_000, async (tx) => {
-      // As a batch does that does not know ann: users first, then the hour.
-      await tx`insert into hourly_users values (${HOUR}, 'page_view', 'ann')`;
-      const writer = await openSession(worker.database, { role: "main" });
-      mending = writer
-        .transaction(20_000, (write) => mendUsers(write, [user("ann", false)]))
-        .finally(async () => {
-          await writer.close();
-        });
-      mending.catch(() => undefined);
-      await eventually("the rebuild waits", async () => {
-        const [row] = await sql`select count(*)::int as waiting from pg_stat_activity
-          where pid = ${writer.backendPid} and wait_event_type = 'Lock'`;
-        return row?.["waiting"] === 1;
-      });
-      await tx`update hourly_aggregations set unique_users = unique_users + 1`;
-    });
-    await mending;
-    await expectProven(worker.database);
   });
 });
