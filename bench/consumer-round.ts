@@ -1,7 +1,8 @@
 // Measures how fast a consumer drains a full topic into an empty database, and the CPU time and memory it takes.
 import { eventually } from "../test/support/eventually.ts";
-import type { TestConsumer, TestPipeline } from "../test/support/pipeline.ts";
+import type { TestPipeline } from "../test/support/pipeline.ts";
 import type { TestDatabase } from "../test/support/postgres.ts";
+import type { TestConsumer } from "../test/support/test-consumer.ts";
 import { type Bench, PARTITIONS, WORKERS } from "./bench.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
 import type { ConsumerRound } from "./report.ts";
@@ -12,6 +13,8 @@ export interface TopicContent {
   readonly records: number;
   /** The records that repeat the event_id of an earlier one. */
   readonly duplicates: number;
+  /** The records that are not events; none if not given. */
+  readonly deadLetters?: number;
 }
 
 /** Makes the consumer write all raw events by INSERT. */
@@ -32,7 +35,7 @@ const POLL_MS = 10;
  *
  * @param env further configuration of the consumer
  * @param whenStored gets the database after everything is stored and proven
- * @throws Error when `check` fails, or when it finds other numbers of events or duplicates than the topic has
+ * @throws Error when `check` fails, or when it finds other numbers of events, duplicates or dead letters than the topic has
  */
 export async function consumerRound(
   bench: Bench,
@@ -96,10 +99,14 @@ async function isSettled({ database: { sql } }: TestPipeline, consumer: TestCons
   );
 }
 
-async function assertStored(pipeline: TestPipeline, { records, duplicates }: TopicContent): Promise<void> {
+async function assertStored(
+  pipeline: TestPipeline,
+  { records, duplicates, deadLetters = 0 }: TopicContent,
+): Promise<void> {
   const { exitCode, violated, accounted } = await pipeline.ledger();
   if (exitCode !== 0) throw new Error(`check fails after the drain: ${violated.join("; ")}`);
-  const wanted = { records, events: records - duplicates, repeats: duplicates, broken: 0 };
+  const events = records - duplicates - deadLetters;
+  const wanted = { records, events, repeats: duplicates, broken: deadLetters };
   if (!Bun.deepEquals({ ...accounted }, wanted)) {
     throw new Error(`stored ${JSON.stringify(accounted)}, but the topic contains ${JSON.stringify(wanted)}`);
   }

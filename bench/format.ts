@@ -1,12 +1,14 @@
 // Formats a report as text.
 import { count } from "../shared/text/format.ts";
 import { formatTable } from "../shared/text/table.ts";
+import { LARGE_RECORD_BYTES } from "../test/support/hostile/hostile-records.ts";
 import type {
   BenchReport,
   ConsumerRound,
   Drain,
   Duplicates,
   Forms,
+  Hostile,
   Idle,
   Latency,
   Producer,
@@ -22,6 +24,7 @@ export function formatReport({
   producer,
   forms,
   duplicates,
+  hostile,
   latency,
   idle,
   rebuild,
@@ -34,6 +37,7 @@ export function formatReport({
     ...(producer ? producerLines(producer) : []),
     ...(forms ? formLines(forms) : []),
     ...(duplicates ? duplicateLines(duplicates) : []),
+    ...(hostile ? hostileLines(hostile) : []),
     ...(latency ? [latencyLine(latency)] : []),
     ...(idle ? [idleLine(idle)] : []),
     ...(rebuild ? [rebuildLine(rebuild)] : []),
@@ -130,6 +134,27 @@ function duplicateLines({ events, shares }: Duplicates): string[] {
     "",
     `duplicates: ${count(events)} records; ${roundsOf(shares[0]?.rounds ?? [])}; check holds after each, duplicates as published`,
     ...formatTable(["", "duplicates", ...RATES, ...COSTS], rows),
+  ];
+}
+
+function hostileLines({ records, kinds, largeOfEach, shares }: Hostile): string[] {
+  return [
+    "",
+    `hostile: ${count(records)} records, ${kinds} kinds in turn, at most ${largeOfEach} of a kind above ${count(LARGE_RECORD_BYTES)} bytes; ` +
+      `${roundsOf(shares[0]?.rounds ?? [])}; check holds after each, every record in its place`,
+    ...formatTable(
+      ["", "stored", "duplicates", "dead letters", "bytes/record", ...RATES, "of clean", ...COSTS],
+      shares.map(({ share, stored, duplicates, deadLetters, bytesPerRecord, ratioToClean, rounds }) => [
+        share === 0 ? "clean" : `${share * 100} %`,
+        stored,
+        duplicates,
+        deadLetters,
+        Math.round(bytesPerRecord),
+        ...rates(rounds),
+        toDigits(ratioToClean, 2),
+        ...consumerCosts(rounds),
+      ]),
+    ),
   ];
 }
 

@@ -1,6 +1,6 @@
 // Describes the machine and the versions in use, so that figures can be compared.
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { loadLibrary } from "../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../shared/kafka/ffi/load-library.ts";
 import { KAFKA_VERSION } from "../test/support/kafka-artifacts.ts";
 import type { Bench } from "./bench.ts";
 import type { Machine } from "./report.ts";

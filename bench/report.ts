@@ -112,6 +112,29 @@ const DuplicateShareShape = Type.Object(
 
 const DuplicatesShape = Type.Object({ events: Count, shares: Type.Array(DuplicateShareShape) }, closed);
 
+const HostileShareShape = Type.Object(
+  {
+    /** The share of hostile records; 0 is the clean topic that the others are compared with. */
+    share: Type.Number({ minimum: 0, maximum: 1 }),
+    /** What became of the records, as published: their sum is the number of records. */
+    stored: Count,
+    duplicates: Count,
+    deadLetters: Count,
+    bytesPerRecord: Rate,
+    eventsPerSecond: Rate,
+    /** The median of the ratios to the clean rate of the same round. */
+    ratioToClean: Rate,
+    ...costs,
+    rounds: Type.Array(ConsumerRoundShape, { minItems: 1 }),
+  },
+  closed,
+);
+
+const HostileShape = Type.Object(
+  { records: Count, kinds: Count, largeOfEach: Count, shares: Type.Array(HostileShareShape) },
+  closed,
+);
+
 /** The time from publishing an event until a reader sees it in its hour. */
 const LatencyShape = Type.Object(
   { ratePerSecond: Rate, samples: Count, p50Ms: Rate, p90Ms: Rate, p99Ms: Rate },
@@ -161,6 +184,7 @@ export const BenchReportShape = Type.Object(
     producer: Type.Optional(ProducerShape),
     forms: Type.Optional(FormsShape),
     duplicates: Type.Optional(DuplicatesShape),
+    hostile: Type.Optional(HostileShape),
     latency: Type.Optional(LatencyShape),
     idle: Type.Optional(IdleShape),
     rebuild: Type.Optional(RebuildShape),
@@ -182,6 +206,8 @@ export type Form = Static<typeof FormShape>;
 export type Forms = Static<typeof FormsShape>;
 export type DuplicateShare = Static<typeof DuplicateShareShape>;
 export type Duplicates = Static<typeof DuplicatesShape>;
+export type HostileShare = Static<typeof HostileShareShape>;
+export type Hostile = Static<typeof HostileShape>;
 export type Latency = Static<typeof LatencyShape>;
 export type Idle = Static<typeof IdleShape>;
 export type Rebuild = Static<typeof RebuildShape>;

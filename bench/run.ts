@@ -4,6 +4,7 @@ import { runProgram } from "../shared/runtime/run-program.ts";
 import { drain } from "./drain.ts";
 import { duplicates } from "./duplicates.ts";
 import { forms } from "./forms.ts";
+import { hostile } from "./hostile.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
 import { machineOf } from "./machine.ts";
@@ -19,6 +20,7 @@ const SCENARIOS = [
   "producer",
   "forms",
   "duplicates",
+  "hostile",
   "latency",
   "idle",
   "rebuild",
@@ -32,6 +34,7 @@ const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, num
   // In shorter rounds most of the time would be the consumer's warm-up.
   forms: 500_000,
   duplicates: 500_000,
+  hostile: 200_000,
   rebuild: 1_000_000,
   rewind: 1_000_000,
 };
@@ -47,17 +50,18 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   idle        the CPU time of a consumer that has nothing to do
   forms       drains events as other producers write them: Python, another order of keys, UTF-8, escapes, nested
   duplicates  drains topics in which 1 % and 10 % of the events repeat an event_id, compared with INSERT only
+  hostile     drains topics of which 0.1, 1, 10 and 100 % are hostile records, compared with a clean one
   rebuild     changes 50 rows of hours by hand while 10,000 events/s flow, and mends them
   rewind      drains a full topic, and reads it again from its beginning
 
-Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms and duplicates take
-about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and PostgreSQL server and leaves nothing
-behind.
+Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms, duplicates and
+hostile take about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and
+PostgreSQL server and leaves nothing behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer; those stored before a rebuild
               or a rewind
-              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms})
-  --rounds N  rounds of drain, producer, forms, duplicates (default ${DEFAULT_ROUNDS}); figures are medians
+              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile ${DEFAULT_EVENTS.hostile})
+  --rounds N  rounds of drain, producer, forms, duplicates, hostile (default ${DEFAULT_ROUNDS}); figures are medians
   --json      prints one JSON object on standard output; progress is on standard error
 
 Exit code: 0 done, 1 failed or the stored events differ from the published ones, 2 wrong usage.
@@ -121,6 +125,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await forms(bench, events ?? DEFAULT_EVENTS.forms, inRounds);
     case "duplicates":
       return await duplicates(bench, events ?? DEFAULT_EVENTS.duplicates, inRounds);
+    case "hostile":
+      return await hostile(bench, events ?? DEFAULT_EVENTS.hostile, inRounds);
     case "rebuild":
       return await rebuild(bench, events ?? DEFAULT_EVENTS.rebuild);
     case "rewind":

@@ -40,8 +40,8 @@ export interface Rejection {
   readonly error: string;
 }
 
-/** A decoded, validated record. */
-export interface PipelineEvent {
+/** An event as it is stored. */
+export interface StoredEvent {
   readonly eventId: string;
   readonly userId: string;
   readonly eventType: string;
@@ -51,10 +51,14 @@ export interface PipelineEvent {
   readonly timestampMicros: number;
   /** JSON text of event_data. */
   readonly eventDataText: string;
-  /** The amount of a purchase, where it is a number. */
-  readonly purchaseAmount: number | undefined;
   /** Whole milliseconds, 0 to 1e12; undefined where the event carries no duration. */
   readonly durationMs: number | undefined;
+}
+
+/** A decoded, validated record. */
+export interface PipelineEvent extends StoredEvent {
+  /** The amount of a purchase, where it is a number. */
+  readonly purchaseAmount: number | undefined;
 }
 
 /** A rejected record, with everything that a later replay needs, unless the record is too large to be kept whole. */

@@ -10,7 +10,7 @@ import { SharedServers } from "./support/shared-servers.ts";
 import { whyNoKafka } from "./support/kafka-artifacts.ts";
 import { prepareKafka } from "./support/kafka.ts";
 import { Progress } from "./support/progress.ts";
-import { type TestReport, readTestReport } from "./support/test-report.ts";
+import { type TestReport, failureExcerpts, readTestReport } from "./support/test-report.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
 const USAGE = `Usage: bun run test [path…] [-t pattern]
@@ -61,6 +61,8 @@ interface Arguments {
 const startedAt = performance.now();
 const total = { passed: 0, failed: 0 };
 const failures: string[] = [];
+/** What the failed tests printed, to be read at the end without a search through the whole output. */
+const excerpts: string[] = [];
 const skips: string[] = [];
 const progress = new Progress(process.stdout);
 
@@ -263,7 +265,8 @@ function count(name: string, report: TestReport, output: string, start: number):
     failures.push(
       ...(report.failures.length > 0 ? report.failures.map((test) => `${name}: ${test}`) : [name]),
     );
-    progress.print(output.trim().replaceAll(/^/gm, "   | "));
+    excerpts.push(`${name}\n${quoted(failureExcerpts(output))}`);
+    progress.print(quoted(output.trim()));
   }
   const counts = [
     `${passed} passed`,
@@ -273,9 +276,14 @@ function count(name: string, report: TestReport, output: string, start: number):
   say(`${name}: ${counts.join(", ")} (${seconds(start)})`);
 }
 
+function quoted(output: string): string {
+  return output.replaceAll(/^/gm, "   | ");
+}
+
 function summary(kept: string | undefined): void {
   list("skipped", skipsByReason());
   if (process.env["CI"] === "true") total.failed += skips.length;
+  if (excerpts.length > 0) console.log(`\n== what the failed tests printed\n${excerpts.join("\n")}`);
   list("failed", failures);
   if (kept !== undefined) console.log(`\n   The databases of the tests are kept in ${kept}/data.`);
   const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";

@@ -6,6 +6,7 @@ import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation } from "./ffi/bindings.ts";
 import type { Library } from "./ffi/library.ts";
 import { isNull, type Pointer, pointer } from "./ffi/memory.ts";
+import { readPartitions } from "./ffi/partition-list.ts";
 
 export interface GroupDescription {
   /** False during a rebalance, for a group without members, and for a group of the KIP-848 protocol. */
@@ -55,7 +56,7 @@ function readDescription(library: Library, group: string, at: Pointer): GroupDes
     const assignment = c.rd_kafka_MemberDescription_assignment(member);
     if (isNull(assignment)) return [];
     const list = c.rd_kafka_MemberAssignment_partitions(pointer(assignment, "assignment"));
-    return isNull(list) ? [] : library.readPartitions(pointer(list, "partition list"));
+    return isNull(list) ? [] : readPartitions(pointer(list, "partition list"));
   });
   return {
     isStable: c.rd_kafka_ConsumerGroupDescription_state(at) === STABLE,

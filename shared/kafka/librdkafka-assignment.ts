@@ -23,8 +23,9 @@
 // All of this is for cooperative rebalances (cooperative-sticky, KIP-848); the configuration admits no others.
 import type { TopicPartition } from "../event.ts";
 import type { Client } from "./client.ts";
-import type { Library, StartPosition } from "./ffi/library.ts";
+import type { Library } from "./ffi/library.ts";
 import type { Pointer } from "./ffi/memory.ts";
+import { readPartitions, type StartPosition } from "./ffi/partition-list.ts";
 import { ErrorCode } from "./error-codes.ts";
 import type { PartitionTable } from "./partition-table.ts";
 
@@ -129,7 +130,7 @@ export class LibrdkafkaAssignment {
     this.#library.withPartitions(partitions, (list) => {
       // A partition that is not started yet has an error; it is sought the next time.
       this.#library.takeError(c.rd_kafka_seek_partitions(handle, list, SEEK_TIMEOUT_MS), "seek");
-      for (const [index, { errorCode }] of this.#library.readPartitions(list).entries()) {
+      for (const [index, { errorCode }] of readPartitions(list).entries()) {
         if (errorCode !== ErrorCode.none) continue;
         const [slot] = waiting[index]!;
         this.#unvalidated.delete(slot);

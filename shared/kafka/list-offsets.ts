@@ -5,6 +5,7 @@ import type { AdminRequests } from "./admin-requests.ts";
 import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation, LogicalOffset } from "./ffi/bindings.ts";
 import { pointer } from "./ffi/memory.ts";
+import { readPartition } from "./ffi/partition-list.ts";
 
 /** `fromMs`: the first record whose timestamp in Kafka is not earlier, ms since 1970. */
 export type LogPlace = "beginning" | "end" | { readonly fromMs: number };
@@ -42,7 +43,7 @@ export async function listOffsets(
       library
         .pointers(c.rd_kafka_ListOffsets_result_infos, event)
         .map((info) => c.rd_kafka_ListOffsetsResultInfo_topic_partition(info))
-        .map((at) => library.readPartition(pointer(at, "ListOffsets result"))),
+        .map((at) => readPartition(pointer(at, "ListOffsets result"))),
   });
   // For a broker that does not answer, librdkafka reports its partitions without an offset and without an error.
   if (found.every((entry) => entry.errorCode <= ErrorCode.none && !isAnswered(entry))) {

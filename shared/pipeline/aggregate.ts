@@ -1,9 +1,19 @@
 // Sums new events into what they add to each hour and event type.
 
-import type { HourDelta, PipelineEvent } from "../event.ts";
+import type { HourDelta } from "../event.ts";
 import type { KnownUsers } from "./known-users.ts";
 
 export const HOUR_MS = 3_600_000;
+
+/** What the aggregation needs of events, in parallel arrays. */
+export interface EventColumns {
+  readonly userId: readonly string[];
+  readonly eventType: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly timestampMs: ArrayLike<number>;
+  /** Whole milliseconds; NaN where the event carries no duration. */
+  readonly durationMs: ArrayLike<number>;
+}
 
 /** Settings of the aggregation. */
 export interface AggregationOptions {
@@ -32,10 +42,12 @@ const CARRY_ABOVE_MS = 2 ** 52;
 
 /**
  * Sums events by hour and type. The order of the events does not matter: durations are whole milliseconds.
+ * @param indexes of the events to sum
  * @param known the users that need not be sent again
  */
 export function aggregate(
-  events: readonly { readonly event: PipelineEvent }[],
+  { userId, eventType, timestampMs, durationMs }: EventColumns,
+  indexes: Iterable<number>,
   known: Pick<KnownUsers, "of">,
   { processedAtMs, hourGraceMs, unsaved }: AggregationOptions,
 ): HourDelta[] {
@@ -43,28 +55,31 @@ export function aggregate(
   // Most events belong to the hour of the event before.
   let hour = Number.NaN;
   let sums = new Map<string, Accumulator>();
-  for (const { event } of events) {
-    const hourOfEvent = Math.floor(event.timestampMs / HOUR_MS);
+  for (const index of indexes) {
+    const hourOfEvent = Math.floor(timestampMs[index]! / HOUR_MS);
     if (hourOfEvent !== hour) {
       hour = hourOfEvent;
       sums = byHour.get(hour) ?? new Map<string, Accumulator>();
       byHour.set(hour, sums);
     }
-    let sum = sums.get(event.eventType);
+    const type = eventType[index]!;
+    let sum = sums.get(type);
     if (sum === undefined) {
-      sum = makeAccumulator(hour, event.eventType, known);
-      sums.set(event.eventType, sum);
+      sum = makeAccumulator(hour, type, known);
+      sums.set(type, sum);
     }
     sum.totalEvents++;
-    if (event.durationMs !== undefined) {
+    const duration = durationMs[index]!;
+    if (!Number.isNaN(duration)) {
       sum.durationCount++;
-      sum.totalDurationMs += event.durationMs;
+      sum.totalDurationMs += duration;
       if (sum.totalDurationMs > CARRY_ABOVE_MS) {
         sum.carriedDurationMs += BigInt(sum.totalDurationMs);
         sum.totalDurationMs = 0;
       }
     }
-    if (sum.known === undefined || !sum.known.has(event.userId)) sum.candidates.add(event.userId);
+    const user = userId[index]!;
+    if (sum.known === undefined || !sum.known.has(user)) sum.candidates.add(user);
   }
   const deltas: HourDelta[] = [];
   for (const byType of byHour.values()) {

@@ -1,22 +1,22 @@
 // Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
-import type { DeadLetter, PipelineEvent, Rejection, RejectionReason } from "../event.ts";
-import { enrich } from "./enrich.ts";
+import type { DeadLetter, Rejection, RejectionReason, StoredEvent } from "../event.ts";
 import { EventReader } from "./event-reader.ts";
+import { EventRows } from "./event-rows.ts";
 import { withForeignFormat } from "./foreign-format.ts";
 import { RecordBlock } from "./record-block.ts";
-import { isRejection, makeRejection } from "./rejection.ts";
+import { makeRejection } from "./rejection.ts";
 import { addRecord, openSpan, type Span, type SpanStart } from "./span.ts";
 
-/** An event and where it came from. */
+/** An event as an object, and where it came from. */
 export interface BatchEvent {
-  readonly event: PipelineEvent;
+  readonly event: StoredEvent;
   readonly span: Span;
   readonly offset: number;
   /** Index of its record in the block. */
   readonly record: number;
-  /** Why PostgreSQL refuses the event, once the store has found out. */
-  refusal: Rejection | undefined;
+  /** Index of its row. */
+  readonly row: number;
 }
 
 /** Where a rejected record came from, and why it was rejected. */
@@ -48,6 +48,7 @@ export interface BatchClock {
  */
 export class Batch {
   readonly block: RecordBlock;
+  readonly rows: EventRows;
   readonly spans = new Map<number, Span>();
   /** False while no event's id, user or type was written with an escape: then none needs quoting in SQL array literals. */
   hasEscapes = false;
@@ -56,20 +57,30 @@ export class Batch {
   /** Time spent on decoding, validating and enriching, seconds. */
   transformationSeconds = 0;
   readonly #reader = new EventReader();
-  #events: BatchEvent[] = [];
+  /** 0, 1, 2, ...: the rows of a batch to which nothing has happened. */
+  readonly #allRows: Int32Array;
+  /** Once partitions were dropped: the other rows. */
+  #keptRows: number[] | undefined;
+  #events: BatchEvent[] | undefined;
+  /** By row: why PostgreSQL refuses the event, once the store has found out. */
+  readonly #refusals = new Map<number, Rejection>();
   #rejected: RejectedRecord[] = [];
   #recordsRead = 0;
   #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
   constructor(maxRecords: number) {
     this.block = new RecordBlock(maxRecords);
+    this.rows = new EventRows(maxRecords);
+    this.#allRows = Int32Array.from({ length: maxRecords }, (_, row) => row);
   }
 
   get isEmpty(): boolean {
     return this.#recordsRead === 0;
   }
 
+  /** The events as objects. They are made when they are asked for first: the COPY of a batch takes its rows instead. */
   get events(): readonly BatchEvent[] {
+    this.#events ??= Array.from(this.#kept(), (row) => this.#event(row));
     return this.#events;
   }
 
@@ -112,7 +123,7 @@ export class Batch {
       addRecord(span, offset, block.leaderEpoch[record]!);
       const length = block.valueLength(record);
       span.bytes += length;
-      const event = this.#reader.read(
+      const rejection = this.#reader.scan(
         block.bytes,
         block.valueStart[record]!,
         block.valueEnd[record]!,
@@ -120,20 +131,16 @@ export class Batch {
         maxFutureSkewMs,
         length,
       );
-      if (isRejection(event)) {
-        span.deadLettered++;
-        const rejection = withForeignFormat(
-          event,
-          block.bytes,
-          block.valueStart[record]!,
-          block.valueEnd[record]!,
-        );
-        this.#rejected.push({ span, offset, record, rejection });
-      } else {
+      if (rejection === undefined) {
         if (this.#reader.hasEscapes) this.hasEscapes = true;
-        this.#events.push({ event: enrich(event), span, offset, record, refusal: undefined });
+        this.rows.add(this.#reader, record, processedAtMs);
+        this.#keptRows?.push(this.rows.count - 1);
+      } else {
+        span.deadLettered++;
+        this.#rejected.push({ span, offset, record, rejection: this.#withForeignFormat(rejection, record) });
       }
     }
+    this.#events = undefined;
     this.#recordsRead = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
   }
@@ -147,49 +154,93 @@ export class Batch {
       this.spans.delete(slot);
     }
     if (dropped.size === 0) return;
-    this.#events = this.#events.filter(({ span }) => !dropped.has(span));
+    this.#keptRows = Array.from(this.#kept()).filter((row) => this.spans.has(this.#slotOf(row)));
+    this.#events = undefined;
     this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
   }
 
   /** Turns events that PostgreSQL refuses for their content into dead letters. */
   refuse(events: readonly BatchEvent[], errorOf: (event: BatchEvent) => string): void {
     for (const event of events) {
-      event.refusal = makeRejection("store", "refused_by_database", errorOf(event));
+      this.#refusals.set(event.row, makeRejection("store", "refused_by_database", errorOf(event)));
       event.span.deadLettered++;
     }
   }
 
   /**
-   * The events to store: of each event_id the one with the lowest (topic, partition, offset). The others are
-   * counted as duplicates of their own partitions.
+   * The rows of the events to store: of each event_id the one with the lowest (topic, partition, offset). The others
+   * are counted as duplicates of their own partitions.
    */
-  distinct(): readonly BatchEvent[] {
+  distinct(): Int32Array {
     for (const span of this.spans.values()) span.duplicates = 0;
-    if (this.#areAllDistinct()) return this.events;
-    const byId = new Map<string, BatchEvent>();
-    for (const event of this.events) {
-      if (event.refusal !== undefined) continue;
-      const { eventId } = event.event;
+    if (!this.rows.hasRepeatedIds && this.#refusals.size === 0) return this.#kept();
+    const byId = new Map<string, number>();
+    for (const row of this.#kept()) {
+      if (this.#refusals.has(row)) continue;
+      const eventId = this.rows.eventId(row);
       const other = byId.get(eventId);
-      if (other === undefined) {
-        byId.set(eventId, event);
-      } else if (isBefore(event, other)) {
-        other.span.duplicates++;
-        byId.set(eventId, event);
-      } else {
-        event.span.duplicates++;
-      }
+      const isFirst = other === undefined || this.#isBefore(row, other);
+      if (isFirst) byId.set(eventId, row);
+      if (other !== undefined) this.#spanOf(isFirst ? other : row).duplicates++;
     }
-    return [...byId.values()];
+    return Int32Array.from(byId.values()).toSorted();
   }
 
-  #areAllDistinct(): boolean {
-    const ids = new Set<string>();
-    for (const { event, refusal } of this.#events) {
-      if (refusal !== undefined) return false;
-      ids.add(event.eventId);
-    }
-    return ids.size === this.#events.length;
+  /** Counts the rows that were not stored, because their ids had been before, as duplicates of their spans. */
+  countDuplicates(rows: Int32Array, stored: Int32Array): void {
+    if (rows.length === stored.length) return;
+    const isStored = new Set(stored);
+    for (const row of rows) if (!isStored.has(row)) this.#spanOf(row).duplicates++;
+  }
+
+  /** The events of some rows, as objects. */
+  eventsOf(rows: Int32Array): readonly BatchEvent[] {
+    if (rows.length === this.events.length) return this.events;
+    const wanted = new Set(rows);
+    return this.events.filter(({ row }) => wanted.has(row));
+  }
+
+  /** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */
+  countStored(rows: Int32Array): void {
+    for (const span of this.spans.values()) span.stored = 0;
+    for (const row of rows) this.#spanOf(row).stored++;
+  }
+
+  #kept(): Int32Array {
+    return this.#keptRows === undefined
+      ? this.#allRows.subarray(0, this.rows.count)
+      : Int32Array.from(this.#keptRows);
+  }
+
+  #slotOf(row: number): number {
+    return this.block.slot[this.rows.record[row]!]!;
+  }
+
+  #spanOf(row: number): Span {
+    return this.spans.get(this.#slotOf(row))!;
+  }
+
+  #isBefore(row: number, other: number): boolean {
+    const [a, b] = [this.#spanOf(row), this.#spanOf(other)];
+    if (a === b) return row < other;
+    if (a.topic !== b.topic) return a.topic < b.topic;
+    return a.partition < b.partition;
+  }
+
+  #event(row: number): BatchEvent {
+    const record = this.rows.record[row]!;
+    return {
+      event: this.rows.event(row),
+      span: this.#spanOf(row),
+      offset: this.block.offset[record]!,
+      record,
+      row,
+    };
+  }
+
+  #withForeignFormat(rejection: Rejection, record: number): Rejection {
+    const { bytes, valueStart, valueEnd } = this.block;
+    return withForeignFormat(rejection, bytes, valueStart[record]!, valueEnd[record]!);
   }
 
   /** How many records the batch itself has rejected; PostgreSQL may refuse more. */
@@ -206,9 +257,8 @@ export class Batch {
 
   /** The records that PostgreSQL has refused. */
   *refused(): Generator<RejectedPlace> {
-    for (const { span, offset, record, refusal } of this.#events) {
-      if (refusal !== undefined)
-        yield { slot: this.block.slot[record]!, span, offset, reason: refusal.reason };
+    for (const { span, offset, record, rejection } of this.#refusedRecords()) {
+      yield { slot: this.block.slot[record]!, span, offset, reason: rejection.reason };
     }
   }
 
@@ -250,26 +300,27 @@ export class Batch {
   }
 
   #allRejected(): readonly RejectedRecord[] {
-    const refused = this.events.flatMap(({ span, offset, record, refusal }) =>
-      refusal === undefined ? [] : [{ span, offset, record, rejection: refusal }],
-    );
-    return refused.length === 0 ? this.#rejected : [...this.#rejected, ...refused];
+    return this.#refusals.size === 0 ? this.#rejected : [...this.#rejected, ...this.#refusedRecords()];
+  }
+
+  *#refusedRecords(): Generator<RejectedRecord> {
+    for (const [row, rejection] of this.#refusals) {
+      const record = this.rows.record[row]!;
+      yield { span: this.#spanOf(row), offset: this.block.offset[record]!, record, rejection };
+    }
   }
 
   /** Empties the batch for reuse; its memory stays allocated. */
   clear(): void {
     this.block.clear();
+    this.rows.clear();
     this.spans.clear();
-    this.#events = [];
+    this.#keptRows = undefined;
+    this.#events = undefined;
+    this.#refusals.clear();
     this.hasEscapes = false;
     this.transformationSeconds = 0;
     this.#rejected = [];
     this.#recordsRead = 0;
   }
-}
-
-function isBefore(a: BatchEvent, b: BatchEvent): boolean {
-  if (a.span === b.span) return a.offset < b.offset;
-  if (a.span.topic !== b.span.topic) return a.span.topic < b.span.topic;
-  return a.span.partition < b.span.partition;
 }

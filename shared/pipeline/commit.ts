@@ -1,11 +1,10 @@
 // Describes what a committed batch did to the database: the source of every record counter.
 
 import type { HourDelta } from "../event.ts";
-import type { BatchEvent } from "./batch.ts";
 
 export interface CommitReport {
-  /** The events stored. */
-  readonly stored: readonly BatchEvent[];
+  /** The rows of the events that were stored, see `Batch.rows`. */
+  readonly stored: Int32Array;
   readonly deltas: readonly HourDelta[];
   /** The event type of each row that was created in hourly_aggregations. */
   readonly createdHours: readonly string[];

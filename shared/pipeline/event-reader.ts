@@ -3,6 +3,7 @@
 import { isUtf8 } from "node:buffer";
 import type { PipelineEvent, Rejection } from "../event.ts";
 import { decimalAt, instantAt, isNumberStart, numberAt, stringAt } from "./byte-parsers.ts";
+import { highValueEnd } from "./enrich.ts";
 import { MAX_DIGITS } from "./number-size.ts";
 import {
   DURATION_SECONDS,
@@ -25,6 +26,10 @@ const BACKSLASH = 92;
 const SMALL_N = 110;
 const OPEN_BRACE = 123;
 const LAST_ASCII = 127;
+/** Up to this length a loop copies faster than a native call. */
+const SHORT_BYTES = 64;
+/** More than `highValueEnd` adds to event_data. */
+const HIGH_VALUE_BYTES = 32;
 
 /** The largest accepted value, bytes; about Kafka's default limit for a record. */
 export const MAX_VALUE_BYTES = 1_048_576;
@@ -35,14 +40,25 @@ const REMEMBERED_USERS = 8192;
 const NO_BYTES = Buffer.alloc(0);
 
 /**
- * Decodes and validates one record at a time. It builds the values of an event's members and nothing else, so that no
+ * Decodes and validates one record at a time: `scan` says whether it is an event, and then the fields and methods tell
+ * which, until the next `scan`. It builds the values of an event's members and nothing else, so that no
  * record takes more memory than a few times its size. JSON.parse would take 800 times the size of a record that is
  * full of keys such as "999".
  *
  * It remembers event types and users, and returns the same strings for them again.
  */
 export class EventReader {
-  /** True where the id, user or type of the event read last was written with an escape: then it may hold a quote. */
+  userId = "";
+  eventType = "";
+  /** Milliseconds since 1970. */
+  timestampMs = 0;
+  /** 0 to 999, the microseconds within the millisecond. */
+  timestampMicros = 0;
+  /** Whole milliseconds; NaN where the event carries no duration. */
+  durationMs = Number.NaN;
+  /** The amount of a purchase, where it is a number. */
+  purchaseAmount: number | undefined;
+  /** True where the id, user or type was written with an escape: then it may hold a quote. */
   hasEscapes = false;
   readonly #record = new RecordScanner();
   readonly #types = new StringInterner(REMEMBERED_TYPES);
@@ -58,19 +74,25 @@ export class EventReader {
    * @param nowMs the database's clock, milliseconds since 1970
    * @param maxFutureSkewMs how far ahead of that clock a timestamp may be
    * @param length of the value; more than `end - start` where only its beginning is there
+   * @returns why the record is no event
    */
-  read(
+  scan(
     bytes: Buffer,
     start: number,
     end: number,
     nowMs: number,
     maxFutureSkewMs: number,
     length = end - start,
-  ): PipelineEvent | Rejection {
+  ): Rejection | undefined {
     this.#bytes = bytes;
     this.#start = start;
     this.#end = end;
     return this.#decode(length) ?? this.#validate(nowMs, maxFutureSkewMs);
+  }
+
+  /** `scan`, and the event as an object, before it is enriched. */
+  read(...record: Parameters<EventReader["scan"]>): PipelineEvent | Rejection {
+    return this.scan(...record) ?? this.#event();
   }
 
   /**
@@ -133,7 +155,7 @@ export class EventReader {
   }
 
   /** Validates the members of the scanned record. */
-  #validate(nowMs: number, maxFutureSkewMs: number): PipelineEvent | Rejection {
+  #validate(nowMs: number, maxFutureSkewMs: number): Rejection | undefined {
     const bytes = this.#bytes;
     const record = this.#record;
     const violation = this.#isPlainlyValid() ? undefined : violationOf(bytes, record);
@@ -162,7 +184,8 @@ export class EventReader {
         `event_data: a number has more than ${MAX_DIGITS} digits when written out`,
       );
     }
-    return this.#event(timestamp);
+    this.#take(timestamp);
+    return undefined;
   }
 
   /** True where a look at the bytes shows that `violationOf` finds nothing, as for most events. */
@@ -185,32 +208,80 @@ export class EventReader {
     return this.#bytes[start] === QUOTE && length > 0 && length <= MAX_LENGTHS[member]!;
   }
 
-  #event(timestamp: Instant): PipelineEvent {
+  #take({ ms, micros }: Instant): void {
     const bytes = this.#bytes;
-    const { starts, ends, amountStart } = this.#record;
-    this.hasEscapes = false;
-    const eventType = this.#text(EVENT_TYPE, this.#types);
+    const { starts, amountStart } = this.#record;
+    this.hasEscapes = this.#isEscaped(EVENT_ID);
+    this.timestampMs = ms;
+    this.timestampMicros = micros;
+    this.userId = this.#text(USER_ID, this.#users);
+    this.eventType = this.#text(EVENT_TYPE, this.#types);
     const durationStart = starts[DURATION_SECONDS]!;
     const hasDuration = durationStart !== NONE && isNumberStart(bytes[durationStart]!);
-    const isAmount = amountStart !== NONE && isNumberStart(bytes[amountStart]!);
+    // + 0 turns -0 into 0: PostgreSQL would store and print -0.
+    this.durationMs = hasDuration ? Math.round(numberAt(bytes, durationStart) * 1000) + 0 : Number.NaN;
+    const hasAmount = amountStart !== NONE && isNumberStart(bytes[amountStart]!);
+    const isPurchase = hasAmount && this.eventType === "purchase";
+    this.purchaseAmount = isPurchase ? numberAt(bytes, amountStart) : undefined;
+  }
+
+  #event(): PipelineEvent {
+    const { starts, ends } = this.#record;
     return {
       eventId: this.#text(EVENT_ID),
-      userId: this.#text(USER_ID, this.#users),
-      eventType,
-      timestampMs: timestamp.ms,
-      timestampMicros: timestamp.micros,
+      userId: this.userId,
+      eventType: this.eventType,
+      timestampMs: this.timestampMs,
+      timestampMicros: this.timestampMicros,
       eventDataText: this.#slice(starts[EVENT_DATA]!, ends[EVENT_DATA]!),
-      purchaseAmount: isAmount && eventType === "purchase" ? numberAt(bytes, amountStart) : undefined,
-      // + 0 turns -0 into 0: PostgreSQL would store and print -0.
-      durationMs: hasDuration ? Math.round(numberAt(bytes, durationStart) * 1000) + 0 : undefined,
+      purchaseAmount: this.purchaseAmount,
+      durationMs: Number.isNaN(this.durationMs) ? undefined : this.durationMs,
     };
+  }
+
+  /** More bytes than the event's texts and its event_data take together: what stands for an escape is never longer. */
+  get maxBytes(): number {
+    return this.#end - this.#start + HIGH_VALUE_BYTES;
+  }
+
+  /**
+   * Writes the text of a member in UTF-8.
+   * @param member EVENT_ID, USER_ID or EVENT_TYPE
+   * @returns where it ends
+   */
+  writeText(member: number, target: Buffer, at: number): number {
+    const start = this.#record.starts[member]!;
+    const end = this.#record.ends[member]!;
+    if (this.#isEscaped(member)) return at + target.write(stringAt(this.#bytes, start, end), at);
+    return this.#copy(start + 1, end - 1, target, at);
+  }
+
+  /** Writes the enriched event_data. @returns where it ends */
+  writeEventData(target: Buffer, at: number): number {
+    const end = this.#copy(this.#record.starts[EVENT_DATA]!, this.#record.ends[EVENT_DATA]!, target, at);
+    if (this.purchaseAmount === undefined) return end;
+    // The text ends with the object's closing brace, and the object is not empty: it contains the amount.
+    return end - 1 + target.write(highValueEnd(this.purchaseAmount), end - 1, "latin1");
+  }
+
+  #copy(start: number, end: number, target: Buffer, at: number): number {
+    const bytes = this.#bytes;
+    const length = end - start;
+    if (length > SHORT_BYTES) bytes.copy(target, at, start, end);
+    else for (let i = 0; i < length; i++) target[at + i] = bytes[start + i]!;
+    return at + length;
+  }
+
+  #isEscaped(member: number): boolean {
+    const { tokens, starts, ends } = this.#record;
+    return tokens.hasEscapes && includesByte(this.#bytes, starts[member]!, ends[member]!, BACKSLASH);
   }
 
   /** @param interner keeps the string where it is likely to come again */
   #text(member: number, interner?: StringInterner): string {
     const start = this.#record.starts[member]!;
     const end = this.#record.ends[member]!;
-    if (this.#record.tokens.hasEscapes && includesByte(this.#bytes, start, end, BACKSLASH)) {
+    if (this.#isEscaped(member)) {
       this.hasEscapes = true;
       return stringAt(this.#bytes, start, end);
     }
@@ -228,8 +299,7 @@ export class EventReader {
   #timestamp(): Instant | undefined {
     const start = this.#record.starts[TIMESTAMP]!;
     const end = this.#record.ends[TIMESTAMP]!;
-    const hasEscapes = this.#record.tokens.hasEscapes && includesByte(this.#bytes, start, end, BACKSLASH);
-    return hasEscapes
+    return this.#isEscaped(TIMESTAMP)
       ? parseTimestamp(stringAt(this.#bytes, start, end))
       : instantAt(this.#bytes, start + 1, end - 1);
   }

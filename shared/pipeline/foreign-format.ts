@@ -29,6 +29,8 @@ export function withForeignFormat(
 function foreignFormat({ reason }: Rejection, bytes: Buffer, start: number, end: number): string | undefined {
   if (reason === "not_json" || reason === "not_utf8") {
     if (end - start <= REGISTRY_HEADER_BYTES || bytes[start] !== 0) return undefined;
+    // The first character of a JSON object; as the number of a schema it would be above two billion.
+    if (bytes[start + 1] === OPEN_BRACE) return "it looks like UTF-16; JSON in a record is UTF-8";
     const id = bytes.readUInt32BE(start + 1);
     const data = bytes[start + REGISTRY_HEADER_BYTES] === OPEN_BRACE ? "JSON" : "data that are not JSON";
     return (

@@ -111,6 +111,12 @@ export class RecordBlock {
     return start;
   }
 
+  /** Notes how many records and bytes the block holds, after its columns and bytes were written from outside. */
+  filled(count: number, used: number): void {
+    this.count = count;
+    this.#used = used;
+  }
+
   /** Notes that the next record has headers, even if none follow. Call it before `addHeader`. */
   beginHeaders(): void {
     this.#headers.set(this.count, { start: this.#used, end: this.#used, bytes: 0, isCut: false });

@@ -1,14 +1,7 @@
 // Proves that the counts of a span add up before they are stored.
 
-import type { BatchEvent } from "../pipeline/batch.ts";
 import type { Span } from "../pipeline/span.ts";
 import { InvariantViolated } from "../runtime/errors.ts";
-
-/** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */
-export function countStored(spans: readonly Span[], stored: readonly BatchEvent[]): void {
-  for (const span of spans) span.stored = 0;
-  for (const { span } of stored) span.stored++;
-}
 
 /**
  * Checks that every offset of [from, to) held a record or none, and that every record has exactly one outcome. Where not,

@@ -1,6 +1,6 @@
 // Finds the events of a batch that PostgreSQL refuses, each with the server's reason.
 
-import type { PipelineEvent } from "../event.ts";
+import type { StoredEvent } from "../event.ts";
 import type { BatchEvent } from "../pipeline/batch.ts";
 import type { StoreSession, Transaction } from "./session.ts";
 import { eventColumns, insertByUnnest, pagesOf } from "./raw-events.ts";
@@ -158,15 +158,14 @@ const WIDE = "\u{1f600}";
 /** An event with a unique id, and with every field as long as `validate` allows. */
 function makeProbe(like: BatchEvent, processedAtMs: number): BatchEvent {
   const uniqueId = `probe_${crypto.randomUUID()}`;
-  const event: PipelineEvent = {
+  const event: StoredEvent = {
     eventId: uniqueId + WIDE.repeat(100 - uniqueId.length),
     userId: WIDE.repeat(100),
     eventType: WIDE.repeat(50),
     timestampMs: processedAtMs,
     timestampMicros: 0,
     eventDataText: `{"probe":"${WIDE}"}`,
-    purchaseAmount: undefined,
     durationMs: 1e12,
   };
-  return { event, span: like.span, offset: like.offset, record: like.record, refusal: undefined };
+  return { ...like, event };
 }

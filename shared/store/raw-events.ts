@@ -1,10 +1,9 @@
 // Inserts events into raw_events and returns which event ids were new.
 
 import type { Writable } from "node:stream";
-import type { PipelineEvent } from "../event.ts";
-import type { BatchEvent } from "../pipeline/batch.ts";
+import type { StoredEvent } from "../event.ts";
+import type { Batch, BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
-import { CopyRows } from "./copy-rows.ts";
 import type { Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./array-literal.ts";
@@ -12,10 +11,10 @@ import { numberArray, textArray } from "./array-literal.ts";
 /** The most event_data of one INSERT, UTF-16 units, or one event: the driver takes several times their size. */
 const UNITS_AT_ONCE = 4 * 1024 * 1024;
 
-/** After a failed COPY batches are inserted by unnest until this many in a row contain no stored event. */
-const CLEAN_BATCHES = 20;
+/** After a failed COPY ids are looked up until this many batches in a row held no stored event. */
+const CLEAN_BATCHES = 5;
 
-// The columns in the order of CopyRows.
+// The columns in the order of EventRows.
 const COPY = `
   copy raw_events (event_id, user_id, event_type, event_data, duration_seconds, "timestamp", processed_at)
   from stdin (format binary)`;
@@ -35,14 +34,21 @@ const INSERT_BY_UNNEST = `
   )
   select case when count(*) < $8::int then coalesce(json_agg(event_id), '[]') end as new_ids from inserted`;
 
+const LOOK_UP = `
+  select coalesce(json_agg(event_id), '[]') as stored_ids from raw_events where event_id = any ($1::text[])`;
+
+/** By which statements raw events are inserted, the fastest first. Each takes more than the one before. */
+export type InsertWay = "copy" | "look up and copy" | "insert";
+
 /**
- * Stores the raw events of one session's batches, by COPY while that succeeds. COPY is optimistic: a committed
- * record is never committed again, so only a repeated event_id from a producer makes it fail.
+ * Stores the raw events of one session's batches by COPY, which takes no id that is stored already. A committed record
+ * is never committed again, so only a producer that repeats an event makes it fail. Then, for some batches, the ids are
+ * looked up first, and COPY gets the others; what it refuses even then is inserted by unnest.
  */
 export class RawEvents {
   readonly #isCopyAllowed: boolean;
-  readonly #rows = new CopyRows();
-  #cleanBatches = CLEAN_BATCHES;
+  #way: InsertWay = "copy";
+  #cleanBatches = 0;
 
   /** @param isCopyAllowed false: always by unnest */
   constructor(isCopyAllowed: boolean) {
@@ -50,34 +56,65 @@ export class RawEvents {
   }
 
   /**
-   * @param events distinct by event_id
-   * @param plain true where no id can hold a quote or a backslash
-   * @returns the ids that were new, or undefined where all were
-   * @throws CopyFailed where the transaction has to be repeated; the next call inserts by unnest
+   * @param rows of the events to insert, distinct by event_id
+   * @returns the rows of those that were new
+   * @throws CopyFailed where the transaction has to be repeated; the next call takes a way that accepts more
    */
-  async insert(
-    tx: Transaction,
-    events: readonly BatchEvent[],
-    processedAtMs: number,
-    plain: boolean,
-  ): Promise<ReadonlySet<string> | undefined> {
-    if (this.#isCopyAllowed && this.#cleanBatches >= CLEAN_BATCHES) {
-      // Reset before the outcome is known: if anything ends this transaction, the next one inserts by unnest.
-      this.#cleanBatches = 0;
-      await insertByCopy(tx, events, processedAtMs, this.#rows);
-      this.#cleanBatches = CLEAN_BATCHES;
-      return undefined;
-    }
-    // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
-    const newIds = await insertByUnnest(tx, events.toSorted(byEventId), processedAtMs, plain);
-    this.#cleanBatches = newIds === undefined ? this.#cleanBatches + 1 : 0;
-    return newIds;
+  async insert(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
+    const way = this.#isCopyAllowed ? this.#way : "insert";
+    // Before the outcome is known: if anything ends this transaction, the next one goes another way.
+    this.#way = way === "copy" ? "look up and copy" : "insert";
+    const stored = await insertBy(way, tx, batch, rows);
+    this.#cleanBatches = stored.length === rows.length ? this.#cleanBatches + 1 : 0;
+    const isClean = way === "copy" || this.#cleanBatches >= CLEAN_BATCHES;
+    this.#way = isClean ? "copy" : "look up and copy";
+    return stored;
   }
 }
 
-function byEventId(a: BatchEvent, b: BatchEvent): number {
-  if (a.event.eventId === b.event.eventId) return 0;
-  return a.event.eventId < b.event.eventId ? -1 : 1;
+/** @returns the rows of the events that were new. @throws CopyFailed */
+export async function insertBy(
+  way: InsertWay,
+  tx: Transaction,
+  batch: Batch,
+  rows: Int32Array,
+): Promise<Int32Array> {
+  if (way === "copy") {
+    await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
+    return rows;
+  }
+  const plain = !batch.hasEscapes;
+  // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
+  if (way === "insert") {
+    const events = batch.eventsOf(rows).toSorted((a, b) => compareTexts(a.event.eventId, b.event.eventId));
+    const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, plain);
+    return newIds === undefined ? rows : rows.filter((row) => newIds.has(batch.rows.eventId(row)));
+  }
+  const sorted = Array.from(rows, (row) => ({ row, id: batch.rows.eventId(row) })).toSorted((a, b) =>
+    compareTexts(a.id, b.id),
+  );
+  const [found] = await tx.unsafe<[{ stored_ids: string[] }]>(
+    LOOK_UP,
+    [
+      textArray(
+        sorted.map(({ id }) => id),
+        plain,
+      ),
+    ],
+    { prepare: true },
+  );
+  const storedIds = new Set(found.stored_ids);
+  const others = Int32Array.from(
+    sorted.filter(({ id }) => !storedIds.has(id)),
+    ({ row }) => row,
+  );
+  await insertByCopy(tx, batch.rows.copyInput(others), others.length);
+  return others;
+}
+
+function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
 }
 
 /**
@@ -121,7 +158,7 @@ export function* pagesOf(events: readonly BatchEvent[]): Generator<readonly Batc
 
 /** The columns of raw_events as parameters: array literals, event_data as one text, and processed_at. */
 export function eventColumns(events: readonly BatchEvent[], processedAtMs: number, plain: boolean): string[] {
-  const texts = (of: (event: PipelineEvent) => string): string =>
+  const texts = (of: (event: StoredEvent) => string): string =>
     textArray(
       events.map(({ event }) => of(event)),
       plain,
@@ -162,20 +199,14 @@ export class CopyFailed extends Error {
 /**
  * Inserts raw events of which none may be stored already.
  *
- * @param events distinct by event_id
- * @param rows the encoder to use
+ * @param input of the COPY, in pieces
+ * @param count of the events
  * @throws CopyFailed where the server refuses them for any reason; else what the driver throws
  */
-async function insertByCopy(
-  tx: Transaction,
-  events: readonly BatchEvent[],
-  processedAtMs: number,
-  rows: CopyRows,
-): Promise<void> {
-  if (events.length === 0) return;
+async function insertByCopy(tx: Transaction, input: Iterator<Buffer, Buffer>, count: number): Promise<void> {
+  if (count === 0) return;
   try {
-    const input = await tx.unsafe(COPY).writable();
-    await writeToEnd(input, rows.encode(events, processedAtMs));
+    await writeToEnd(await tx.unsafe(COPY).writable(), input);
     // The driver does not report an error that answers the COPY (porsager/postgres, issue 1173). The next statement
     // shows it: in a failed transaction it fails too.
     await tx.unsafe("select 1");
@@ -201,7 +232,7 @@ function writeToEnd(input: Writable, pieces: Iterator<Buffer, Buffer>): Promise<
       resolve();
     };
     // oxlint-enable no-underscore-dangle, typescript/unbound-method
-    // The next piece is encoded when this one is sent.
+    // The driver copies a piece to send it, so the next one waits until this one is sent.
     const writeNext = (): void => {
       const { done, value } = pieces.next();
       if (done === true) input.end(value);

@@ -9,7 +9,6 @@ import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
 import { insertDeadLetters } from "./dead-letters.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
-import { countStored } from "./account.ts";
 import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { StoreSession, Transaction } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
@@ -77,19 +76,17 @@ export class Store {
     const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
     const spans = [...batch.spans.values()];
-    const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch.distinct());
-    let stored: readonly BatchEvent[] = distinct;
+    const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch);
+    let stored = distinct;
     let aggregationSeconds = 0;
     let added: AddedToHours = { createdTypes: [], newUsers: 0, lateEvents: 0 };
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
       await fence(tx, this.#session, spans, this.#previous);
-      if (saveRawEvents) {
-        stored = await this.#insertRawEvents(tx, distinct, processedAtMs, !batch.hasEscapes);
-      }
+      if (saveRawEvents) stored = await this.#insertRawEvents(tx, batch, distinct);
       const aggregationStartedAt = performance.now();
-      deltas = aggregate(stored, this.#users, {
+      deltas = aggregate(batch.rows, stored, this.#users, {
         processedAtMs,
         hourGraceMs,
         unsaved: !saveRawEvents,
@@ -97,13 +94,13 @@ export class Store {
       aggregationSeconds = secondsSince(aggregationStartedAt);
       await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
       added = await addToHours(tx, deltas);
-      countStored(spans, stored);
+      batch.countStored(stored);
       await advance(tx, spans);
       await proof;
     });
 
     this.#users.committed(deltas);
-    if (!saveRawEvents) this.#recentIds.committed(stored.map(({ event }) => event.eventId));
+    if (!saveRawEvents) this.#recentIds.committed(Array.from(stored, (row) => batch.rows.eventId(row)));
     this.#previous = spans.map(({ topic, topicId, partition, reading, to }) => ({
       topic,
       topicId,
@@ -124,36 +121,25 @@ export class Store {
     };
   }
 
-  /** Inserts events and returns the new ones; the others count as duplicates of their spans. */
-  async #insertRawEvents(
-    tx: Transaction,
-    events: readonly BatchEvent[],
-    processedAtMs: number,
-    plain: boolean,
-  ): Promise<readonly BatchEvent[]> {
-    let newIds: ReadonlySet<string> | undefined;
+  /** Inserts events and returns the rows of the new ones; the others count as duplicates of their spans. */
+  async #insertRawEvents(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
     try {
-      newIds = await this.#rawEvents.insert(tx, events, processedAtMs, plain);
+      const stored = await this.#rawEvents.insert(tx, batch, rows);
+      batch.countDuplicates(rows, stored);
+      return stored;
     } catch (error) {
       throw error instanceof CopyFailed || codeOf(error) === undefined
         ? error
-        : new RawInsertFailed(error, events);
+        : new RawInsertFailed(error, batch.eventsOf(rows));
     }
-    if (newIds === undefined) return events;
-    return events.filter((event) => {
-      const isNew = newIds.has(event.event.eventId);
-      if (!isNew) event.span.duplicates++;
-      return isNew;
-    });
   }
 
   /** Drops duplicates of recent events: without raw rows only the recent ids can show a duplicate. */
-  #dropRecent(events: readonly BatchEvent[]): BatchEvent[] {
-    return events.filter((event) => {
-      const isDuplicate = this.#recentIds.has(event.event.eventId);
-      if (isDuplicate) event.span.duplicates++;
-      return !isDuplicate;
-    });
+  #dropRecent(batch: Batch): Int32Array {
+    const distinct = batch.distinct();
+    const others = distinct.filter((row) => !this.#recentIds.has(batch.rows.eventId(row)));
+    batch.countDuplicates(distinct, others);
+    return others;
   }
 }
 

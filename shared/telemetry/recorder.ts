@@ -29,6 +29,17 @@ export interface Recorder {
   remove<Name extends GaugeName>(metric: Name, ...labels: LabelValues<Name>): void;
 }
 
+/** Also takes as many observations at once as a batch has events. */
+export interface BatchRecorder extends Recorder {
+  /** Observes for each of `indexes` what `valueOf` gives for it, at a fraction of the cost of as many calls. */
+  observeEach<Name extends HistogramName>(
+    metric: Name,
+    indexes: ArrayLike<number>,
+    valueOf: (index: number) => number,
+    ...labels: LabelValues<Name>
+  ): void;
+}
+
 /** The changes in one thread since the last `take`; can be sent by postMessage. */
 export interface Recording {
   /** [metric, label values, increase] */
@@ -134,7 +145,7 @@ export class SeriesMap<Name extends MetricName, Value> {
 }
 
 /** The recorder of a worker thread: plain maps that `take` empties. */
-export class ThreadRecorder implements Recorder {
+export class ThreadRecorder implements BatchRecorder {
   readonly #counters = new SeriesMap<CounterName, number>();
   readonly #gauges = new SeriesMap<GaugeName, number | undefined>();
   readonly #histograms = new SeriesMap<HistogramName, BucketCounts>();
@@ -155,6 +166,18 @@ export class ThreadRecorder implements Recorder {
   ): void {
     if (count === 0) return;
     this.#histograms.series(metric, labels, () => new BucketCounts(metric)).value.observe(value, count);
+    this.#hasChanged = true;
+  }
+
+  observeEach<Name extends HistogramName>(
+    metric: Name,
+    indexes: ArrayLike<number>,
+    valueOf: (index: number) => number,
+    ...labels: LabelValues<Name>
+  ): void {
+    if (indexes.length === 0) return;
+    const { value: buckets } = this.#histograms.series(metric, labels, () => new BucketCounts(metric));
+    for (let i = 0; i < indexes.length; i++) buckets.observe(valueOf(indexes[i]!), 1);
     this.#hasChanged = true;
   }
 

@@ -6,7 +6,7 @@ import type { CommitReport } from "../pipeline/commit.ts";
 import { REJECTION_REASONS } from "../pipeline/rejection.ts";
 import type { Logger } from "./log.ts";
 import { RateLimitedLog } from "./rate-limited-log.ts";
-import type { Recorder } from "./recorder.ts";
+import type { BatchRecorder } from "./recorder.ts";
 
 /** Why a worker dropped its state and read its offsets again. */
 export type ResyncCause =
@@ -37,11 +37,11 @@ export const DATABASE_CAUSES: ReadonlySet<ResyncCause> = new Set([
 
 /** The metrics and log lines of one worker; repeated warnings are rate-limited. */
 export class WorkerTelemetry {
-  readonly #recorder: Recorder;
+  readonly #recorder: BatchRecorder;
   readonly #log: Logger;
   readonly #rateLimited: RateLimitedLog;
 
-  constructor(recorder: Recorder, log: Logger) {
+  constructor(recorder: BatchRecorder, log: Logger) {
     this.#recorder = recorder;
     this.#log = log;
     this.#rateLimited = new RateLimitedLog(log);
@@ -81,10 +81,9 @@ export class WorkerTelemetry {
     recorder.add("db_inserts_total", report.deltas.length, "hourly_aggregations");
     recorder.add("db_inserts_total", report.newUsers, "hourly_users");
     recorder.add("db_inserts_total", rejections.length, "dead_letter_events");
-    for (const { event } of report.stored) {
-      const ageMs = Math.max(0, report.committedAtMs - event.timestampMs);
-      recorder.observe("event_age_at_commit_seconds", ageMs / 1000);
-    }
+    const { timestampMs } = batch.rows;
+    const ageSeconds = (row: number) => Math.max(0, report.committedAtMs - timestampMs[row]!) / 1000;
+    recorder.observeEach("event_age_at_commit_seconds", report.stored, ageSeconds);
     const processingSeconds = (performance.now() - batch.openedAtMs) / 1000;
     recorder.observe("event_processing_duration_seconds", processingSeconds, records);
     recorder.observe("event_transformation_duration_seconds", batch.transformationSeconds);

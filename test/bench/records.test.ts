@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { withDuplicates } from "../../bench/duplicates.ts";
 import { FORM_NAMES, eventsOf } from "../../bench/forms.ts";
+import { withHostileRecords } from "../../bench/hostile.ts";
 import { dumps } from "../../bench/json-dumps.ts";
 import { simulated } from "../../bench/records.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
+import { LARGE_RECORD_BYTES, sizeOf } from "../support/hostile/hostile-records.ts";
 
 const EVENTS = 200;
 
@@ -76,5 +78,56 @@ describe("records with duplicates", () => {
     const again = withDuplicates(RECORDS, share);
     expect([...again.records].map(({ partition }) => partition!)).toEqual(partitions);
     expect(again.duplicates()).toBe(filling.duplicates());
+  });
+});
+
+describe("records of which a share is hostile", () => {
+  const RECORDS = 5000;
+  const hostile = (share: number) => {
+    const content = { records: 0, stored: 0, duplicates: 0, deadLetters: 0, reasons: {}, bytes: 0 };
+    return { records: withHostileRecords(RECORDS, share, content).toArray(), content };
+  };
+  /** The number of records that are rejected when they are read. */
+  const rejectedOf = (records: ReturnType<typeof hostile>["records"]) => {
+    const reader = new EventReader();
+    const read = records.map(({ value }) => reader.readValue(value, Date.now(), 86_400_000));
+    return read.filter(isRejection).length;
+  };
+
+  test("are as many as asked for, and count what must become of each", () => {
+    for (const share of [0, 0.01, 0.1, 1]) {
+      const { records, content } = hostile(share);
+      expect(records).toHaveLength(RECORDS);
+      expect(content.records).toBe(RECORDS);
+      expect(content.stored + content.duplicates + content.deadLetters).toBe(RECORDS);
+      expect(content.deadLetters).toBe(rejectedOf(records));
+      expect(Object.values<number>(content.reasons).reduce((sum, count) => sum + count, 0)).toBe(
+        content.deadLetters,
+      );
+      // More than a third and less than all of the hostile records are no events.
+      expect(content.deadLetters).toBeGreaterThanOrEqual((share * RECORDS) / 3);
+      expect(content.deadLetters).toBeLessThanOrEqual(share * RECORDS);
+    }
+  });
+
+  test("have few large ones, and put an event that repeats an id into the partition of the first", () => {
+    const { records, content } = hostile(1);
+    const large = records.filter((record) => sizeOf(record) > LARGE_RECORD_BYTES);
+    expect(large.length).toBeWithin(10, 50);
+    expect(new Set(large.map(({ value }) => value?.length)).size).toBeGreaterThan(10);
+    const partitionOf = new Map<string, number>();
+    const reader = new EventReader();
+    let repeats = 0;
+    for (const { value, partition } of records) {
+      const event = reader.readValue(value, Date.now(), 86_400_000);
+      if (isRejection(event)) continue;
+      const first = partitionOf.get(event.eventId);
+      if (first !== undefined) {
+        repeats++;
+        expect(partition).toBe(first);
+      }
+      partitionOf.set(event.eventId, partition!);
+    }
+    expect(repeats).toBe(content.duplicates);
   });
 });

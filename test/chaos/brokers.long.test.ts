@@ -2,7 +2,8 @@
 import { describe, expect } from "bun:test";
 import type { Production } from "../../shared/api-schema.ts";
 import { KafkaCluster } from "../support/kafka.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { type Program, startProducer } from "../support/process.ts";
 import { clusterTest } from "../support/requirements.ts";
 

@@ -1,6 +1,7 @@
 // Moves partitions between processes while records flow; every record counts once.
 import { describe, expect } from "bun:test";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 /** Publishing does not run further ahead of the consumers than this, on any machine. */

@@ -2,7 +2,8 @@
 import { describe, expect } from "bun:test";
 import { CommitGate } from "../support/commit-gate.ts";
 import { eventually } from "../support/eventually.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 

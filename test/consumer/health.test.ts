@@ -27,6 +27,7 @@ function partition(number: number, changes: Partial<PartitionStatus> = {}): Part
     storedOffset: 100,
     endOffset: 100,
     lag: 0,
+    unplacedBecause: undefined,
     unreadableBecause: undefined,
     overLimitBecause: undefined,
     ...changes,
@@ -137,6 +138,20 @@ describe("the consumer's health", () => {
     const other = worker({ partitions: [partition(1, { state: "awaiting_offset" })] }, 1);
     expect(new Trial().at(0, [worker({ partitions }), other])).toEqual([
       "partition_not_read (warning): not read: t[2] (out_of_range), t[1] (awaiting_offset)",
+    ]);
+  });
+
+  test("reports a topic without an id as the reason why its partitions are not read", () => {
+    const trial = new Trial();
+    const unplaced = { state: "awaiting_offset", unplacedBecause: "topic t has no id" } as const;
+    const partitions = [partition(0), partition(1, unplaced), partition(2, unplaced)];
+    const names = "t[1] (awaiting_offset), t[2] (awaiting_offset)";
+    expect(trial.at(0, [worker({ partitions })])).toEqual([
+      `partition_not_read (warning): not read: ${names}: topic t has no id`,
+    ]);
+    expect(trial.at(60, [worker({ partitions, pausedBecause: "locked" })])).toEqual([
+      "paused (critical): the worker is paused: locked",
+      `no_progress (critical): no record of ${names} was stored for a minute: topic t has no id`,
     ]);
   });
 

@@ -1,7 +1,7 @@
 // Tests which records an intake takes, and that it goes on after every change of the assignment.
 import { describe, expect, test } from "bun:test";
 import type { TopicPartitionOffset } from "../../shared/event.ts";
-import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer-event.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { OffsetRegression } from "../../shared/pipeline/span.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";

@@ -39,6 +39,22 @@ test("an answer to what was asked before a restart does not count, and Kafka is 
   expect(surveys.dueAtMs()).toBeGreaterThan(0);
 });
 
+test("a topic has no id where Kafka has answered without one, not where it did not answer", async () => {
+  const answers = [
+    () => Promise.resolve(new Map<string, string>()),
+    () => Promise.reject(new Error("no broker answers")),
+    () => Promise.resolve(new Map([["t", "id"]])),
+  ];
+  const { surveys, ask } = surveysOf(() => answers.shift()!());
+  const found: boolean[] = [surveys.lacksId("t")];
+  while (answers.length > 0) {
+    await ask();
+    surveys.take(0);
+    found.push(surveys.lacksId("t"));
+  }
+  expect(found).toEqual([false, true, false, false]);
+});
+
 test("the fault of a survey stands until the next one is answered", async () => {
   let fault: Error | undefined = new Error("no broker answers");
   const { surveys, ask } = surveysOf(() =>

@@ -51,7 +51,7 @@ describe("a partition in trouble", () => {
   );
 
   test(
-    "without a topic id does not hold up the other topics of its worker",
+    "without a topic id says so, and does not hold up the other topics of its worker",
     async () => {
       await using bench = await WorkerBench.start();
       const known = await bench.kafka.createTopic(1);
@@ -73,9 +73,15 @@ describe("a partition in trouble", () => {
       await publish(bench.kafka, known, 0, 100);
       await eventually("the other topic is stored", () => bench.isStored(known, [0], 100));
       await eventually("the pause has ended", () => worker.status().pausedBecause === undefined);
+      const reasons = () =>
+        new Map(worker.status().partitions.map((each) => [each.topic, each.unplacedBecause]));
+      await eventually("the reason is told", () => reasons().get(unknown) !== undefined);
+      expect(reasons().get(unknown)).toStartWith(`topic ${unknown} has no id`);
+      expect(reasons().get(known)).toBeUndefined();
       hasId = true;
       await publish(bench.kafka, unknown, 0, 10);
       await eventually("it is read once it has an id", () => bench.isStored(unknown, [0], 20));
+      expect(reasons().get(unknown)).toBeUndefined();
     },
     TIMEOUT_MS,
   );

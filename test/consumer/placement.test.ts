@@ -29,6 +29,7 @@ function placementOfOne() {
   const answer = (beginning?: number) => {
     const survey: LogSurvey = {
       topicIds: new Map([["t", "id"]]),
+      unidentifiedTopics: [],
       beginnings: new Map(beginning === undefined ? [] : [[owned, beginning]]),
       ends: new Map(),
       fault: undefined,

@@ -1,7 +1,8 @@
 // Runs a consumer into faults and expects each alert once in its log, its metrics and its webhook.
 import { describe, expect } from "bun:test";
 import { eventually } from "../support/eventually.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { WebhookReceiver } from "../support/webhook-receiver.ts";

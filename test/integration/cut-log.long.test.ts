@@ -1,7 +1,8 @@
 // Cuts a log by an unclean election of a real cluster: what is written over the lost records is stored.
 import { describe, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
-import { recordAt, TestPipeline } from "../support/pipeline.ts";
+import { recordAt } from "../support/known-records.ts";
+import { TestPipeline } from "../support/pipeline.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 const TOPIC = "events";

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { METRICS, metricsOf } from "../../shared/telemetry/metrics.ts";
 import type { Scrape } from "../support/metrics-text.ts";
-import { recordAt, TestPipeline } from "../support/pipeline.ts";
+import { recordAt } from "../support/known-records.ts";
+import { TestPipeline } from "../support/pipeline.ts";
 import { startProducer } from "../support/process.ts";
 import { kafkaTest } from "../support/requirements.ts";
 

@@ -1,6 +1,7 @@
 // Reads the log of a consumer under load as a machine would: few lines, each whole, none with a secret.
 import { describe, expect } from "bun:test";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { kafkaTest } from "../support/requirements.ts";
 
 /** A log with a line for each batch, or for each dead letter, would have more lines than this. */

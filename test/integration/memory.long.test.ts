@@ -20,7 +20,7 @@ const OUTAGE_ROUNDS = Number(process.env["OUTAGE_ROUNDS"] ?? 6);
 let kafka: KafkaCluster;
 
 beforeAll(async () => {
-  if (whyNoKafka() === undefined) kafka = await KafkaCluster.start({ heapMegabytes: 1500 });
+  if (whyNoKafka() === undefined) kafka = await KafkaCluster.start({ jvmFlags: ["-Xmx1500m"] });
 }, 120_000);
 
 afterAll(async () => {

@@ -2,7 +2,9 @@
 import { describe, expect } from "bun:test";
 import { METRICS, metricsOf, OTHER_EVENT_TYPES } from "../../shared/telemetry/metrics.ts";
 import type { Scrape } from "../support/metrics-text.ts";
-import { recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { recordAt } from "../support/known-records.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { kafkaTest } from "../support/requirements.ts";
 import { BAD_RECORDS } from "./bad-records.ts";

@@ -1,7 +1,8 @@
 // Tests consumers whose workers keep their places in the group over a restart (KAFKA_CONFIG_GROUP_INSTANCE_ID).
 import { afterAll, describe, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 /** A restart takes less, on any machine. */

@@ -1,7 +1,9 @@
 // Deletes, recreates and truncates topics under a consumer, and reads several topics and transactions; the ledger balances.
 import { afterAll, describe, expect } from "bun:test";
 import { KafkaCluster } from "../support/kafka.ts";
-import { type Published, recordAt, type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { type Published, recordAt } from "../support/known-records.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { clusterTest } from "../support/requirements.ts";
 import { TransactionalProducer } from "../kafka/transactional-producer.ts";

@@ -3,13 +3,15 @@ import { describe, expect } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Alerts, Workers } from "../../shared/api-schema.ts";
-import { nativeSources, prepareLibrary } from "../../shared/kafka/native-library.ts";
+import { nativeSources } from "../../shared/kafka/native-library.ts";
+import { prepareLibrary } from "../../shared/kafka/native-library-cache.ts";
 import { buildLibrary } from "../../shared/kafka/native-library-build.ts";
 import { cacheDirectory } from "../../shared/runtime/cache.ts";
 import { libraryPath } from "../kafka/kafka-variants.ts";
 import { Library } from "../../shared/kafka/ffi/library.ts";
 import { KafkaCluster } from "../support/kafka.ts";
-import { type TestConsumer, TestPipeline } from "../support/pipeline.ts";
+import { TestPipeline } from "../support/pipeline.ts";
+import type { TestConsumer } from "../support/test-consumer.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 /** The library is built once, which takes half a minute on two idle cores. */

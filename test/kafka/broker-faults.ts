@@ -1,7 +1,7 @@
 // Injects faults into the embedded broker.
 import { dlopen } from "bun:ffi";
 import type { EmbeddedBroker } from "../../shared/kafka/embedded.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 
 /** Requests of the Kafka protocol, by their API key. */
 export const RequestKey = { produce: 0, offsetCommit: 8 } as const;

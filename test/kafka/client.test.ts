@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { Client } from "../../shared/kafka/client.ts";
 import { KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { EventType } from "../../shared/kafka/ffi/bindings.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { pointer } from "../../shared/kafka/ffi/memory.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import { eventually } from "../support/eventually.ts";

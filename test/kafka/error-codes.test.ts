@@ -1,7 +1,7 @@
 // Tests that error codes are librdkafka's, and what each kind of error means.
 import { expect, test } from "bun:test";
 import { ErrorCode, errorKind, errorMeaning } from "../../shared/kafka/error-codes.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 
 await prepareNativeLibrary(() => {});

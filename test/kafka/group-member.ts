@@ -1,8 +1,9 @@
 // Opens the product's consumer as a member of a group, polls it, and collects what it delivers.
 import type { TopicPartition, TopicPartitionOffset } from "../../shared/event.ts";
-import type { StartPosition } from "../../shared/kafka/ffi/library.ts";
+import type { StartPosition } from "../../shared/kafka/ffi/partition-list.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
-import { type ConsumerEvent, type FetchStart, KafkaConsumer } from "../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer-event.ts";
+import { type FetchStart, KafkaConsumer } from "../../shared/kafka/consumer.ts";
 import { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import { type EventuallyOptions, eventually } from "../support/eventually.ts";
 import type { KafkaUnderTest } from "./kafka-variants.ts";

@@ -1,7 +1,7 @@
 // Publishes in transactions, which the programs do not use but other producers may.
 import { dlopen } from "bun:ffi";
 import { Client } from "../../shared/kafka/client.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { type Pointer, pointer, type Returned } from "../../shared/kafka/ffi/memory.ts";
 import type { KafkaUnderTest } from "./kafka-variants.ts";
 

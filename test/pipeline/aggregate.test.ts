@@ -28,11 +28,13 @@ function event(changes: Partial<PipelineEvent> = {}): PipelineEvent {
 }
 
 function aggregate(events: readonly PipelineEvent[], known: KnownUsers, options: AggregationOptions) {
-  return aggregateBatch(
-    events.map((each) => ({ event: each })),
-    known,
-    options,
-  );
+  const columns = {
+    userId: events.map(({ userId }) => userId),
+    eventType: events.map(({ eventType }) => eventType),
+    timestampMs: events.map(({ timestampMs }) => timestampMs),
+    durationMs: events.map(({ durationMs }) => durationMs ?? Number.NaN),
+  };
+  return aggregateBatch(columns, events.keys(), known, options);
 }
 
 function only(deltas: HourDelta[]): HourDelta {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { places, spanCounts, spanStart } from "./batch-view.ts";
+import { distinctEvents, places, spanCounts, spanStart } from "./batch-view.ts";
 import { batchOf, eventWithId, type TestRecord } from "./record.ts";
 
 describe("the dead letters of a batch", () => {
@@ -69,7 +69,7 @@ describe("the dead letters of a batch", () => {
 
   test("make a batch with a span and without events when there is nothing else", () => {
     const batch = batchOf([{ offset: 0, value: undefined }], [spanStart(0)]);
-    expect([batch.isEmpty, batch.distinct(), spanCounts(batch)]).toEqual([
+    expect([batch.isEmpty, distinctEvents(batch), spanCounts(batch)]).toEqual([
       false,
       [],
       [{ partition: 0, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 1 }],
@@ -84,7 +84,7 @@ describe("an event that PostgreSQL refuses", () => {
       [spanStart(0)],
     );
     batch.refuse([batch.events[1]!], ({ event }) => `${event.eventId} is too much`);
-    expect(places(batch.distinct())).toEqual(["e0 user-events[0]@0"]);
+    expect(places(distinctEvents(batch))).toEqual(["e0 user-events[0]@0"]);
     expect(spanCounts(batch)).toMatchObject([{ consumed: 2, duplicates: 0, deadLettered: 1 }]);
     expect([...batch.deadLetters()]).toMatchObject([
       {
@@ -104,9 +104,9 @@ describe("an event that PostgreSQL refuses", () => {
       [0, 1, 2].map((offset) => ({ offset, value: eventWithId("a") })),
       [spanStart(0)],
     );
-    const [first] = batch.distinct();
+    const [first] = distinctEvents(batch);
     batch.refuse([first!], () => "no");
-    expect(places(batch.distinct())).toEqual(["a user-events[0]@1"]);
+    expect(places(distinctEvents(batch))).toEqual(["a user-events[0]@1"]);
     expect(spanCounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1, deadLettered: 1 }]);
   });
 });

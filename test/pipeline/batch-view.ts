@@ -13,6 +13,11 @@ export function places(events: readonly BatchEvent[]): string[] {
     .toSorted();
 }
 
+/** The events that a batch stores, as objects. */
+export function distinctEvents(batch: Batch): readonly BatchEvent[] {
+  return batch.eventsOf(batch.distinct());
+}
+
 /** The counts of each span. */
 export function spanCounts(batch: Batch) {
   return [...batch.spans.values()].map(({ partition, from, to, consumed, duplicates, deadLettered }) => ({

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { Batch, type BatchEvent } from "../../shared/pipeline/batch.ts";
 import { OffsetRegression } from "../../shared/pipeline/span.ts";
-import { places, spanCounts, spanStart } from "./batch-view.ts";
+import { distinctEvents, places, spanCounts, spanStart } from "./batch-view.ts";
 import { addRecord, batchOf, CLOCK, eventWithId, type TestRecord } from "./record.ts";
 
 describe("the spans of a batch", () => {
@@ -125,7 +125,7 @@ describe("the distinct events of a batch", () => {
       [0, 1, 2].map((offset) => ({ offset, value: eventWithId(offset === 1 ? "b" : "a") })),
       [spanStart(0)],
     );
-    expect(places(batch.distinct())).toEqual(["a user-events[0]@0", "b user-events[0]@1"]);
+    expect(places(distinctEvents(batch))).toEqual(["a user-events[0]@0", "b user-events[0]@1"]);
     expect(spanCounts(batch)).toMatchObject([{ consumed: 3, duplicates: 1 }]);
   });
 
@@ -138,7 +138,7 @@ describe("the distinct events of a batch", () => {
         order.map((slot) => ({ slot, offset: slot === 0 ? 900 : 3, value: eventWithId("a") })),
         [spanStart(2, 0), spanStart(7, 0)],
       );
-      expect(places(batch.distinct())).toEqual(["a user-events[2]@900"]);
+      expect(places(distinctEvents(batch))).toEqual(["a user-events[2]@900"]);
       expect(spanCounts(batch).toSorted((a, b) => a.partition - b.partition)).toMatchObject([
         { partition: 2, duplicates: 0 },
         { partition: 7, duplicates: 1 },
@@ -148,11 +148,11 @@ describe("the distinct events of a batch", () => {
 
   test("are chosen by topic, then by partition as a number", () => {
     const records = [0, 1, 2].map((slot) => ({ slot, offset: 0, value: eventWithId("a") }));
-    expect(places(batchOf(records, [spanStart(10), spanStart(9), spanStart(11)]).distinct())).toEqual([
+    expect(places(distinctEvents(batchOf(records, [spanStart(10), spanStart(9), spanStart(11)])))).toEqual([
       "a user-events[9]@0",
     ]);
     const topics = [spanStart(0, 0, "b"), spanStart(5, 0, "a"), spanStart(1, 0, "c")];
-    expect(places(batchOf(records, topics).distinct())).toEqual(["a a[5]@0"]);
+    expect(places(distinctEvents(batchOf(records, topics)))).toEqual(["a a[5]@0"]);
   });
 
   test("are all events when no id repeats", () => {
@@ -160,7 +160,7 @@ describe("the distinct events of a batch", () => {
       [0, 1].map((offset) => ({ offset, value: eventWithId(`e${offset}`) })),
       [spanStart(0)],
     );
-    expect(batch.distinct()).toEqual(batch.events);
+    expect(distinctEvents(batch)).toEqual(batch.events);
   });
 
   test("stay the same when they are counted twice", () => {
@@ -197,7 +197,7 @@ describe("the distinct events of a batch", () => {
         const lowest = [...Map.groupBy(batch.events, ({ event }) => event.eventId).values()].map(
           (same) => same.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1))[0]!,
         );
-        const distinct = batch.distinct();
+        const distinct = distinctEvents(batch);
         expect(places(distinct)).toEqual(places(lowest));
         for (const span of batch.spans.values()) {
           expect(span.consumed - span.duplicates - span.deadLettered).toBe(
@@ -228,7 +228,7 @@ describe("partitions dropped from a batch", () => {
   test("leave with all of their records, and the others stay unchanged", () => {
     const batch = batchOf(records, [spanStart(0), spanStart(1)]);
     batch.drop([0, 5]);
-    expect(places(batch.distinct())).toEqual(["a user-events[1]@0", "b user-events[1]@2"]);
+    expect(places(distinctEvents(batch))).toEqual(["a user-events[1]@0", "b user-events[1]@2"]);
     expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 0, to: 3, consumed: 3, duplicates: 0, deadLettered: 1 },
     ]);
@@ -243,7 +243,7 @@ describe("partitions dropped from a batch", () => {
     batch.drop([1]);
     for (const record of records.filter(({ slot }) => slot === 1)) addRecord(batch.block, record);
     batch.read((slot) => spanStart(slot));
-    expect(places(batch.distinct())).toEqual([
+    expect(places(distinctEvents(batch))).toEqual([
       "a user-events[0]@0",
       "b user-events[1]@2",
       "c user-events[0]@2",
@@ -290,12 +290,12 @@ test("a cleared batch equals a new one", () => {
   );
   batch.clear();
   expect([batch.isEmpty, batch.records, batch.hasEscapes, batch.spans.size]).toEqual([true, 0, false, 0]);
-  expect([batch.events, [...batch.deadLetters()], batch.distinct(), batch.transformationSeconds]).toEqual([
-    [],
-    [],
-    [],
-    0,
-  ]);
+  expect([
+    batch.events,
+    [...batch.deadLetters()],
+    distinctEvents(batch),
+    batch.transformationSeconds,
+  ]).toEqual([[], [], [], 0]);
   addRecord(batch.block, { offset: 0, value: "{}" });
   batch.read(() => spanStart(4));
   expect(spanCounts(batch)).toEqual([

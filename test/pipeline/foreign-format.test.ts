@@ -33,6 +33,13 @@ describe("the error of a dead letter", () => {
     expect(error).toContain("schema registry (schema 7), followed by data that are not JSON");
   });
 
+  test("names UTF-16 that begins like a schema registry's header", () => {
+    expect(rejectionOf(Buffer.from(eventText(), "utf16le").swap16())).toEqual([
+      "not_json",
+      expect.stringMatching(/ is not JSON: it looks like UTF-16; JSON in a record is UTF-8$/) as string,
+    ]);
+  });
+
   test.each([JSON.stringify, (value: unknown) => ` ${JSON.stringify(value, undefined, 2)}`])(
     "names the envelope of Kafka Connect",
     (write) => {

@@ -96,6 +96,8 @@ function numbersOf(text: string): string[] {
 export function writtenOut(number: string): string {
   const [, whole = "", fraction = "", exponent = "0"] = /^-?(\d+)(?:\.(\d+))?(?:[eE](.+))?$/.exec(number)!;
   const digits = whole + fraction;
+  // PostgreSQL refuses such an exponent of any number.
+  if (Math.abs(Number(exponent)) > 1e9) return "9".repeat(1001);
   // A larger exponent makes no difference: the digits are too many by far.
   const point = whole.length + Math.max(-20_000, Math.min(20_000, Number(exponent)));
   const padded = point <= 0 ? "0".repeat(1 - point) + digits : digits.padEnd(point, "0");

@@ -1,7 +1,8 @@
 // Builds records, record blocks and batches for tests.
-import type { PipelineEvent, Rejection } from "../../shared/event.ts";
+import type { PipelineEvent, Rejection, StoredEvent } from "../../shared/event.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
 import type { SpanStart } from "../../shared/pipeline/span.ts";
+import { enrich } from "../../shared/pipeline/enrich.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { RecordHeader } from "../../shared/pipeline/record-headers.ts";
@@ -103,14 +104,20 @@ export function batchOf(
 
 const reader = new EventReader();
 
-/** Reads a text as a record, at NOW_MS, with a day of skew. */
-export function readText(text: string | Uint8Array): PipelineEvent | Rejection {
-  return reader.readValue(Buffer.from(text as Uint8Array), NOW_MS, SKEW_MS);
+/** Reads a text as a record, with a day of skew. */
+export function readText(text: string | Uint8Array, nowMs = NOW_MS): PipelineEvent | Rejection {
+  return reader.readValue(Buffer.from(text as Uint8Array), nowMs, SKEW_MS);
 }
 
 /** Like `readText`, for a text that must be a valid event. */
-export function eventOf(text: string): PipelineEvent {
-  const event = readText(text);
+export function eventOf(text: string, nowMs = NOW_MS): PipelineEvent {
+  const event = readText(text, nowMs);
   if ("reason" in event) throw new Error(`rejected: ${event.reason}, ${event.error}`);
   return event;
+}
+
+/** The event as it is stored. */
+export function enriched(event: PipelineEvent): StoredEvent {
+  const { purchaseAmount: _, ...stored } = enrich(event);
+  return stored;
 }

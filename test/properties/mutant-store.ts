@@ -6,7 +6,6 @@ import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { Span } from "../../shared/pipeline/span.ts";
 import { insertDeadLetters } from "../../shared/store/dead-letters.ts";
 import { addToHours } from "../../shared/store/hourly.ts";
-import { countStored } from "../../shared/store/account.ts";
 import { advance, fence } from "../../shared/store/offsets.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
@@ -40,18 +39,20 @@ export class MutantStore implements Committer {
       const refused = await findPoisonEvents(this.#session, batch.events, processedAtMs);
       batch.refuse([...refused.keys()], (event) => refused.get(event)!);
     }
-    const events = batch.distinct();
+    const rows = batch.distinct();
+    const events = batch.eventsOf(rows);
     const spans = [...batch.spans.values()];
     await this.#session.transaction(10_000, async (tx) => {
       if (this.#mutation !== "no fence") await fence(tx, this.#session, spans, []);
       const newIds = await insertByUnnest(tx, events, processedAtMs, false);
-      const stored = events.filter(({ event, span }) => {
+      const storedEvents = events.filter(({ event, span }) => {
         const isNew = newIds?.has(event.eventId) ?? true;
         if (!isNew) span.duplicates++;
         return isNew;
       });
-      const counted = this.#mutation === "duplicates count" ? events : stored;
-      const deltas = aggregate(counted, new KnownUsers(), {
+      const stored = Int32Array.from(storedEvents, ({ row }) => row);
+      const counted = this.#mutation === "duplicates count" ? rows : stored;
+      const deltas = aggregate(batch.rows, counted, new KnownUsers(), {
         processedAtMs,
         hourGraceMs: STORE_OPTIONS.hourGraceMs,
         unsaved: false,
@@ -63,7 +64,7 @@ export class MutantStore implements Committer {
       await addToHours(tx, deltas);
       if (this.#mutation === "users count again")
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;
-      countStored(spans, stored);
+      batch.countStored(stored);
       if (this.#mutation === "no fence") await advanceBlindly(tx, spans);
       else await advance(tx, spans);
     });

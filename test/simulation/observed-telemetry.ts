@@ -4,13 +4,13 @@ import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import { type ResyncCause, WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
-import type { Recorder } from "../../shared/telemetry/recorder.ts";
+import type { BatchRecorder } from "../../shared/telemetry/recorder.ts";
 import type { WorkerObserver } from "./worker-observer.ts";
 
 export class ObservedTelemetry extends WorkerTelemetry {
   readonly #observer: WorkerObserver;
 
-  constructor(recorder: Recorder, log: Logger, observer: WorkerObserver) {
+  constructor(recorder: BatchRecorder, log: Logger, observer: WorkerObserver) {
     super(recorder, log);
     this.#observer = observer;
   }

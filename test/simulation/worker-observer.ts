@@ -1,7 +1,7 @@
 // Counts and traces what one worker does.
 
 import type { TopicPartition } from "../../shared/event.ts";
-import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer-event.ts";
 import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";

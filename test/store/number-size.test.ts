@@ -54,6 +54,7 @@ test.each([
   ["one too many, written out", "7".repeat(1001)],
   ["more than PostgreSQL takes", "1e131072"],
   ["more than PostgreSQL takes behind the point", "1e-16384"],
+  ["an exponent that PostgreSQL refuses of a zero", "0e1073741824"],
 ])("an event with a number of too many digits becomes a dead letter: %s", async (_what, numbers) => {
   await using worker = await freshStore();
   const { database, store } = worker;

@@ -3,7 +3,6 @@ import { expect } from "bun:test";
 import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { ReadingKey, Span } from "../../shared/pipeline/span.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
-import { countStored } from "../../shared/store/account.ts";
 import { enterPartitions } from "../../shared/store/positions.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
@@ -118,7 +117,7 @@ export function batchFrom(from: number, values: readonly TestRecord["value"][], 
 /** The spans of a batch, counted as by a store to which all of its events are new. */
 export function countedSpans(batch: Batch): Span[] {
   const spans = [...batch.spans.values()];
-  countStored(spans, batch.distinct());
+  batch.countStored(batch.distinct());
   return spans;
 }
 

@@ -93,7 +93,7 @@ describe.each(WAYS)("a raw event $how", ({ copyRawEvents }) => {
       );
       // A session without a memory of them.
       await using other = await openStore(database);
-      expect((await other.store.commit(batch)).stored).toEqual([]);
+      expect((await other.store.commit(batch)).stored).toBeEmpty();
       writer.nextOffset += AWKWARD_TEXTS.length;
       expect((await rowCounts(database))["raw_events"]).toBe(before);
       await expectProven(database);

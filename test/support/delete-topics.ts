@@ -3,7 +3,7 @@ import { dlopen } from "bun:ffi";
 import { AdminRequests } from "../../shared/kafka/admin-requests.ts";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
 import { ErrorCode } from "../../shared/kafka/error-codes.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { pointer } from "../../shared/kafka/ffi/memory.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 

@@ -18,8 +18,8 @@ export interface KafkaClusterOptions {
   users?: Readonly<Record<string, string>>;
   /** The port that the (one) broker tells clients to connect to: that of a proxy. */
   advertisedPort?: number;
-  /** Of each broker; by default enough for records of a few megabytes. */
-  heapMegabytes?: number;
+  /** Of each broker, besides those for a quick start and a heap that is enough for records of a few megabytes. */
+  jvmFlags?: readonly string[];
 }
 
 /** A cluster that belongs to one test, which may kill, freeze and restart its brokers. */
@@ -39,10 +39,9 @@ export class KafkaCluster {
     { directory, reaper }: { directory: string; reaper: Reaper },
     brokers: readonly KafkaBroker[],
     ports: readonly BrokerPorts[],
-    { heapMegabytes }: KafkaClusterOptions,
+    { jvmFlags = [] }: KafkaClusterOptions,
   ) {
-    const heap = heapMegabytes === undefined ? [] : [`-Xmx${heapMegabytes}m`];
-    this.#jvmFlags = [...quickStart.jvmFlags, ...heap];
+    this.#jvmFlags = [...quickStart.jvmFlags, ...jvmFlags];
     this.#artifacts = artifacts;
     this.#quickStart = quickStart;
     this.#directory = directory;

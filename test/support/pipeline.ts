@@ -6,12 +6,13 @@ import { producerSettings } from "../../shared/kafka/settings.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { Session } from "../../shared/store/session.ts";
 import { eventually } from "./eventually.ts";
-import { type Scrape, scrape } from "./metrics-text.ts";
+import { type Published, recordAt } from "./known-records.ts";
 import { sharedPostgres, type TestDatabase } from "./postgres.ts";
 import { VARIANT } from "./postgres-variant.ts";
 import { Program } from "./process.ts";
 import { type RawRecord, RawProducer } from "./raw-producer.ts";
 import { sharedKafka } from "./shared-kafka.ts";
+import { TestConsumer } from "./test-consumer.ts";
 
 export interface TestPipelineOptions {
   /** A topic that exists, on a Kafka of the test's own; by default a new one on the shared broker. */
@@ -27,63 +28,12 @@ export interface TestPipelineOptions {
   root?: string;
 }
 
-/** What a test has published. */
-export interface Published {
-  records: number;
-  /** Distinct valid event ids. */
-  events: number;
-  /** Valid events that repeat an id. */
-  repeats: number;
-  /** Records that are not valid events. */
-  broken: number;
-}
-
 export interface Ledger {
   readonly exitCode: number;
   /** The invariants that do not hold. */
   readonly violated: readonly string[];
   /** What the stored offsets account for. */
   readonly accounted: Published;
-}
-
-/**
- * Every so many records one repeats an id, and one is broken. There are long stretches without a repeat: raw events
- * are written in another way then.
- */
-const REPEAT_EVERY = 97;
-const REPEAT_STRETCH = 6000;
-const BROKEN_EVERY = 101;
-const TYPES = ["page_view", "click", "search", "purchase", "login"] as const;
-
-function isBroken(index: number): boolean {
-  return index % BROKEN_EVERY === BROKEN_EVERY - 1;
-}
-
-/** The record at `index` of a test's stream: always the same, and different from all others but its repeats. */
-export function recordAt(index: number): {
-  readonly key: string;
-  readonly value: string;
-  kind: keyof Published;
-} {
-  const user = `user_${index % 211}`;
-  if (index % BROKEN_EVERY === BROKEN_EVERY - 1)
-    return { key: user, value: `{"event_id":"broken_${index}"`, kind: "broken" };
-  const isRepeat =
-    Math.floor(index / REPEAT_STRETCH) % 2 === 0 &&
-    index % REPEAT_EVERY === REPEAT_EVERY - 1 &&
-    !isBroken(index - (REPEAT_EVERY - 1));
-  // A repeat may go to another partition than the first: its key is its own.
-  const of = isRepeat ? index - (REPEAT_EVERY - 1) : index;
-  const type = TYPES[of % TYPES.length]!;
-  const value = JSON.stringify({
-    event_id: `${type}_${of}`,
-    user_id: `user_${of % 211}`,
-    event_type: type,
-    timestamp: new Date(Date.UTC(2026, 0, 1, of % 3, 0, 0, of % 1000)).toISOString(),
-    event_data: { amount: of % 250, page_url: `/page/${of % 17}`, session_id: `session_${of}` },
-    ...(of % 4 === 0 ? {} : { duration_seconds: (of % 1000) / 8 }),
-  });
-  return { key: isRepeat ? `${user}_again` : user, value, kind: isRepeat ? "repeats" : "events" };
 }
 
 /** One pipeline under test. Disposing kills its consumers. */
@@ -292,48 +242,6 @@ export class TestPipeline implements AsyncDisposable {
     await this.#producer.close();
     await this.#rawProducer?.[Symbol.asyncDispose]();
     await this.database[Symbol.asyncDispose]();
-  }
-}
-
-/** A running consumer. */
-export class TestConsumer implements AsyncDisposable {
-  readonly program: Program;
-  #port: Promise<number> | undefined;
-
-  constructor(program: Program) {
-    this.program = program;
-  }
-
-  /** Where it serves. */
-  port(): Promise<number> {
-    this.#port ??= this.program.port();
-    return this.#port;
-  }
-
-  async scrape(): Promise<Scrape> {
-    return scrape(await this.port());
-  }
-
-  /** The sum over all series of a metric. */
-  async total(metric: string): Promise<number> {
-    return (await this.scrape()).value(metric) ?? 0;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.program[Symbol.asyncDispose]();
-  }
-
-  /** How many partitions each of its workers owns, as its log last reported. */
-  get ownedByWorker(): ReadonlyMap<string, number> {
-    const lines = this.program.stdout.matchAll(/"worker":(\d+).*"owned":(\d+)/g);
-    return new Map([...lines].map(([, worker, owned]) => [worker!, Number(owned)]));
-  }
-
-  /** Asks it to drain. @throws unless it ends with 0 */
-  async drain(): Promise<void> {
-    this.program.signal("SIGTERM");
-    const code = await this.program.exit(60_000);
-    if (code !== 0) throw new Error(`the consumer ended with ${code}\n${this.program.output}`);
   }
 }
 

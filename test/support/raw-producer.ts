@@ -3,7 +3,7 @@ import { dlopen } from "bun:ffi";
 import { Client, type Settings } from "../../shared/kafka/client.ts";
 import { ErrorCode } from "../../shared/kafka/error-codes.ts";
 import { EventType } from "../../shared/kafka/ffi/bindings.ts";
-import { loadLibrary } from "../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../shared/kafka/ffi/load-library.ts";
 import { addressOf, isNull, type Pointer, pointer } from "../../shared/kafka/ffi/memory.ts";
 import { MessageReader } from "../../shared/kafka/ffi/message-reader.ts";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";

@@ -1,8 +1,8 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readTestReport } from "./test-report.ts";
+import { failureExcerpts, readTestReport } from "./test-report.ts";
 
 /** Runs a test file for real, so that what is read is what this Bun writes. */
 async function reportOf(source: string) {
@@ -63,4 +63,39 @@ test("a file whose tests all pass, but whose process fails, is a failure", () =>
   const junit = '<testsuites name="bun test" tests="3" assertions="3" failures="0" skipped="0" time="1">';
   expect(readTestReport(junit, 0)).toEqual({ passed: 3, failed: 0, failures: [], skipped: [] });
   expect(readTestReport(junit, 1)).toEqual({ passed: 3, failed: 1, failures: [], skipped: [] });
+});
+
+describe("excerpts of failures", () => {
+  test("hold the last lines that a failed test printed, and none of the others", () => {
+    const noise = Array.from({ length: 100 }, (_, line) => `noise ${line}`);
+    const output = [
+      "start",
+      "(pass) a [1ms]",
+      "printed by b",
+      "error: 1",
+      "(fail) b [2ms]",
+      ...noise,
+      "(pass) c",
+      "printed by d",
+      "(fail) d",
+      "",
+      "2 tests failed:",
+      "(fail) b [2ms]",
+      "(fail) d",
+      "",
+      " 2 pass",
+    ];
+    expect(failureExcerpts(output.join("\n")).split("\n")).toEqual([
+      "printed by b",
+      "error: 1",
+      "(fail) b [2ms]",
+      "printed by d",
+      "(fail) d",
+    ]);
+  });
+
+  test("are the end of the output where no test is to blame", () => {
+    const output = Array.from({ length: 100 }, (_, line) => `line ${line}`).join("\n");
+    expect(failureExcerpts(`${output}\n`).split("\n")).toEqual(output.split("\n").slice(-30));
+  });
 });

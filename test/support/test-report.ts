@@ -1,4 +1,4 @@
-// Counts the passed, failed and skipped tests in the JUnit report of one `bun test`.
+// Reads what one `bun test` reports: its JUnit file, and its output.
 
 export interface TestReport {
   readonly passed: number;
@@ -28,6 +28,27 @@ export function readTestReport(junit: string | undefined, exitCode: number): Tes
     failures: named("failure"),
     skipped: named("skipped"),
   };
+}
+
+const EXCERPT_LINES = 30;
+
+/** The last lines that each failed test printed, or those of the whole output where no test is to blame. */
+export function failureExcerpts(output: string): string {
+  // After a file with many tests, Bun lists the names of those that failed once more.
+  const lines = output
+    .trimEnd()
+    .replace(/^\d+ tests failed:$[^]*/m, "")
+    .trimEnd()
+    .split("\n");
+  const isEnd = (line: string) => /^\((pass|fail|skip|todo)\) /.test(line);
+  const ends = lines.flatMap((line, index) => (line.startsWith("(fail) ") ? [index] : []));
+  if (ends.length === 0) return lines.slice(-EXCERPT_LINES).join("\n");
+  return ends
+    .map((end) => {
+      const start = lines.slice(0, end).findLastIndex(isEnd) + 1;
+      return lines.slice(Math.max(start, end - EXCERPT_LINES), end + 1).join("\n");
+    })
+    .join("\n");
 }
 
 function unescapeXml(text: string): string {

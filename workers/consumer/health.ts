@@ -138,7 +138,7 @@ function flowFindings(
   }
   if (kafkaFault !== undefined) findings.push(ofWorker("kafka_unreachable", kafkaFault));
   for (const partition of partitions) {
-    const { topic, partition: number, state, storedOffset } = partition;
+    const { topic, partition: number, state, storedOffset, unplacedBecause } = partition;
     const name = `${topic}[${number}]`;
     if (partition.unreadableBecause !== undefined) {
       const detail = partition.unreadableBecause;
@@ -154,9 +154,15 @@ function flowFindings(
     const subject = state === "fetching" ? name : `${name} (${state})`;
     // By partition and not by worker: one that moves between workers without being read is stuck, too.
     if (isStuck(`partition ${name}`, `${storedOffset}`)) {
-      findings.push({ kind: "no_progress", subject, detail: pausedBecause ?? "", isCritical: true });
+      const detail = unplacedBecause ?? pausedBecause ?? "";
+      findings.push({ kind: "no_progress", subject, detail, isCritical: true });
     } else if (state !== "fetching") {
-      findings.push({ kind: "partition_not_read", subject, detail: "", isCritical: false });
+      findings.push({
+        kind: "partition_not_read",
+        subject,
+        detail: unplacedBecause ?? "",
+        isCritical: false,
+      });
     }
   }
   return findings;
@@ -187,6 +193,7 @@ function describe(
   const isOne = subjects.length === 1;
   const all = isOne ? "the worker" : `all ${workers} workers`;
   const who = subjects.length === workers ? all : isOne ? `worker ${names}` : `workers ${names}`;
+  const because = detail === "" ? "" : `: ${detail}`;
   switch (kind) {
     case "starting":
       return `${who} ${isOne ? "is" : "are"} starting`;
@@ -201,13 +208,13 @@ function describe(
     case "kafka_unreachable":
       return `Kafka does not answer ${who}: ${detail}`;
     case "partition_not_read":
-      return `not read: ${names}`;
+      return `not read: ${names}${because}`;
     case "partition_unreadable":
       return `not readable: ${names}: ${detail}`;
     case "partition_over_limit":
       return `stopped: ${names}: ${detail}`;
     case "no_progress":
-      return `no record of ${names} was stored for a minute${detail === "" ? "" : `: ${detail}`}`;
+      return `no record of ${names} was stored for a minute${because}`;
   }
 }
 

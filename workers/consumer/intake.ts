@@ -1,6 +1,6 @@
 // Moves records from librdkafka into the batch under construction, and hands over full or due batches.
 
-import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer-event.ts";
 import { Batch, type BatchClock } from "../../shared/pipeline/batch.ts";
 import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
 import type { Assignment } from "./assignment.ts";

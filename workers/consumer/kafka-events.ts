@@ -1,6 +1,6 @@
 // Handles what Kafka delivers besides records: the group's events, partitions that cannot be read, errors, log lines.
 
-import type { ConsumerEvent } from "../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../shared/kafka/consumer-event.ts";
 import { errorKind, errorMeaning } from "../../shared/kafka/error-codes.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";

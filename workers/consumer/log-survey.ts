@@ -12,6 +12,8 @@ const URGENT_INTERVAL_MS = 250;
 export interface LogSurvey {
   /** The ids of topics. They were read after the offsets, so an id that is still the same covers them. */
   readonly topicIds: ReadonlyMap<string, string>;
+  /** The topics for which Kafka answered without an id. */
+  readonly unidentifiedTopics: readonly string[];
   /** Where logs begin, of the partitions that need it. */
   readonly beginnings: ReadonlyMap<OwnedPartition, number>;
   /** Where logs end, as far as transactions have ended. */
@@ -45,6 +47,7 @@ export class LogSurveys {
   #isStale = false;
   #isAnswered = false;
   #fault: string | undefined;
+  #unidentifiedTopics: readonly string[] = [];
 
   /** @param onAnswered called when there is a survey to take */
   constructor(kafka: KafkaPort, topics: readonly string[], assignment: Assignment, onAnswered: () => void) {
@@ -62,6 +65,11 @@ export class LogSurveys {
   /** Why Kafka did not answer the last survey whole. */
   get fault(): string | undefined {
     return this.#fault;
+  }
+
+  /** True where Kafka answered the last survey without an id of the topic: its partitions cannot be placed. */
+  lacksId(topic: string): boolean {
+    return this.#unidentifiedTopics.includes(topic);
   }
 
   /** Forgets what was answered: all offsets have to be read again. */
@@ -101,6 +109,7 @@ export class LogSurveys {
     this.#isStale = false;
     this.#endedMs = nowMs;
     this.#fault = survey.fault;
+    this.#unidentifiedTopics = survey.unidentifiedTopics;
     return survey;
   }
 
@@ -129,7 +138,13 @@ export class LogSurveys {
       offsets(all.filter(needsBeginning), "beginning"),
       offsets(all, "end"),
     ]);
-    const topicIds = (await answerTo(() => this.#kafka.topicIds(this.#topics))) ?? new Map<string, string>();
-    return { topicIds, beginnings, ends, fault };
+    const topicIds = await answerTo(() => this.#kafka.topicIds(this.#topics));
+    return {
+      topicIds: topicIds ?? new Map<string, string>(),
+      unidentifiedTopics: topicIds === undefined ? [] : this.#topics.filter((topic) => !topicIds.has(topic)),
+      beginnings,
+      ends,
+      fault,
+    };
   }
 }

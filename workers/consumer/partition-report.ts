@@ -2,17 +2,25 @@
 
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment, OwnedPartition } from "./assignment.ts";
+import type { LogSurveys } from "./log-survey.ts";
 import type { KafkaPort } from "./ports.ts";
 import type { PartitionStatus } from "./thread-messages.ts";
 
 export class PartitionReport {
   readonly #kafka: Pick<KafkaPort, "position">;
   readonly #assignment: Assignment;
+  readonly #surveys: Pick<LogSurveys, "lacksId">;
   readonly #telemetry: WorkerTelemetry;
 
-  constructor(kafka: Pick<KafkaPort, "position">, assignment: Assignment, telemetry: WorkerTelemetry) {
+  constructor(
+    kafka: Pick<KafkaPort, "position">,
+    assignment: Assignment,
+    surveys: Pick<LogSurveys, "lacksId">,
+    telemetry: WorkerTelemetry,
+  ) {
     this.#kafka = kafka;
     this.#assignment = assignment;
+    this.#surveys = surveys;
     this.#telemetry = telemetry;
   }
 
@@ -37,9 +45,15 @@ export class PartitionReport {
       storedOffset: owned.lastStored,
       endOffset: owned.end,
       lag: this.lagOf(owned),
+      unplacedBecause: this.#whyUnplaced(owned),
       unreadableBecause: owned.state.kind === "fetching" ? owned.state.unreadable?.reason : undefined,
       overLimitBecause: owned.state.kind === "over_limit" ? owned.state.excess.because : undefined,
     }));
+  }
+
+  #whyUnplaced({ state, topic }: OwnedPartition): string | undefined {
+    if (state.kind !== "awaiting_offset" || !this.#surveys.lacksId(topic)) return undefined;
+    return `topic ${topic} has no id: it was deleted, or the consumer may not describe it`;
   }
 
   /** Sets the metrics. */

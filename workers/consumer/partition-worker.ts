@@ -63,7 +63,6 @@ export class PartitionWorker {
     this.#telemetry = telemetry;
     this.#work = new DatabaseWork(notify);
     this.#sessions = new SessionHolder(ports, this.#work, telemetry);
-    this.#report = new PartitionReport(kafka, this.#assignment, telemetry);
     this.#recovery = new Recovery(clock, telemetry);
     const deadLetterLimit = new DeadLetterLimit(options.deadLetterLimit, kafka, this.#assignment, telemetry);
     this.#intake = new Intake(kafka, this.#assignment, clock, {
@@ -77,6 +76,7 @@ export class PartitionWorker {
     });
     this.#membership = new GroupMembership(kafka, this.#assignment, this.#intake, this.#work, telemetry);
     this.#surveys = new LogSurveys(kafka, options.topics, this.#assignment, notify);
+    this.#report = new PartitionReport(kafka, this.#assignment, this.#surveys, telemetry);
     const shared = { kafka, clock, assignment: this.#assignment, intake: this.#intake, telemetry };
     const settlement = new Settlement(options, { ...shared, surveys: this.#surveys });
     this.#placement = new Placement(kafka, this.#assignment, settlement, this.#surveys, clock, telemetry);

@@ -25,6 +25,8 @@ export interface PartitionStatus {
   readonly storedOffset: number | undefined;
   readonly endOffset: number | undefined;
   readonly lag: number | undefined;
+  /** Why its stored offset cannot be read, where the topic is the reason. */
+  readonly unplacedBecause: string | undefined;
   /** Why the records at `storedOffset` cannot be read, if they cannot. */
   readonly unreadableBecause: string | undefined;
   /** Which share of its last records are dead letters, and why, where DEAD_LETTER_LIMIT has stopped it. */

@@ -1,7 +1,6 @@
-// Loads librdkafka into a thread, and reads its errors, lists of partitions and events.
+// Wraps librdkafka's C functions: its errors, lists of partitions, arrays and events.
 import { dlopen, type Library as NativeLibrary, ptr } from "bun:ffi";
-import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
-import type { TopicPartition, TopicPartitionOffset } from "../../event.ts";
+import type { TopicPartition } from "../../event.ts";
 import { FatalError, errorMessage } from "../../runtime/errors.ts";
 import { KafkaError } from "../kafka-error.ts";
 import { ErrorCode } from "../error-codes.ts";
@@ -11,58 +10,23 @@ import {
   type Pointer,
   pointer,
   readI32,
-  readI64,
   readPointer,
   readText,
   type Returned,
   Scratch,
 } from "./memory.ts";
-
-// Where the fields of librdkafka's public structs lie, in bytes; the same on x86-64 and aarch64.
-const PARTITION = { topic: 0, partition: 8, offset: 16, error: 48, size: 64 } as const;
-const LIST = { count: 0, elements: 8 } as const;
+import {
+  type PartitionEntry,
+  partitionCount,
+  readPartition,
+  readPartitions,
+  type StartPosition,
+} from "./partition-list.ts";
 
 /** Room for librdkafka's error texts; it asks for 512 bytes. */
 const ERROR_TEXT_BYTES = 512;
 
-/** A partition as librdkafka reports it; errorCode 0 is none. */
-export interface PartitionEntry extends TopicPartitionOffset {
-  readonly errorCode: number;
-}
-
-/** Where a partition is to be fetched from. */
-export interface StartPosition {
-  readonly offset: number;
-  /** The leader epoch of the last record below the offset, where it is known. */
-  readonly leaderEpoch?: number | undefined;
-}
-
 export type Functions = NativeLibrary<typeof SYMBOLS>["symbols"];
-
-/** The environment data of Node threads: a thread starts with a copy of what its parent had. */
-const PATH_KEY = "event-pipeline.librdkafka";
-
-let loaded: Library | undefined;
-
-/** Sets the file that `loadLibrary` loads, in this thread and in all threads that start afterwards. */
-export function setLibraryPath(path: string): void {
-  setEnvironmentData(PATH_KEY, path);
-}
-
-/**
- * Loads librdkafka into this thread (once per thread; all threads share its code and its global state).
- * @throws FatalError when the file is not a librdkafka
- * @throws Error when `prepareNativeLibrary` was not awaited before
- */
-export function loadLibrary(): Library {
-  if (loaded !== undefined) return loaded;
-  const path = getEnvironmentData(PATH_KEY);
-  if (typeof path !== "string") {
-    throw new Error("prepareNativeLibrary must come before the first Kafka client");
-  }
-  loaded = new Library(path);
-  return loaded;
-}
 
 /** librdkafka in this thread: its C functions, and helpers for its errors, arrays and events. */
 export class Library {
@@ -171,30 +135,12 @@ export class Library {
     }
   }
 
-  readPartitions(list: Pointer): PartitionEntry[] {
-    const count = readI32(list, LIST.count);
-    if (count === 0) return [];
-    const elements = readPointer(list, LIST.elements, "partition list");
-    return Array.from({ length: count }, (_, i) => this.readPartition(elements, i));
-  }
-
-  /** The `index`-th partition of a native array of them. */
-  readPartition(elements: Pointer, index = 0): PartitionEntry {
-    const at = index * PARTITION.size;
-    return {
-      topic: readText(readPointer(elements, at + PARTITION.topic, "topic name")),
-      partition: readI32(elements, at + PARTITION.partition),
-      offset: readI64(elements, at + PARTITION.offset),
-      errorCode: readI32(elements, at + PARTITION.error),
-    };
-  }
-
   /** How many topics a consumer is subscribed to. */
   subscribedTopics(consumer: Pointer): number {
     this.#scratch.set(0, 0);
     this.check(this.c.rd_kafka_subscription(consumer, this.#scratch.at), "subscription");
     const list = pointer(this.#scratch.get(0), "subscription");
-    const count = readI32(list, LIST.count);
+    const count = partitionCount(list);
     this.c.rd_kafka_topic_partition_list_destroy(list);
     return count;
   }
@@ -266,14 +212,14 @@ export class Library {
 
   eventPartitions(event: Pointer): PartitionEntry[] {
     const list = this.c.rd_kafka_event_topic_partition_list(event);
-    return isNull(list) ? [] : this.readPartitions(pointer(list, "partition list"));
+    return isNull(list) ? [] : readPartitions(pointer(list, "partition list"));
   }
 
   eventPartition(event: Pointer): PartitionEntry | undefined {
     const found = this.c.rd_kafka_event_topic_partition(event);
     if (isNull(found)) return undefined;
     const at = pointer(found, "partition");
-    const partition = this.readPartition(at);
+    const partition = readPartition(at);
     this.c.rd_kafka_topic_partition_destroy(at);
     return partition;
   }

@@ -4,8 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
 import type { DatabaseConfig } from "../../../shared/config/config.ts";
-import type { TopicPartition } from "../../../shared/event.ts";
-import { AdminClient } from "../../../shared/kafka/admin-client.ts";
 import { prepareNativeLibrary } from "../../../shared/kafka/native-library.ts";
 import { eventually } from "../../support/eventually.ts";
 import { KafkaCluster } from "../../support/kafka.ts";
@@ -20,17 +18,14 @@ import {
   unmount,
 } from "./database.ts";
 import { Fleet } from "./fleet.ts";
+import { KafkaInquiry } from "./kafka-inquiry.ts";
 import { LoadProcess } from "./load-process.ts";
-import { type ReplicaPlaces, replicaPlaces } from "./replica-places.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
 export const MAIN_TOPIC = "chaos";
 export const EDGE_TOPIC = "chaos-edge";
 export const TOPICS = [MAIN_TOPIC, EDGE_TOPIC] as const;
 const MAIN_PARTITIONS = 6;
-const REQUEST_TIMEOUT_MS = 5000;
-/** A broker rejoins its replicas within seconds of its start. */
-const IN_SYNC_DEADLINE_MS = 90_000;
 export const MAX_CONNECTIONS = 60;
 /** An event of the run's hour is at most an hour ahead of the clock: a clock that is wrong by an hour rejects it. */
 const MAX_FUTURE_SKEW_SECONDS = 3900;
@@ -55,6 +50,7 @@ export interface ChaosClusterOptions {
 /** Everything that a fault may break, and that the ledger reads. */
 export class ChaosCluster implements AsyncDisposable {
   readonly kafka: KafkaCluster;
+  readonly inquiry: KafkaInquiry;
   readonly server: PostgresServer;
   /** Between the consumers and PostgreSQL; everything else connects directly. */
   readonly proxy: TcpProxy;
@@ -67,10 +63,10 @@ export class ChaosCluster implements AsyncDisposable {
   /** The password of the consumers' role, as the server knows it. */
   rolePassword = INITIAL_PASSWORD;
   readonly #directory: string;
-  #admin: AdminClient | undefined;
 
   private constructor(parts: {
     kafka: KafkaCluster;
+    inquiry: KafkaInquiry;
     server: PostgresServer;
     proxy: TcpProxy;
     fleet: Fleet;
@@ -80,6 +76,7 @@ export class ChaosCluster implements AsyncDisposable {
     directory: string;
   }) {
     this.kafka = parts.kafka;
+    this.inquiry = parts.inquiry;
     this.server = parts.server;
     this.proxy = parts.proxy;
     this.fleet = parts.fleet;
@@ -96,6 +93,7 @@ export class ChaosCluster implements AsyncDisposable {
     const kafka = started.use(await KafkaCluster.start({ brokers: 3 }, say));
     await kafka.createTopic(MAIN_TOPIC, { partitions: MAIN_PARTITIONS });
     await kafka.createTopic(EDGE_TOPIC, { partitions: 1, replicationFactor: 2, properties: EDGE_PROPERTIES });
+    const inquiry = started.use(new KafkaInquiry(kafka, TOPICS));
     const server = started.use(
       await startPostgres({
         settings: { max_connections: String(MAX_CONNECTIONS), superuser_reserved_connections: "10" },
@@ -140,8 +138,17 @@ export class ChaosCluster implements AsyncDisposable {
     const load = started.use(
       new LoadProcess({ bootstrapServers: kafka.bootstrapServers, topics: TOPICS, rate, baseHour }),
     );
-    const cluster = new ChaosCluster({ kafka, server, proxy, fleet, load, sql, smallDisk, directory });
-    started.defer(() => cluster.#admin?.close());
+    const cluster = new ChaosCluster({
+      kafka,
+      inquiry,
+      server,
+      proxy,
+      fleet,
+      load,
+      sql,
+      smallDisk,
+      directory,
+    });
     await cluster.learnTopicIds();
     const all = started.move();
     cluster[Symbol.asyncDispose] = () => all.disposeAsync();
@@ -179,88 +186,6 @@ export class ChaosCluster implements AsyncDisposable {
     });
   }
 
-  /** Where each partition of the topics lies. */
-  places(topics: readonly string[] = TOPICS): Promise<ReplicaPlaces[]> {
-    // Without a controller, for seconds, nothing is described.
-    return eventually(
-      "Kafka describes its topics",
-      () => replicaPlaces(this.#settings, topics, REQUEST_TIMEOUT_MS),
-      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
-    );
-  }
-
-  /** Waits until every replica of every topic is in sync, so that the next broker may go. */
-  async allInSync(): Promise<void> {
-    await eventually(
-      "all replicas are in sync",
-      async () => {
-        const places = await this.places([...TOPICS, "__consumer_offsets"]);
-        return places.every(
-          ({ leader, replicas, inSync }) => leader !== undefined && inSync.length === replicas.length,
-        );
-      },
-      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
-    );
-  }
-
-  /** The broker that coordinates the group, by its index. */
-  async coordinator(): Promise<number> {
-    const places = await this.places(["__consumer_offsets"]);
-    const number = Math.abs(javaHash(GROUP)) % places.length;
-    return brokerIndex(places.find(({ partition }) => partition === number)?.leader);
-  }
-
-  /** The active controller, by its index. */
-  async controller(): Promise<number> {
-    const status = await this.kafka.tool("org.apache.kafka.tools.MetadataQuorumCommand", [
-      "describe",
-      "--status",
-    ]);
-    return brokerIndex(Number(/LeaderId:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN));
-  }
-
-  /** The ends of partitions as a read_committed reader sees them. @throws Error when no leader answers for a while */
-  ends(partitions: readonly TopicPartition[]): Promise<number[]> {
-    return this.#offsets(partitions, "end");
-  }
-
-  /** Where the logs of partitions begin. @throws Error when no leader answers for a while */
-  beginnings(partitions: readonly TopicPartition[]): Promise<number[]> {
-    return this.#offsets(partitions, "beginning");
-  }
-
-  #offsets(partitions: readonly TopicPartition[], which: "beginning" | "end"): Promise<number[]> {
-    return eventually(
-      `Kafka knows each ${which}`,
-      async () => {
-        const ask = async (admin: AdminClient) => {
-          const found = await admin.listOffsets(partitions, which, REQUEST_TIMEOUT_MS);
-          return found.map((offset, index) => {
-            const { topic, partition } = partitions[index]!;
-            if (offset === undefined) throw new Error(`not of ${topic} [${partition}]`);
-            return offset;
-          });
-        };
-        return this.#askAdmin(ask);
-      },
-      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
-    );
-  }
-
-  /** A client that has asked in vain goes: it would ask the leaders that it knows, also dead ones, for many minutes. */
-  async #askAdmin<T>(question: (admin: AdminClient) => Promise<T>): Promise<T> {
-    const admin = (this.#admin ??= await AdminClient.open(this.#settings));
-    try {
-      return await question(admin);
-    } catch (error) {
-      if (this.#admin === admin) {
-        this.#admin = undefined;
-        admin.close();
-      }
-      throw error;
-    }
-  }
-
   /** The database as its owner sees it, past the proxy. */
   get databaseConfig(): DatabaseConfig {
     const { host, port, user, password } = this.server;
@@ -278,12 +203,7 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** Reads the ids of the topics, for the load. @returns them */
   async learnTopicIds(): Promise<ReadonlyMap<string, string>> {
-    const found = await eventually(
-      "Kafka describes its topics",
-      () => this.#askAdmin((admin) => admin.describeTopics([...TOPICS], REQUEST_TIMEOUT_MS)),
-      { timeoutMs: IN_SYNC_DEADLINE_MS, everyMs: 200 },
-    );
-    const ids = new Map(found.map(({ topic, topicId }) => [topic, topicId ?? ""]));
+    const ids = await this.inquiry.topicIds();
     this.load.topicIds = [ids.get(MAIN_TOPIC) ?? "", ids.get(EDGE_TOPIC) ?? ""];
     return ids;
   }
@@ -299,21 +219,4 @@ export class ChaosCluster implements AsyncDisposable {
     });
     await this.learnTopicIds();
   }
-
-  get #settings() {
-    return { "bootstrap.servers": this.kafka.bootstrapServers, "reconnect.backoff.max.ms": "1000" };
-  }
-}
-
-/** Node ids are indices plus one. */
-export function brokerIndex(nodeId: number | undefined): number {
-  if (nodeId === undefined || Number.isNaN(nodeId)) throw new Error("there is no such broker");
-  return nodeId - 1;
-}
-
-/** String.hashCode of Java, by which a group is placed. */
-function javaHash(text: string): number {
-  let hash = 0;
-  for (const character of text) hash = (Math.imul(31, hash) + character.charCodeAt(0)) | 0;
-  return hash;
 }

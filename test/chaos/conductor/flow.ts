@@ -14,7 +14,7 @@ interface Stored {
 export interface FlowMark {
   readonly stored: ReadonlyMap<string, Stored>;
   /** Partitions with records that were acknowledged and not stored at that moment. */
-  readonly behind: ReadonlySet<string>;
+  readonly behind: ReadonlyMap<string, LogKey>;
 }
 
 export class Flow implements AsyncDisposable {
@@ -38,7 +38,7 @@ export class Flow implements AsyncDisposable {
   mark(): FlowMark {
     return {
       stored: this.#stored,
-      behind: new Set(this.#lags().flatMap(({ key, lag }) => (lag > 0 ? [keyOf(key)] : []))),
+      behind: new Map(this.#lags().flatMap(({ key, lag }) => (lag > 0 ? [[keyOf(key), key] as const] : []))),
     };
   }
 
@@ -48,9 +48,12 @@ export class Flow implements AsyncDisposable {
     return hasAny && this.stuckSince({ stored, behind }).length === 0;
   }
 
-  /** The partitions that were behind and have not moved since. */
+  /** The partitions that were behind and have not moved since. Those of a topic that is gone never will. */
   stuckSince({ stored, behind }: FlowMark): string[] {
-    return [...behind].filter((key) => !this.#hasMoved(key, stored));
+    const { topicIds } = this.#cluster.load;
+    return [...behind]
+      .filter(([, { topicId }]) => topicIds.includes(topicId))
+      .flatMap(([key]) => (this.#hasMoved(key, stored) ? [] : [key]));
   }
 
   /** A log that was cut is read again under the next reading, from a lower offset. */

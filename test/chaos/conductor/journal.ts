@@ -35,7 +35,7 @@ export class Journal {
   /** All partitions that the topics have now. */
   async partitions(): Promise<LogKey[]> {
     const ids = await this.#cluster.learnTopicIds();
-    const places = await this.#cluster.places();
+    const places = await this.#cluster.inquiry.places();
     return places.map(({ topic, partition }) => ({ topic, topicId: ids.get(topic) ?? "", partition }));
   }
 
@@ -52,7 +52,7 @@ export class Journal {
    */
   async findCut(key: LogKey, from: number): Promise<number | undefined> {
     const history = this.ledger.histories.of(key);
-    const [end] = await this.#cluster.ends([key]);
+    const [end] = await this.#cluster.inquiry.ends([key]);
     let cut: number | undefined;
     const found: [number, number][] = [];
     await readStretches(
@@ -89,7 +89,7 @@ export class Journal {
   /** Waits until everything in the logs is stored; the load must not run. @throws Error with the lag that is left */
   async drained(): Promise<void> {
     const partitions = await this.partitions();
-    const ends = await this.#cluster.ends(partitions);
+    const ends = await this.#cluster.inquiry.ends(partitions);
     await eventually(
       "everything is stored",
       async () => {
@@ -114,7 +114,7 @@ export class Journal {
   async verifyLogs(): Promise<{ problems: string[]; acknowledged: number; cut: number }> {
     const problems: string[] = [];
     const partitions = await this.partitions();
-    const beginnings = await this.#cluster.beginnings(partitions);
+    const beginnings = await this.#cluster.inquiry.beginnings(partitions);
     const stretches = partitions.map((key, index) => ({
       ...key,
       from: beginnings[index]!,
@@ -143,7 +143,7 @@ export class Journal {
 
   async #readLogs(): Promise<void> {
     const partitions = await this.partitions();
-    const ends = await this.#cluster.ends(partitions);
+    const ends = await this.#cluster.inquiry.ends(partitions);
     const { histories } = this.ledger;
     const stretches = partitions.map((key, index) => ({
       ...key,

@@ -3,7 +3,7 @@ import { dlopen } from "bun:ffi";
 import { AdminRequests } from "../../../shared/kafka/admin-requests.ts";
 import { Client, type Settings } from "../../../shared/kafka/client.ts";
 import { AdminOperation } from "../../../shared/kafka/ffi/bindings.ts";
-import { loadLibrary } from "../../../shared/kafka/ffi/library.ts";
+import { loadLibrary } from "../../../shared/kafka/ffi/load-library.ts";
 import { isNull, type Pointer, pointer } from "../../../shared/kafka/ffi/memory.ts";
 
 const POLL_MS = 5;

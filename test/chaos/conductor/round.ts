@@ -1,5 +1,6 @@
 // Runs the faults of a round: injects, proves that each has bitten, heals, and measures the recovery.
 import { errorMessage } from "../../../shared/runtime/errors.ts";
+import { classify, type FaultKind } from "../../../shared/store/sqlstate.ts";
 import { SeededChoices } from "../../support/seeded-random.ts";
 import type { ChaosCluster } from "./cluster.ts";
 import type { Fault, Injected } from "./fault.ts";
@@ -19,6 +20,9 @@ const POLL_MS = 50;
  */
 const BITE_DEADLINE_MS = 45_000;
 const BITE_GIVE_UP_MS = 180_000;
+/** The conductor's own statements wait so long for a server that another fault keeps from answering. */
+const STATEMENT_DEADLINE_MS = 120_000;
+const PASSING: ReadonlySet<string> = new Set<FaultKind>(["connection", "transient", "blocked"]);
 /** Later, waiting for the flow makes no sense. */
 const GIVE_UP_MS = 90_000;
 
@@ -116,13 +120,15 @@ async function runFault(
   let isHealed = false;
   const steps = [performance.now()];
   try {
-    const injected = await fault.inject({ cluster, journal, choices: new SeededChoices(seed) });
+    const injected = await patiently(() =>
+      fault.inject({ cluster, journal, choices: new SeededChoices(seed) }),
+    );
     steps.push(performance.now());
     try {
       evidence = await hold(injected, activity);
     } finally {
       steps.push(performance.now());
-      await injected.heal();
+      await patiently(() => injected.heal());
       steps.push(performance.now());
     }
     activity.end();
@@ -171,6 +177,19 @@ async function runFault(
 function secondsOf(steps: readonly number[], recoveryMs: number): string {
   const took = steps.slice(1).map((at, index) => at - steps[index]!);
   return [...took, recoveryMs].map((ms) => (ms / 1000).toFixed(1)).join(", ");
+}
+
+/** Repeats work that fails because of another fault of PostgreSQL. All that faults do there may be done twice. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + STATEMENT_DEADLINE_MS;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!PASSING.has(classify(error)) || performance.now() > deadline) throw error;
+      await Bun.sleep(POLL_MS);
+    }
+  }
 }
 
 /** Waits until the fault has bitten and its time is over. */

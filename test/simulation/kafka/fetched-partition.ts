@@ -1,9 +1,9 @@
 // Models the fetcher of one partition: it reads the log in chunks of any size, ahead of what is polled.
 
 import type { TopicPartition } from "../../../shared/event.ts";
-import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../../shared/kafka/consumer-event.ts";
 import type { Scheduler, Timer } from "../postgres/scheduler.ts";
-import type { StartPosition } from "../../../shared/kafka/ffi/library.ts";
+import type { StartPosition } from "../../../shared/kafka/ffi/partition-list.ts";
 import type { KafkaCluster, SimulatedTopic } from "./kafka-cluster.ts";
 import type { LogEntry, PartitionLog } from "./partition-log.ts";
 

@@ -1,6 +1,6 @@
 // Models a queue of a group member, whose wake-ups come once until it was polled empty.
 
-import type { ConsumerEvent } from "../../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../../shared/kafka/consumer-event.ts";
 import type { FetchedPartition } from "./fetched-partition.ts";
 import type { Rebalance } from "./group-coordinator.ts";
 import type { LogEntry } from "./partition-log.ts";

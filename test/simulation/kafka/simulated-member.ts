@@ -1,21 +1,20 @@
 // Models a member of a consumer group as workers see it: the same calls, events and orders as KafkaConsumer has.
 
 import type { TopicPartition, TopicPartitionOffset } from "../../../shared/event.ts";
-import type { ConsumerEvent, FetchStart } from "../../../shared/kafka/consumer.ts";
+import type { ConsumerEvent } from "../../../shared/kafka/consumer-event.ts";
+import type { FetchStart } from "../../../shared/kafka/consumer.ts";
 import { ErrorCode } from "../../../shared/kafka/error-codes.ts";
-import type { StartPosition } from "../../../shared/kafka/ffi/library.ts";
 import { KafkaError } from "../../../shared/kafka/kafka-error.ts";
 import type { RecordBlock } from "../../../shared/pipeline/record-block.ts";
 import type { KafkaPort } from "../../../workers/consumer/ports.ts";
-import { addRecord } from "../../pipeline/record.ts";
 import type { OperatingSystemProcess } from "../operating-system-process.ts";
 import type { WorkerObserver } from "../worker-observer.ts";
-import { FetchedPartition } from "./fetched-partition.ts";
 import type { GroupCoordinator, GroupMember, Rebalance } from "./group-coordinator.ts";
 import type { KafkaCluster } from "./kafka-cluster.ts";
-import { type EventItem, type FetchedItem, MemberQueue } from "./member-queue.ts";
+import { MemberFetcher } from "./member-fetcher.ts";
+import { MemberQuestions, REQUEST_TIMEOUT_MS } from "./member-questions.ts";
+import { type EventItem, MemberQueue } from "./member-queue.ts";
 
-const REQUEST_TIMEOUT_MS = 5000;
 /** Of a wake-up that is not missed. */
 const MAX_WAKE_MS = 0.4;
 const MISSED_WAKE_UPS = 0.02;
@@ -33,16 +32,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   readonly name: string;
   readonly #options: MemberOptions;
   readonly #events: MemberQueue<EventItem>;
-  readonly #records: MemberQueue<FetchedItem>;
-  readonly #slots = new Map<string, number>();
-  readonly #partitions: TopicPartition[] = [];
-  /** By slot: the least offset of the next record. */
-  readonly #nextOffset: number[] = [];
-  /** By slot: the offset after the last one polled, since the partition was started. */
-  readonly #position: (number | undefined)[] = [];
+  readonly #fetcher: MemberFetcher;
+  readonly #questions: MemberQuestions;
   readonly #owned = new Set<number>();
-  readonly #fetched = new Map<number, FetchedPartition>();
-  readonly #postponed = new Map<number, StartPosition | undefined>();
   #unanswered: Rebalance | undefined;
   /** When the rebalance was polled, by the time that the process has run. */
   #polledAtMs = 0;
@@ -57,44 +49,31 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   #rejoins = 0;
   #isClosing = false;
   #refusesNextCommit = false;
-  #repeatsNextRecord = false;
-  /** Answers to questions that arrived; they are given in `poll`. */
-  #answers: (() => void)[] = [];
-  readonly #open = new Set<(error: Error) => void>();
 
   constructor(options: MemberOptions) {
     this.name = options.name;
     this.#options = options;
     this.#events = new MemberQueue(() => this.#wake());
-    this.#records = new MemberQueue(() => this.#wake());
+    this.#fetcher = new MemberFetcher(options, () => this.#wake());
+    this.#questions = new MemberQuestions(options.cluster, options.process, () => this.#wake());
     this.#join();
   }
 
   poll(block: RecordBlock | undefined): ConsumerEvent | undefined {
     if (this.#isClosing) return undefined;
-    const answers = this.#answers;
-    this.#answers = [];
-    for (const answer of answers) answer();
+    this.#questions.giveAnswers();
     if (this.#unanswered !== undefined) return undefined;
-    const event = this.#takeEvent() ?? this.#takeRecords(block);
+    const event = this.#takeEvent() ?? (block && this.#fetcher.take(block));
     if (event !== undefined) this.#options.observer.polled(event);
     return event;
   }
 
-  slot({ topic, partition }: TopicPartition): number {
-    const name = `${topic} ${partition}`;
-    let slot = this.#slots.get(name);
-    if (slot === undefined) {
-      slot = this.#partitions.length;
-      this.#slots.set(name, slot);
-      this.#partitions.push({ topic, partition });
-      this.#nextOffset.push(0);
-    }
-    return slot;
+  slot(partition: TopicPartition): number {
+    return this.#fetcher.slot(partition);
   }
 
   topicPartition(slot: number): TopicPartition {
-    return this.#partitions[slot]!;
+    return this.#fetcher.topicPartition(slot);
   }
 
   acknowledgeAssign(fetch: readonly FetchStart[]): void {
@@ -112,8 +91,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     for (const partition of rebalance.partitions) {
       const slot = this.slot(partition);
       this.#owned.delete(slot);
-      this.#postponed.delete(slot);
-      this.#unassign(slot);
+      this.#fetcher.forget(slot);
     }
     this.#options.observer.revocationAnswered(this.#options.process.ranMs() - this.#polledAtMs);
     this.#options.group.answered(this, rebalance);
@@ -133,7 +111,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       return;
     }
     this.#isRejoining = true;
-    const partitions = [...this.#owned].map((slot) => this.#partitions[slot]!);
+    const partitions = [...this.#owned].map((slot) => this.topicPartition(slot));
     const rebalance = { kind: "revoke", partitions } as const;
     const atMs = this.#options.process.ranMs();
     this.#events.push({ kind: "rebalance", rebalance, isLost: false, atMs });
@@ -144,13 +122,13 @@ export class SimulatedMember implements KafkaPort, GroupMember {
       if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`cannot be fetched at ${offset}`);
     }
     if (this.#isClosing) return;
-    for (const partition of partitions) this.#postponed.set(this.slot(partition), partition);
+    for (const partition of partitions) this.#fetcher.postpone(this.slot(partition), partition);
     if (this.#unanswered === undefined) this.#applyPostponed();
   }
 
   stop(partitions: readonly TopicPartition[]): void {
     if (this.#isClosing) return;
-    for (const partition of partitions) this.#postponed.set(this.slot(partition), undefined);
+    for (const partition of partitions) this.#fetcher.postpone(this.slot(partition), undefined);
     if (this.#unanswered === undefined) this.#applyPostponed();
   }
 
@@ -159,7 +137,7 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 
   position(partition: TopicPartition): number | undefined {
-    return this.#isClosing ? undefined : this.#position[this.slot(partition)];
+    return this.#isClosing ? undefined : this.#fetcher.position(this.slot(partition));
   }
 
   commit(offsets: readonly TopicPartitionOffset[]): void {
@@ -178,36 +156,18 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     partitions: readonly TopicPartition[],
     which: "beginning" | "end",
   ): Promise<(number | undefined)[]> {
-    if (partitions.length === 0) return Promise.resolve([]);
-    const { cluster, process } = this.#options;
-    // A leader that is away may be waited for until the end.
-    const isWaiting =
-      partitions.some((partition) => !cluster.log(partition)?.hasLeader) && process.random() < 0.5;
-    const ms = isWaiting ? REQUEST_TIMEOUT_MS : cluster.answerMs();
-    return this.#ask(`the ${which} of ${partitions.length} partition(s) cannot be read`, ms, () => {
-      const found = partitions.map((partition) => {
-        const log = cluster.log(partition);
-        if (log === undefined || !log.hasLeader) return undefined;
-        return which === "beginning" ? log.beginning : log.stableEnd;
-      });
-      if (found.every((offset) => offset === undefined)) throw timedOut(`the ${which} cannot be read`);
-      return found;
-    });
+    return this.#questions.listOffsets(partitions, which);
   }
 
   topicIds(topics: readonly string[]): Promise<Map<string, string>> {
-    const { cluster } = this.#options;
-    return this.#ask("the topics cannot be described", cluster.answerMs(), () => {
-      const found = topics.flatMap((name) => cluster.topic(name) ?? []);
-      return new Map(found.map(({ name, id }) => [name, id]));
-    });
+    return this.#questions.topicIds(topics);
   }
 
   close(): Promise<void> {
     if (this.#isClosing) return Promise.resolve();
     this.#isClosing = true;
-    for (const reject of this.#open) reject(new Error("the consumer was closed"));
-    for (const slot of this.#fetched.keys()) this.#unassign(slot);
+    this.#questions.close();
+    this.#fetcher.endAll();
     const { process, group } = this.#options;
     const { promise, resolve } = Promise.withResolvers<void>();
     process.after(1 + process.random() * 50, () => {
@@ -222,9 +182,9 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     this.#refusesNextCommit = true;
   }
 
-  /** The next record is delivered twice, which librdkafka must never do. */
+  /** See `MemberFetcher.repeatNextRecord`. */
   repeatNextRecord(): void {
-    this.#repeatsNextRecord = true;
+    this.#fetcher.repeatNextRecord();
   }
 
   /** An error or a log line of librdkafka. */
@@ -255,7 +215,11 @@ export class SimulatedMember implements KafkaPort, GroupMember {
         kind === "assign" ? partitions : [],
       );
       const answered = this.#unanswered?.kind === "assign" ? this.#unanswered.partitions : [];
-      const partitions = [...[...this.#owned].map((slot) => this.#partitions[slot]!), ...answered, ...given];
+      const partitions = [
+        ...[...this.#owned].map((slot) => this.topicPartition(slot)),
+        ...answered,
+        ...given,
+      ];
       if (partitions.length === 0) return this.#join();
       const rebalance = { kind: "revoke", partitions } as const;
       this.#events.push({ kind: "rebalance", rebalance, isLost: true, atMs: process.ranMs() });
@@ -288,20 +252,6 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     return item.kind === "event" ? item.event : this.#takeRebalance(item);
   }
 
-  #takeRecords(block: RecordBlock | undefined): ConsumerEvent | undefined {
-    if (block === undefined) return undefined;
-    while (!block.full) {
-      const item = this.#records.first();
-      if (item === undefined) return undefined;
-      if (item.kind === "event") {
-        this.#records.shift();
-        return item.event;
-      }
-      this.#takeEntries(item, block);
-    }
-    return undefined;
-  }
-
   #takeRebalance({ rebalance, isLost, atMs }: QueuedRebalance): ConsumerEvent {
     const { process, observer } = this.#options;
     this.#unanswered = rebalance;
@@ -310,26 +260,6 @@ export class SimulatedMember implements KafkaPort, GroupMember {
     const partitions = [...rebalance.partitions];
     if (rebalance.kind === "assign") return { kind: "assign", partitions };
     return { kind: "revoke", partitions, lost: isLost || this.#isLost };
-  }
-
-  #takeEntries(fetched: FetchedEntries, block: RecordBlock): void {
-    const { slot, source, entries } = fetched;
-    // What was fetched before a stop is dropped.
-    const isCurrent = this.#fetched.get(slot) === source;
-    const end = isCurrent ? entries.length : 0;
-    while (fetched.next < end && !block.full) {
-      const { offset, record, leaderEpoch } = entries[fetched.next++]!;
-      if (record !== undefined && offset >= this.#nextOffset[slot]!) {
-        const { value, key } = record;
-        const delivered = { slot, offset, leaderEpoch, value, ...(key && { key }) };
-        addRecord(block, delivered);
-        this.#nextOffset[slot] = offset + 1;
-        if (this.#repeatsNextRecord && !block.full) addRecord(block, delivered);
-        this.#repeatsNextRecord = false;
-      }
-      this.#position[slot] = offset + 1;
-    }
-    if (fetched.next >= end) this.#records.shift();
   }
 
   #takeUnanswered(kind: Rebalance["kind"]): Rebalance {
@@ -341,76 +271,12 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 
   #applyPostponed(): void {
-    const changes = [...this.#postponed];
-    this.#postponed.clear();
-    let hasChanged = false;
-    for (const [slot, start] of changes) {
-      hasChanged = this.#unassign(slot) || hasChanged;
-      if (start === undefined || !this.#owned.has(slot)) continue;
-      this.#assign(slot, start);
-      hasChanged = true;
-    }
+    const hasChanged = this.#fetcher.applyPostponed(this.#owned);
     // To librdkafka a change is the answer to a rebalance that waits in the queue.
     const waiting = hasChanged ? this.#queuedRebalances()[0] : undefined;
     if (waiting === undefined) return;
     this.#options.observer.answeredEarly();
     this.#options.group.answered(this, waiting);
-  }
-
-  #assign(slot: number, start: StartPosition): void {
-    const { cluster, process, observer } = this.#options;
-    observer.fetching(this.#partitions[slot]!, start.offset);
-    this.#nextOffset[slot] = start.offset;
-    this.#position[slot] = undefined;
-    const source = new FetchedPartition(
-      this.#partitions[slot]!,
-      start,
-      { cluster, process },
-      {
-        onEntries: (entries) => this.#records.push({ kind: "entries", slot, source, entries, next: 0 }),
-        onEvent: (event) => this.#records.push({ kind: "event", event }),
-        onTruncated: (isStarting) => observer.truncated(isStarting),
-        hasRoom: () => this.#records.length < 50,
-      },
-    );
-    this.#fetched.set(slot, source);
-  }
-
-  #unassign(slot: number): boolean {
-    const source = this.#fetched.get(slot);
-    if (source === undefined) return false;
-    source.end();
-    return this.#fetched.delete(slot);
-  }
-
-  /** Asks the cluster; the answer is as of the moment at which the broker handles the question. */
-  #ask<T>(what: string, ms: number | undefined, answer: () => T): Promise<T> {
-    if (this.#isClosing) return Promise.reject(new Error("the consumer was closed"));
-    const { process } = this.#options;
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#open.add(reject);
-    const settle = (end: () => void): void => {
-      this.#answers.push(() => {
-        this.#open.delete(reject);
-        end();
-      });
-      this.#wake();
-    };
-    if (ms === undefined) {
-      process.after(REQUEST_TIMEOUT_MS, () => settle(() => reject(timedOut(what))));
-      return promise;
-    }
-    process.after(ms / 2, () => {
-      let end: () => void;
-      try {
-        const found = answer();
-        end = () => resolve(found);
-      } catch (error) {
-        end = () => reject(error);
-      }
-      process.after(ms / 2, () => settle(end));
-    });
-    return promise;
   }
 
   #wake(): void {
@@ -420,9 +286,4 @@ export class SimulatedMember implements KafkaPort, GroupMember {
   }
 }
 
-type FetchedEntries = Extract<FetchedItem, { kind: "entries" }>;
 type QueuedRebalance = Extract<EventItem, { kind: "rebalance" }>;
-
-function timedOut(what: string): KafkaError {
-  return new KafkaError(ErrorCode.timedOut, "_TIMED_OUT", `${what}: no response in ${REQUEST_TIMEOUT_MS} ms`);
-}

@@ -1,4 +1,4 @@
-// Reads the input of COPY raw_events (FORMAT binary), as copy-rows.ts writes it.
+// Reads the input of COPY raw_events (FORMAT binary), as event-rows.ts writes it.
 
 import { formatTimestamp } from "../../../shared/pipeline/timestamp.ts";
 import type { RawEventRow } from "./tables.ts";

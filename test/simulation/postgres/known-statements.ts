@@ -11,7 +11,7 @@ import {
   skipGapStatement,
   startReadingStatement,
 } from "./statements/positions.ts";
-import { copyStatement, insertByUnnestStatement } from "./statements/raw-events.ts";
+import { copyStatement, insertByUnnestStatement, lookUpStatement } from "./statements/raw-events.ts";
 import { readRefusedStatement, searchStatement, setEventsStatement } from "./statements/poison-search.ts";
 import {
   consumerGroupStatement,
@@ -44,6 +44,7 @@ const PATTERNS: readonly Pattern[] = [
   startReadingStatement,
   insertByUnnestStatement,
   copyStatement,
+  lookUpStatement,
   setEventsStatement,
   searchStatement,
   readRefusedStatement,

@@ -1,5 +1,6 @@
 // Faults of the brokers: killed by their role, restarted in turn, all away.
-import { brokerIndex, type ChaosCluster, MAIN_TOPIC } from "../cluster.ts";
+import { type ChaosCluster, MAIN_TOPIC } from "../cluster.ts";
+import { brokerIndex } from "../kafka-inquiry.ts";
 import type { Fault, FaultContext, Injected } from "../fault.ts";
 
 const BROKERS = [0, 1, 2] as const;
@@ -13,7 +14,7 @@ async function killOne(
   who: string,
   find: (cluster: ChaosCluster) => Promise<number>,
 ): Promise<Injected> {
-  await cluster.allInSync();
+  await cluster.inquiry.allInSync();
   const index = await find(cluster);
   const pid = cluster.kafka.pids[index];
   const errors = cluster.fleet.total("kafka_consume_errors_total");
@@ -35,7 +36,7 @@ async function killOne(
 }
 
 async function leader(cluster: ChaosCluster, choice: number): Promise<number> {
-  const places = await cluster.places([MAIN_TOPIC]);
+  const places = await cluster.inquiry.places([MAIN_TOPIC]);
   return brokerIndex(places[choice % places.length]?.leader);
 }
 
@@ -57,7 +58,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     parts: ["brokers", "edge topic"],
     ruledBy: BY_BROKER_SESSION,
     seconds: 14,
-    inject: (context) => killOne(context, "the coordinator", (cluster) => cluster.coordinator()),
+    inject: (context) => killOne(context, "the coordinator", (cluster) => cluster.inquiry.coordinator()),
   },
   {
     name: "broker-controller-kill",
@@ -65,7 +66,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     parts: ["brokers", "edge topic"],
     ruledBy: BY_BROKER_SESSION,
     seconds: 16,
-    inject: (context) => killOne(context, "the controller", (cluster) => cluster.controller()),
+    inject: (context) => killOne(context, "the controller", (cluster) => cluster.inquiry.controller()),
   },
   {
     name: "brokers-rolling-restart",
@@ -77,7 +78,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
       const before = cluster.kafka.pids;
       const forbidFailedStarts = cluster.fleet.allowFailedStarts();
       for (const index of BROKERS) {
-        await cluster.allInSync();
+        await cluster.inquiry.allInSync();
         await cluster.kafka.kill(index, "SIGTERM");
         await cluster.kafka.restart(index);
       }
@@ -101,7 +102,7 @@ export const BROKER_FAULTS: readonly Fault[] = [
     ruledBy: BY_RECONNECT,
     seconds: 20,
     inject: async ({ cluster, choices }) => {
-      await cluster.allInSync();
+      await cluster.inquiry.allInSync();
       const { pids } = cluster.kafka;
       const errors = cluster.fleet.total("kafka_consume_errors_total");
       const forbidFailedStarts = cluster.fleet.allowFailedStarts();

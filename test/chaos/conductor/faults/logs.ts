@@ -17,7 +17,7 @@ export const LOG_FAULTS: readonly Fault[] = [
     ruledBy: BY_METADATA,
     seconds: 15,
     inject: async ({ cluster }) => {
-      const { length } = await cluster.places([MAIN_TOPIC]);
+      const { length } = await cluster.inquiry.places([MAIN_TOPIC]);
       const grown = Math.min(MAX_PARTITIONS, length + 1);
       if (grown > length) {
         await cluster.kafka.tool("org.apache.kafka.tools.TopicCommand", [
@@ -58,9 +58,13 @@ export const LOG_FAULTS: readonly Fault[] = [
         where topic_id = ${key!.topicId} and partition = ${key!.partition} and closed_at is null`;
       const from = row?.next ?? 0;
       const to = from + DELETED_RECORDS;
-      await eventually("there are records to delete", async () => (await cluster.ends([key!]))[0]! > to, {
-        timeoutMs: WAIT_MS,
-      });
+      await eventually(
+        "there are records to delete",
+        async () => (await cluster.inquiry.ends([key!]))[0]! > to,
+        {
+          timeoutMs: WAIT_MS,
+        },
+      );
       // What is deleted must be known before: it was acknowledged.
       await journal.readLogs();
       await cluster.kafka.deleteRecords(EDGE_TOPIC, key!.partition, to);

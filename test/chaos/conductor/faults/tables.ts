@@ -12,8 +12,15 @@ const NO_SPACE = /53100|No space left/;
 async function holdLock(cluster: ChaosCluster, statement: string, holdMs: number): Promise<Injected> {
   const holder = cluster.connection("superuser");
   const hasBitten = resyncs(cluster, "blocked");
-  await holder.unsafe("begin");
-  await holder.unsafe(statement);
+  try {
+    // The one that finds a deadlock is its victim: the worker, because this session does not look.
+    await holder.unsafe("set deadlock_timeout = '10min'");
+    await holder.unsafe("begin");
+    await holder.unsafe(statement);
+  } catch (error) {
+    await holder.end({ timeout: 1 });
+    throw error;
+  }
   return {
     holdMs,
     hasBitten,
@@ -92,7 +99,7 @@ export const TABLE_FAULTS: readonly Fault[] = [
         holdMs: 3000,
         hasBitten,
         heal: async () => {
-          await cluster.sql.unsafe("drop trigger chaos_conflict on pipeline_offsets");
+          await cluster.sql.unsafe("drop trigger if exists chaos_conflict on pipeline_offsets");
         },
       };
     },
@@ -131,13 +138,14 @@ export const TABLE_FAULTS: readonly Fault[] = [
     inject: async ({ cluster, choices }) => {
       const hasBitten = resyncs(cluster, "schema");
       await cluster.sql.unsafe(`
-        alter table raw_events add column surprise text;
+        alter table raw_events add column if not exists surprise text;
+        alter table raw_events drop constraint if exists chaos_surprise;
         alter table raw_events add constraint chaos_surprise check (surprise is not null) not valid`);
       return {
         holdMs: 2000 + choices.below(4000),
         hasBitten,
         heal: async () => {
-          await cluster.sql.unsafe("alter table raw_events drop column surprise");
+          await cluster.sql.unsafe("alter table raw_events drop column if exists surprise");
         },
       };
     },

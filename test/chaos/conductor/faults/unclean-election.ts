@@ -1,6 +1,7 @@
 // The fault of an unclean election: Kafka itself loses acknowledged records, and writes others in their place.
 import { eventually } from "../../../support/eventually.ts";
-import { brokerIndex, type ChaosCluster, EDGE_TOPIC } from "../cluster.ts";
+import { type ChaosCluster, EDGE_TOPIC } from "../cluster.ts";
+import { brokerIndex } from "../kafka-inquiry.ts";
 import type { Fault } from "../fault.ts";
 import type { LogKey } from "../log-history.ts";
 
@@ -12,7 +13,7 @@ const CUT = /the log was cut below offset/;
 
 /** The places of the edge topic's only partition. */
 async function edgePlaces(cluster: ChaosCluster) {
-  const [places] = await cluster.places([EDGE_TOPIC]);
+  const [places] = await cluster.inquiry.places([EDGE_TOPIC]);
   return places!;
 }
 
@@ -36,7 +37,7 @@ export const UNCLEAN_ELECTION: Fault = {
   seconds: 30,
   inject: async ({ cluster, journal }) => {
     const { fleet, kafka, load } = cluster;
-    await cluster.allInSync();
+    await cluster.inquiry.allInSync();
     const before = fleet.timesPrinted(CUT);
     const [key] = (await journal.partitions()).filter(({ topic }) => topic === EDGE_TOPIC);
     const { leader, replicas } = await edgePlaces(cluster);
@@ -49,7 +50,7 @@ export const UNCLEAN_ELECTION: Fault = {
     await eventually("the leader is alone", async () => (await edgePlaces(cluster)).inSync.length === 1, {
       timeoutMs: WAIT_MS,
     });
-    const [alone] = await cluster.ends([key!]);
+    const [alone] = await cluster.inquiry.ends([key!]);
     await eventually(
       "records are stored that only the leader has",
       () => isStoredUpTo(cluster, key!, alone! + CUT_RECORDS),
@@ -58,7 +59,7 @@ export const UNCLEAN_ELECTION: Fault = {
     await load.stop();
     // What is cut off must be known before.
     await journal.readLogs();
-    const [lost] = await cluster.ends([key!]);
+    const [lost] = await cluster.inquiry.ends([key!]);
 
     await kafka.kill(old, "SIGKILL");
     await kafka.restart(behind);
@@ -67,7 +68,7 @@ export const UNCLEAN_ELECTION: Fault = {
       async () => brokerIndex((await edgePlaces(cluster)).leader) === behind,
       { timeoutMs: WAIT_MS },
     );
-    const [beginning] = await cluster.beginnings([key!]);
+    const [beginning] = await cluster.inquiry.beginnings([key!]);
     const cut = await journal.findCut(key!, Math.max(beginning!, alone! - CUT_RECORDS));
     if (cut !== undefined) load.logWasCut(key!, cut);
     load.start();

@@ -19,7 +19,7 @@ export interface Delta {
 export type TransactionStep =
   | { readonly kind: "fence"; readonly partitions: readonly number[]; readonly isStale: boolean }
   | { readonly kind: "lock readings"; readonly partitions: readonly number[] }
-  | ({ readonly kind: "copy" | "insert" | "probe" } & EventsOf)
+  | ({ readonly kind: "copy" | "look up and copy" | "insert" | "probe" } & EventsOf)
   | { readonly kind: "dead letter"; readonly partition: number; readonly offset: number }
   | { readonly kind: "hours"; readonly deltas: readonly Delta[] }
   | { readonly kind: "advance"; readonly partition: number; readonly by: number; readonly isStale: boolean }
@@ -82,6 +82,7 @@ const inTransaction: fc.Arbitrary<TransactionStep> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ ...kind("fence"), partitions, isStale }) },
   fc.record({ ...kind("lock readings"), partitions }),
   { weight: 2, arbitrary: fc.record({ ...kind("copy"), ...events }) },
+  { weight: 2, arbitrary: fc.record({ ...kind("look up and copy"), ...events }) },
   { weight: 2, arbitrary: fc.record({ ...kind("insert"), ...events }) },
   fc.record({ ...kind("probe"), ...events }),
   fc.record({ ...kind("dead letter"), partition, offset: fc.nat({ max: 1 }) }),
@@ -109,6 +110,7 @@ const TRANSACTION_STEPS: ReadonlySet<string> = new Set<TransactionStep["kind"]>(
   "fence",
   "lock readings",
   "copy",
+  "look up and copy",
   "insert",
   "probe",
   "dead letter",

@@ -10,7 +10,7 @@ import { insertDeadLetters } from "../../../../shared/store/dead-letters.ts";
 import { addToHours, closeHours } from "../../../../shared/store/hourly.ts";
 import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/store/offsets.ts";
 import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
-import { insertByUnnest, RawEvents } from "../../../../shared/store/raw-events.ts";
+import { insertBy, insertByUnnest } from "../../../../shared/store/raw-events.ts";
 import { currentReadings, startReading } from "../../../../shared/store/readings.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
@@ -85,13 +85,15 @@ export async function performInTransaction(
     case "lock readings":
       return await currentReadings(tx, step.partitions.map(partitionKey), "for update of o");
     case "copy":
+    case "look up and copy":
     case "insert": {
-      const events = batchWith(step, positionOf(0)).distinct();
-      if (step.kind === "insert") return describeIds(await insertByUnnest(tx, events, NOW_MS, false));
-      return describeIds(await new RawEvents(true).insert(tx, events, NOW_MS, false));
+      const batch = batchWith(step, positionOf(0));
+      const inserted = await insertBy(step.kind, tx, batch, batch.distinct());
+      return batch.eventsOf(inserted).map(({ event }) => event.eventId);
     }
     case "probe": {
-      const events = batchWith(step, positionOf(0)).distinct();
+      const batch = batchWith(step, positionOf(0));
+      const events = batch.eventsOf(batch.distinct());
       let found: unknown;
       await tx
         .savepoint(async (savepoint) => {
@@ -139,9 +141,10 @@ export async function performAlone(
     case "close hours":
       return await session.run((sql) => closeHours(sql, graceMinutes()));
     case "store": {
-      const report = await store.commit(batchWith(step, stale(positionOf(step.partition), step.isStale)));
+      const batch = batchWith(step, stale(positionOf(step.partition), step.isStale));
+      const report = await store.commit(batch);
       return {
-        stored: report.stored.map(({ event }) => event.eventId),
+        stored: batch.eventsOf(report.stored).map(({ event }) => event.eventId),
         createdHours: report.createdHours,
         newUsers: report.newUsers,
         copyFailed: report.copyFailed,

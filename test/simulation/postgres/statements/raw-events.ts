@@ -2,6 +2,7 @@
 
 import { numberValues, texts, unquoted } from "../array-values.ts";
 import { readCopyInput } from "../copy-input.ts";
+import { visibleRow } from "../row-table.ts";
 import { serverError, uniqueViolation } from "../server-error.ts";
 import type { Parameters, Statement } from "../statement.ts";
 import type { RawEventRow } from "../tables.ts";
@@ -57,6 +58,21 @@ export const insertByUnnestStatement: Statement = {
     }
     const newIds = inserted.length < Number(parameters[7]) ? inserted : null;
     return { rows: [{ new_ids: newIds }], count: 1 };
+  },
+};
+
+export const lookUpStatement: Statement = {
+  name: "look up raw events",
+  text: `
+    select coalesce(json_agg(event_id), '[]') as stored_ids from raw_events where event_id = any ($1::text[])`,
+  table: "raw_events",
+  writes: false,
+  run({ transaction, tables }, [ids]) {
+    const isStored = (id: string): boolean => {
+      const entry = tables.rawEvents.get(id);
+      return entry !== undefined && visibleRow(entry, transaction) !== undefined;
+    };
+    return { rows: [{ stored_ids: texts(ids as string).filter(isStored) }], count: 1 };
   },
 };
 

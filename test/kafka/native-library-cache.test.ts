@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Library } from "../../shared/kafka/ffi/library.ts";
 import { pointer } from "../../shared/kafka/ffi/memory.ts";
-import { type NativeSetup, prepareLibrary } from "../../shared/kafka/native-library.ts";
+import { type NativeSetup, prepareLibrary } from "../../shared/kafka/native-library-cache.ts";
 import { downloadRelease, releaseUrl } from "../../shared/kafka/native-library-release.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { libraryPath } from "./kafka-variants.ts";
@@ -104,7 +104,7 @@ describe("a library from the cache", () => {
     const script = `
       import { appendFile, copyFile } from "node:fs/promises";
       import { dirname, join } from "node:path";
-      import { prepareLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library.ts"))};
+      import { prepareLibrary } from ${JSON.stringify(join(ROOT, "shared/kafka/native-library-cache.ts"))};
       const path = await prepareLibrary({
         version: ${JSON.stringify(VERSION)}, features: [], fileName: "${FILE}", installed: [], cacheName: "librdkafka-test",
         isAllowed: true,
