@@ -12,6 +12,8 @@ import type {
   Idle,
   Latency,
   Producer,
+  Rebuild,
+  Rewind,
 } from "./report.ts";
 import { medianCosts, medianOf } from "./rounds.ts";
 
@@ -25,6 +27,8 @@ export function formatReport({
   hostile,
   latency,
   idle,
+  rebuild,
+  rewind,
 }: BenchReport): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
@@ -36,6 +40,8 @@ export function formatReport({
     ...(hostile ? hostileLines(hostile) : []),
     ...(latency ? [latencyLine(latency)] : []),
     ...(idle ? [idleLine(idle)] : []),
+    ...(rebuild ? [rebuildLine(rebuild)] : []),
+    ...(rewind ? [rewindLine(rewind)] : []),
   ];
 }
 
@@ -159,6 +165,14 @@ function latencyLine({ ratePerSecond, samples, p50Ms, p90Ms, p99Ms }: Latency): 
 
 function idleLine({ seconds, cpuPercent, lagByPartition }: Idle): string {
   return `\nidle: ${toDigits(cpuPercent, 1)} % of one core over ${seconds} s, lag ${lagByPartition.reduce((sum, lag) => sum + lag, 0)}`;
+}
+
+function rebuildLine({ events, changed, found, slices, seconds, eventsPerSecondMeanwhile }: Rebuild): string {
+  return `\nrebuild: ${changed} rows of hours changed by hand, ${found} found and mended, in ${toDigits(seconds, 1)} s: ${count(events)} events in ${slices} slices, while ${count(eventsPerSecondMeanwhile)} events/s were stored; check holds`;
+}
+
+function rewindLine({ events, stored, duplicates, eventsPerSecond }: Rewind): string {
+  return `\nrewind: ${count(events)} records read again, ${count(eventsPerSecond)} records/s: ${count(stored)} stored, ${count(duplicates)} duplicates, hours unchanged; check holds`;
 }
 
 const RATES = ["events/s", "min", "max"];

@@ -6,13 +6,17 @@ import type { BenchRecord } from "./bench.ts";
 const SEED = 7;
 const USERS = 1000;
 
-/** Simulated events as the producer publishes them; only their timestamps differ from run to run. */
-export function* simulated(events: number): Generator<BenchRecord> {
+/**
+ * Simulated events as the producer publishes them; only their timestamps differ from run to run.
+ * @param now their clock, ms since 1970
+ */
+export function* simulated(events: number, now = Date.now): Generator<BenchRecord> {
   const simulator = new EventSimulator({
     userCount: USERS,
     minIntervalSeconds: 0.1,
     maxIntervalSeconds: 5,
     random: seededRandom(SEED),
+    now,
     instance: "bench",
   });
   for (let made = 0; made < events; made++) {

@@ -151,6 +151,31 @@ const IdleShape = Type.Object(
   closed,
 );
 
+const RebuildShape = Type.Object(
+  {
+    /** Rows of raw_events that were compared. */
+    events: Count,
+    /** Rows of hourly_aggregations that were changed by hand, and that were found and mended: the same ones. */
+    changed: Count,
+    found: Count,
+    slices: Count,
+    seconds: Rate,
+    eventsPerSecondMeanwhile: Rate,
+  },
+  closed,
+);
+
+const RewindShape = Type.Object(
+  {
+    events: Count,
+    /** Of those that were read again. */
+    stored: Count,
+    duplicates: Count,
+    eventsPerSecond: Rate,
+  },
+  closed,
+);
+
 /** The machine, and one key for each scenario that ran. */
 export const BenchReportShape = Type.Object(
   {
@@ -162,6 +187,8 @@ export const BenchReportShape = Type.Object(
     hostile: Type.Optional(HostileShape),
     latency: Type.Optional(LatencyShape),
     idle: Type.Optional(IdleShape),
+    rebuild: Type.Optional(RebuildShape),
+    rewind: Type.Optional(RewindShape),
   },
   closed,
 );
@@ -183,3 +210,5 @@ export type HostileShare = Static<typeof HostileShareShape>;
 export type Hostile = Static<typeof HostileShape>;
 export type Latency = Static<typeof LatencyShape>;
 export type Idle = Static<typeof IdleShape>;
+export type Rebuild = Static<typeof RebuildShape>;
+export type Rewind = Static<typeof RewindShape>;

@@ -11,9 +11,21 @@ import { machineOf } from "./machine.ts";
 import { Bench } from "./bench.ts";
 import { formatReport } from "./format.ts";
 import { producer } from "./producer.ts";
+import { rebuild } from "./rebuild.ts";
 import type { BenchReport } from "./report.ts";
+import { rewind } from "./rewind.ts";
 
-const SCENARIOS = ["drain", "producer", "forms", "duplicates", "hostile", "latency", "idle"] as const;
+const SCENARIOS = [
+  "drain",
+  "producer",
+  "forms",
+  "duplicates",
+  "hostile",
+  "latency",
+  "idle",
+  "rebuild",
+  "rewind",
+] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"];
 const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, number>> = {
@@ -23,6 +35,8 @@ const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, num
   forms: 500_000,
   duplicates: 500_000,
   hostile: 200_000,
+  rebuild: 1_000_000,
+  rewind: 1_000_000,
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
@@ -37,12 +51,15 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   forms       drains events as other producers write them: Python, another order of keys, UTF-8, escapes, nested
   duplicates  drains topics in which 1 % and 10 % of the events repeat an event_id, compared with INSERT only
   hostile     drains topics of which 0.1, 1, 10 and 100 % are hostile records, compared with a clean one
+  rebuild     changes 50 rows of hours by hand while 10,000 events/s flow, and mends them
+  rewind      drains a full topic, and reads it again from its beginning
 
 Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms, duplicates and
-hostile take about 3 minutes more each. It starts its own Kafka broker (Java 17 and Maven) and PostgreSQL server and
-leaves nothing behind.
+hostile take about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and
+PostgreSQL server and leaves nothing behind.
 
-  --events N  events of each drain, form, share of duplicates, or round of the producer
+  --events N  events of each drain, form, share of duplicates, or round of the producer; those stored before a rebuild
+              or a rewind
               (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile ${DEFAULT_EVENTS.hostile})
   --rounds N  rounds of drain, producer, forms, duplicates, hostile (default ${DEFAULT_ROUNDS}); figures are medians
   --json      prints one JSON object on standard output; progress is on standard error
@@ -110,6 +127,10 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await duplicates(bench, events ?? DEFAULT_EVENTS.duplicates, inRounds);
     case "hostile":
       return await hostile(bench, events ?? DEFAULT_EVENTS.hostile, inRounds);
+    case "rebuild":
+      return await rebuild(bench, events ?? DEFAULT_EVENTS.rebuild);
+    case "rewind":
+      return await rewind(bench, events ?? DEFAULT_EVENTS.rewind);
     case "latency":
       return await latency(bench, LATENCY_RATE);
     case "idle":

@@ -2,7 +2,7 @@
 
 import { type Config, loadConfig } from "../shared/config/config.ts";
 import { parseDecimal } from "../shared/config/environment.ts";
-import { codeOf, ConfigurationError, FatalError } from "../shared/runtime/errors.ts";
+import { ConfigurationError, FatalError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import { checkDatabase } from "../shared/store/check/check.ts";
 import { formatReport } from "../shared/store/check/format.ts";
@@ -11,6 +11,7 @@ import { assertOwnBackend } from "../shared/store/pooler.ts";
 import { Session, type SessionOptions } from "../shared/store/session.ts";
 import { explainUnavailable } from "../shared/store/unavailable.ts";
 import { kafkaLag } from "./check/kafka-lag.ts";
+import { print, say } from "./print.ts";
 
 const USAGE = `Usage: bun run check [--json] [--minutes N] [--help]
 
@@ -62,18 +63,4 @@ async function readReport(config: Config, minutes: number): Promise<CheckReport>
   } catch (error) {
     throw explainUnavailable(error, database);
   }
-}
-
-/** Waits until the text is written, because the program exits right after. */
-async function print(text: string): Promise<void> {
-  try {
-    await Bun.write(Bun.stdout, text);
-  } catch (error) {
-    // The reader has closed the pipe (`| head`).
-    if (codeOf(error) !== "EPIPE") throw error;
-  }
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
 }

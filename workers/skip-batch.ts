@@ -13,6 +13,7 @@ import { readPositions } from "../shared/store/positions.ts";
 import { Session } from "../shared/store/session.ts";
 import { explainUnavailable } from "../shared/store/unavailable.ts";
 import { count } from "../shared/text/format.ts";
+import { say } from "./print.ts";
 import { findUnreadableBatch } from "./skip-batch/unreadable-batch.ts";
 
 const USAGE = `Usage: bun run skip-batch TOPIC PARTITION [--yes] [--help]
@@ -74,7 +75,7 @@ async function skipBatch(
     if (!(await session.run((sql) => skipGap(sql, from, batch.next)))) {
       throw new FatalError(`the stored offset of ${name} has moved meanwhile: nothing is skipped`);
     }
-    const ended = await session.run((sql) => endWorkerSessions(sql));
+    const ended = await session.run((sql) => sql.begin(endWorkerSessions));
     say(`${batch.reason}; skipped ${lost}, and counted them as deleted. ${ended.length} workers resync`);
   } finally {
     await session.close();
@@ -97,8 +98,4 @@ async function describe(
   } finally {
     admin.close();
   }
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`);
 }

@@ -7,7 +7,7 @@ import { ErrorCode } from "./error-codes.ts";
 import { AdminOperation, EventType } from "./ffi/bindings.ts";
 import { type Pointer, pointer } from "./ffi/memory.ts";
 import { describeGroup, type GroupDescription } from "./group-description.ts";
-import { listOffsets } from "./list-offsets.ts";
+import { listOffsets, type LogPlace } from "./list-offsets.ts";
 import { QueueEvents } from "./queue-events.ts";
 import { describeTopics, type TopicDescription } from "./topic-description.ts";
 
@@ -99,10 +99,10 @@ export class AdminClient {
   /** See `listOffsets` of list-offsets.ts. @throws KafkaError when no broker answers */
   listOffsets(
     partitions: readonly TopicPartition[],
-    which: "beginning" | "end",
+    place: LogPlace,
     timeoutMs: number,
   ): Promise<(number | undefined)[]> {
-    return listOffsets(this.#client, this.#requests, partitions, which, timeoutMs);
+    return listOffsets(this.#client, this.#requests, partitions, place, timeoutMs);
   }
 
   /** @throws KafkaError when librdkafka or the cluster refuses the request as a whole */

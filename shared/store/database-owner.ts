@@ -110,18 +110,17 @@ export async function endStuckPeers(sql: Database, seconds: number): Promise<num
 }
 
 /**
- * Ends the sessions of all workers of this database. Each opens another one, and reads its stored offsets again.
+ * Ends the sessions of all workers of this database. Each opens another one, and reads its stored offsets again; it knows
+ * nothing any more of what the tables hold.
  * @returns the process ids of the backends that were ended
  */
-export async function endWorkerSessions(sql: Database): Promise<number[]> {
-  return await sql.begin(async (tx) => {
-    await tx`set local role none`;
-    const rows = await tx<{ pid: number }[]>`
-      with workers as materialized (
-        select pid from pg_stat_activity
-        where datname = current_database() and application_name like ${`${APPLICATION_PREFIX} worker %`}
-      )
-      select pid from workers where pg_terminate_backend(pid)`;
-    return rows.map(({ pid }) => pid);
-  });
+export async function endWorkerSessions(tx: Transaction): Promise<number[]> {
+  await tx`set local role none`;
+  const rows = await tx<{ pid: number }[]>`
+    with workers as materialized (
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name like ${`${APPLICATION_PREFIX} worker %`}
+    )
+    select pid from workers where pg_terminate_backend(pid)`;
+  return rows.map(({ pid }) => pid);
 }

@@ -106,7 +106,7 @@ export async function fence(
     }
     if (row.reading !== span.reading) {
       throw new FenceFailed(
-        `${place} is read again since its log was cut (reading ${row.reading}), this batch is of reading ${span.reading}`,
+        `${place} is read again, in reading ${row.reading}, this batch is of reading ${span.reading}`,
       );
     }
   }

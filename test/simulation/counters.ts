@@ -23,6 +23,7 @@ export const SOMETIMES = [
   "revocation answered at its deadline",
   "out of range",
   "truncation",
+  "rewound",
   "truncation noticed at the start",
   "truncation noticed while reading",
   "records deleted before they were read",

@@ -167,6 +167,21 @@ const POSTGRES_FAULTS: Readonly<Record<string, Fault>> = {
     postgres.setLatency(20, 200);
     return () => postgres.setLatency(0.1, 1.5);
   },
+  "database: rewound": (world) => {
+    const { cluster, choices, saveRawEvents } = world;
+    // Without raw rows the command refuses.
+    if (!saveRawEvents) return undefined;
+    const topic = choices.one(cluster.names);
+    const { id: topicId, logs } = cluster.topic(topic)!;
+    const targets = logs.map(({ partition, beginning, end }) => ({
+      topic,
+      topicId,
+      partition,
+      at: beginning + choices.below(end - beginning + 1),
+    }));
+    void world.rewind(targets);
+    return undefined;
+  },
   "database: clock moved": ({ postgres, choices }) => {
     postgres.shiftClock((choices.below(3) - 1) * HOUR_MS);
     return undefined;

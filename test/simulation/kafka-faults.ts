@@ -29,6 +29,13 @@ function cutAgain(world: World, log: PartitionLog): void {
   });
 }
 
+/** Rewinds a log to where it was rewritten, mostly before a worker has noticed the cut. */
+function rewindAboveCut(world: World, { topic, partition }: PartitionLog, cut: number): void {
+  const { choices, cluster, saveRawEvents } = world;
+  const at = cut + 1 + choices.below(6);
+  if (saveRawEvents) void world.rewind([{ topic, topicId: cluster.topic(topic)!.id, partition, at }]);
+}
+
 /** What can happen to one partition. @returns what ends it */
 export const PARTITION_FAULTS = {
   "kafka: leader away": (_world, log) => {
@@ -43,6 +50,7 @@ export const PARTITION_FAULTS = {
     const grow = (): void => world.cluster.append(log, world.records(choices.below(12)));
     if (choices.once(2)) grow();
     if (choices.once(3)) cutAgain(world, log);
+    if (choices.once(4)) rewindAboveCut(world, log, from);
     // The leader may have been away for long, or be there at once.
     log.hasLeader = choices.once(2);
     log.changed();

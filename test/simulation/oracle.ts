@@ -34,8 +34,8 @@ export interface OracleOptions {
   /** Called for an id that was stored before. */
   readonly onDuplicate: (where: "within a partition" | "across partitions") => void;
   readonly onSkipped: () => void;
-  /** Called for a reading that begins where the log was cut. */
-  readonly onReadAgain: () => void;
+  /** Called for a reading that begins where the log was cut, or is rewound to. @param backendPid whose commit it is */
+  readonly onReadAgain: (backendPid: number) => void;
 }
 
 /**
@@ -99,7 +99,7 @@ export class Oracle {
     expectSame("events stored, by the offsets", stored, this.#events.size);
   }
 
-  #check(tables: Tables, { sequence, changes }: CommittedTransaction): void {
+  #check(tables: Tables, { sequence, changes, backendPid }: CommittedTransaction): void {
     const offsets = changes.filter(
       (change): change is ChangeIn<"pipeline_offsets"> => change.table === "pipeline_offsets",
     );
@@ -115,7 +115,7 @@ export class Oracle {
         newRaw.set(change.key, change.after);
       }
     }
-    const found = this.#records(offsets);
+    const found = this.#records(offsets, backendPid);
     const rows = this.#storeEvents(found);
     this.#steps.push({ sequence, rows });
     if (this.#options.saveRawEvents) {
@@ -129,7 +129,7 @@ export class Oracle {
   }
 
   /** The records between the offsets that a commit moves. */
-  #records(offsets: readonly ChangeIn<"pipeline_offsets">[]): Found[] {
+  #records(offsets: readonly ChangeIn<"pipeline_offsets">[], backendPid: number): Found[] {
     return offsets.flatMap(({ before, after }) => {
       expectAccount(after);
       const log = this.#log(after);
@@ -139,7 +139,7 @@ export class Oracle {
           (other) => other.before !== undefined && isNextReading(other.after, after),
         );
         expectStart(log, after, closed?.after, this.#options.saveRawEvents);
-        if (after.reading > 0) this.#options.onReadAgain();
+        if (after.reading > 0) this.#options.onReadAgain(backendPid);
         return [];
       }
       const [from, to] = [before.nextOffset, after.nextOffset];

@@ -2,6 +2,8 @@
 
 import { makePostgresPort } from "../../workers/consumer/postgres-port.ts";
 import { ConsumerHealth } from "../../workers/consumer/health.ts";
+import { errorMessage } from "../../shared/runtime/errors.ts";
+import { rewind, type RewindTarget } from "../../shared/store/readings.ts";
 import type { SeededChoices } from "../support/seeded-random.ts";
 import { NOW_MS } from "../pipeline/record.ts";
 import { Counters } from "./counters.ts";
@@ -24,6 +26,7 @@ import { type ObserverOptions, WorkerObserver } from "./worker-observer.ts";
 
 const GROUP = "simulated";
 const DATABASE = {} as never;
+const REWIND_DEADLINE_MS = 30_000;
 
 /** A consumer with the processes and models that stand behind it. */
 export interface RunningConsumer {
@@ -51,6 +54,7 @@ export class World {
   readonly #copyRawEvents: boolean;
   readonly #batchSize: number;
   readonly #observed: ObserverOptions;
+  readonly #rewindingPids = new Set<number>();
   #plannedAppends = 0;
 
   constructor(time: VirtualTime, choices: SeededChoices) {
@@ -72,7 +76,7 @@ export class World {
       violations: this.violations,
       onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
       onSkipped: () => this.counters.count("records deleted before they were read"),
-      onReadAgain: () => this.counters.count("truncation"),
+      onReadAgain: (pid) => this.counters.count(this.#rewindingPids.has(pid) ? "rewound" : "truncation"),
     });
     this.postgres = new PostgresModel(time, {
       consumerGroup: GROUP,
@@ -172,6 +176,20 @@ export class World {
       },
     });
     this.consumers.push({ consumer, member: member!, client });
+  }
+
+  /** As the command does; like it, it may fail, and then changes nothing. */
+  async rewind(targets: readonly RewindTarget[]): Promise<void> {
+    try {
+      const session = await this.postgres.client().open(DATABASE, { role: "main", consumerGroup: GROUP });
+      this.#rewindingPids.add(session.backendPid);
+      const { rewound } = await session.transaction(REWIND_DEADLINE_MS, (tx) => rewind(tx, targets));
+      for (const { topic, partition, nextOffset, until } of rewound)
+        this.trace.note("rewind", `${topic}[${partition}] from ${until} to ${nextOffset}`);
+      await session.close();
+    } catch (error) {
+      this.trace.note("rewind", `fails: ${errorMessage(error)}`);
+    }
   }
 
   /** SIGKILL; the group notices when the session ends. */

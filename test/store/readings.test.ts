@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { fence, FenceFailed, type StoredOffset } from "../../shared/store/offsets.ts";
 import { readPositions } from "../../shared/store/positions.ts";
-import { startReading } from "../../shared/store/readings.ts";
+import { currentReadings, rewind, startReading } from "../../shared/store/readings.ts";
 import { Store } from "../../shared/store/store.ts";
 import { batchOf, eventText } from "../pipeline/record.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   batchFrom,
   countedSpans,
@@ -12,6 +13,7 @@ import {
   expectProven,
   freshStore,
   ledgerOf,
+  openSession,
   openStore,
   partitionKey,
   STORE_OPTIONS,
@@ -30,6 +32,12 @@ function start(
   offset: number,
 ): Promise<StoredOffset | undefined> {
   return session.run((sql) => startReading(sql, from, offset));
+}
+
+/** The session of a command. */
+async function openMain({ database }: TestStore) {
+  const session = await openSession(database, { role: "main" });
+  return { session, [Symbol.asyncDispose]: () => session.close() };
 }
 
 /** A batch of the given reading of partition 0. */
@@ -121,12 +129,78 @@ describe("startReading", () => {
   });
 });
 
+describe("rewind", () => {
+  const target = (partition: number, offset: number) => ({ ...partitionKey(partition), at: offset });
+
+  test("starts readings of the partitions that are stored beyond their targets, and of no others", async () => {
+    await using worker = await freshStore(3);
+    await using command = await openMain(worker);
+    await worker.store.commit(batchFrom(0, events("a", "b")));
+    await worker.store.commit(batchFrom(0, events("c", "d"), 1));
+    const { rewound } = await command.session.transaction(20_000, (tx) =>
+      rewind(tx, [target(2, 0), target(1, 1), target(0, 2), target(7, 0)]),
+    );
+    expect(rewound).toEqual([{ ...partitionKey(1), reading: 1, nextOffset: 1, until: 2 }]);
+    const again = await command.session.run((sql) => currentReadings(sql, [0, 1, 2].map(partitionKey)));
+    expect(again.map(({ reading, nextOffset }) => [reading, nextOffset])).toEqual([
+      [0, 2],
+      [1, 1],
+      [0, 0],
+    ]);
+  });
+
+  test("ends the sessions of the workers, of idle ones too, and no other session", async () => {
+    await using worker = await freshStore();
+    await using idle = await openStore(worker.database);
+    await using command = await openMain(worker);
+    await worker.store.commit(batchFrom(0, events("a")));
+    const rewinding = () => command.session.transaction(20_000, (tx) => rewind(tx, [target(0, 0)]));
+    expect(await rewinding()).toMatchObject({ workers: 2 });
+    await eventually(
+      "the workers have lost their sessions",
+      () => worker.session.isLost && idle.session.isLost,
+    );
+    // Nothing is left to rewind.
+    await using next = await openStore(worker.database);
+    expect(await rewinding()).toEqual({ rewound: [], workers: 0 });
+    await next.store.commit(batchOfReading(1, 0, events("a", "b")));
+    await expectProven(worker.database);
+  });
+
+  test("keeps the leader epoch, by which a log is noticed that was cut below the target", async () => {
+    await using worker = await freshStore();
+    await using command = await openMain(worker);
+    const batch = batchFrom(0, events("a", "b"));
+    for (const span of batch.spans.values()) span.leaderEpoch = 5;
+    await worker.store.commit(batch);
+    await command.session.transaction(20_000, (tx) => rewind(tx, [target(0, 1)]));
+    expect(await command.session.run((sql) => readPositions(sql, [partitionKey(0)]))).toEqual([
+      { kind: "stored", reading: 1, nextOffset: 1, leaderEpoch: 5 },
+    ]);
+  });
+
+  test("changes nothing, and ends no session for good, where its transaction is rolled back", async () => {
+    await using worker = await storedUpTo4();
+    await using command = await openMain(worker);
+    const before = await everything(worker.database);
+    const failed = command.session.transaction(20_000, async (tx) => {
+      await rewind(tx, [target(0, 0)]);
+      throw new Error("killed");
+    });
+    await expect(failed).rejects.toThrow("killed");
+    expect(await everything(worker.database)).toEqual(before);
+    await using next = await openStore(worker.database);
+    await next.store.commit(batchFrom(4, events("e")));
+    await expectProven(worker.database);
+  });
+});
+
 describe("a batch that began before a reading", () => {
   test.each<[what: string, from: number, message: string]>([
     ["at the offset that was stored", 4, "the stored offset is 2, this batch begins at 4"],
     ["below the cut", 1, "the stored offset is 2, this batch begins at 1"],
     // Its records are those of the log before the cut, so the equal offset proves nothing.
-    ["exactly at the cut", 2, "is read again since its log was cut (reading 1), this batch is of reading 0"],
+    ["exactly at the cut", 2, "is read again, in reading 1, this batch is of reading 0"],
   ])("is refused when it begins %s", async (_what, from, message) => {
     await using worker = await storedUpTo4();
     await using zombie = await openStore(worker.database);

@@ -4,6 +4,7 @@ import { codeOf, FatalError } from "../../runtime/errors.ts";
 import type { StoredOffset } from "../offsets.ts";
 import { assertRights } from "../rights.ts";
 import type { Database, Transaction } from "../session.ts";
+import { inSnapshot } from "../snapshot.ts";
 import { classify, describeFault } from "../sqlstate.ts";
 import { checkClosedHours } from "./closed-hours.ts";
 import { checkDeadLetters } from "./dead-letters.ts";
@@ -37,13 +38,6 @@ export interface CheckOptions {
   readonly minutes?: number;
 }
 
-// Enough memory to group a few million rows without a file. A parallel hash would need shared memory, and a
-// container has only 64 MB of it.
-const SETTINGS = `set local work_mem = '128MB'; set local enable_parallel_hash = off; set local jit = off`;
-
-// Ends the snapshot of a check that was killed in the middle of a statement.
-const WATCH_CLIENT = `set client_connection_check_interval = '5s'`;
-
 const QUERY_CANCELED = "57014";
 
 /**
@@ -59,11 +53,8 @@ export async function checkDatabase(
   { lag, minutes = 0 }: CheckOptions = {},
 ): Promise<CheckReport> {
   try {
-    // Not every platform can do it.
-    await sql.unsafe(WATCH_CLIENT).catch(() => undefined);
-    const { invariants, partitions, lags, ...figures } = await sql.begin(
-      "isolation level repeatable read read only",
-      (tx) => checkSnapshot(tx, lag, minutes),
+    const { invariants, partitions, lags, ...figures } = await inSnapshot(sql, (tx) =>
+      checkSnapshot(tx, lag, minutes),
     );
     invariants.push(await checkDeadLetters(sql));
     return {
@@ -108,7 +99,6 @@ type Figures = Pick<CheckReport, "tables" | "dead_letters" | "hours" | "newest_e
 };
 
 async function checkSnapshot(tx: Transaction, lag: LagReader | undefined, minutes: number): Promise<Figures> {
-  await tx.unsafe(SETTINGS);
   const limit = timeLimit(tx, minutes);
   await assertTables(tx);
   await assertRights(tx, ["SELECT"]);

@@ -5,6 +5,7 @@ import { insertDeadLettersStatement } from "./statements/dead-letters.ts";
 import { addToHoursStatement, closeHoursStatement } from "./statements/hours.ts";
 import { advanceStatement, fenceStatement } from "./statements/fence.ts";
 import {
+  currentReadingsStatement,
   enterStatement,
   positionsStatement,
   skipGapStatement,
@@ -15,6 +16,7 @@ import { readRefusedStatement, searchStatement, setEventsStatement } from "./sta
 import {
   consumerGroupStatement,
   endStuckPeersStatement,
+  endWorkersStatement,
   greetingStatement,
   lockTimeoutStatement,
   nothingStatement,
@@ -38,6 +40,7 @@ const PATTERNS: readonly Pattern[] = [
   positionsStatement,
   enterStatement,
   skipGapStatement,
+  currentReadingsStatement,
   startReadingStatement,
   insertByUnnestStatement,
   copyStatement,
@@ -50,6 +53,7 @@ const PATTERNS: readonly Pattern[] = [
   closeHoursStatement,
   consumerGroupStatement,
   endStuckPeersStatement,
+  endWorkersStatement,
   greetingStatement,
   lockTimeoutStatement,
   nothingStatement,

@@ -236,6 +236,8 @@ export class PostgresModel {
       parts,
       clockMs: () => this.clockMs(),
       stuckPeers: (prefixes, seconds) => this.#stuckPeers(backend, prefixes, seconds),
+      sessions: (prefix) =>
+        this.backendPids.filter((pid) => this.#backends.get(pid)?.applicationName.startsWith(prefix)),
       terminate: (pid) => this.terminate(pid),
       setLockTimeout: (ms) => (backend.lockTimeoutMs = ms),
     };

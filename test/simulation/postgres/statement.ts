@@ -25,6 +25,8 @@ export interface StatementContext {
   readonly clockMs: () => number;
   /** The other sessions, by the beginning of application_name, that have waited in a transaction for their client so long. */
   readonly stuckPeers: (namePrefixes: readonly string[], seconds: number) => number[];
+  /** All sessions, by the beginning of application_name. */
+  readonly sessions: (namePrefix: string) => number[];
   /** pg_terminate_backend. */
   readonly terminate: (pid: number) => void;
   /** SET lock_timeout. */

@@ -18,6 +18,7 @@ export interface Delta {
 /** A step inside a transaction; the first one begins it. */
 export type TransactionStep =
   | { readonly kind: "fence"; readonly partitions: readonly number[]; readonly isStale: boolean }
+  | { readonly kind: "lock readings"; readonly partitions: readonly number[] }
   | ({ readonly kind: "copy" | "look up and copy" | "insert" | "probe" } & EventsOf)
   | { readonly kind: "dead letter"; readonly partition: number; readonly offset: number }
   | { readonly kind: "hours"; readonly deltas: readonly Delta[] }
@@ -79,6 +80,7 @@ const lone: fc.Arbitrary<LoneStep> = fc.oneof(
 
 const inTransaction: fc.Arbitrary<TransactionStep> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ ...kind("fence"), partitions, isStale }) },
+  fc.record({ ...kind("lock readings"), partitions }),
   { weight: 2, arbitrary: fc.record({ ...kind("copy"), ...events }) },
   { weight: 2, arbitrary: fc.record({ ...kind("look up and copy"), ...events }) },
   { weight: 2, arbitrary: fc.record({ ...kind("insert"), ...events }) },
@@ -106,6 +108,7 @@ export const turns: fc.Arbitrary<readonly Turn[]> = fc.array(turn, {
 
 const TRANSACTION_STEPS: ReadonlySet<string> = new Set<TransactionStep["kind"]>([
   "fence",
+  "lock readings",
   "copy",
   "look up and copy",
   "insert",

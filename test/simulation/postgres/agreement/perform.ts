@@ -11,7 +11,7 @@ import { addToHours, closeHours } from "../../../../shared/store/hourly.ts";
 import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/store/offsets.ts";
 import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
 import { insertBy, insertByUnnest } from "../../../../shared/store/raw-events.ts";
-import { startReading } from "../../../../shared/store/readings.ts";
+import { currentReadings, startReading } from "../../../../shared/store/readings.ts";
 import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
 import { batchOf, CLOCK, eventText, eventTextWith, NOW_MS } from "../../../pipeline/record.ts";
@@ -82,6 +82,8 @@ export async function performInTransaction(
         [positionOf(0)],
       );
     }
+    case "lock readings":
+      return await currentReadings(tx, step.partitions.map(partitionKey), "for update of o");
     case "copy":
     case "look up and copy":
     case "insert": {

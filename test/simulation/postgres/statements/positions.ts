@@ -58,6 +58,40 @@ export const positionsStatement: Statement = {
   },
 };
 
+/** Of a rewind. */
+export const currentReadingsStatement: Statement = {
+  name: "lock current readings",
+  text: `
+    select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, o.leader_epoch
+    from pipeline_offsets o
+      join unnest($1::text[], $2::text[], $3::int[]) as w (topic, topic_id, partition) using (topic, topic_id, partition)
+    where o.closed_at is null
+    [[order: order by o.topic, o.topic_id, o.partition]]
+    [[lock: for update of o]]`,
+  table: OFFSETS,
+  writes: true,
+  async run(context, parameters) {
+    const { transaction, tables, parts } = context;
+    const found = partitionsAt(parameters, 0).flatMap((partition) => findCurrent(context, partition));
+    const rows = [];
+    for (const { entry, row } of inOrder(context, found, (a, b) => compareOffsets(a.row, b.row))) {
+      if (parts.has("lock")) await transaction.lock(tables.offsets, entry);
+      // A row that was waited for is read again, and left out where its reading was closed.
+      const current = parts.has("lock") ? visibleRow(entry, transaction)! : row;
+      if (!isCurrent(current)) continue;
+      rows.push({
+        topic: current.topic,
+        topic_id: current.topicId,
+        partition: current.partition,
+        reading: current.reading,
+        next_offset: current.nextOffset,
+        leader_epoch: current.leaderEpoch ?? null,
+      });
+    }
+    return { rows, count: rows.length };
+  },
+};
+
 export const enterStatement: Statement = {
   name: "enter partitions",
   text: `

@@ -34,6 +34,23 @@ export const endStuckPeersStatement: Statement = {
   },
 };
 
+export const endWorkersStatement: Statement = {
+  name: "end worker sessions",
+  text: `
+    with workers as materialized (
+      select pid from pg_stat_activity
+      where datname = current_database() and application_name like $1
+    )
+    select pid from workers where pg_terminate_backend(pid)`,
+  table: undefined,
+  writes: false,
+  run({ sessions, terminate }, [pattern]) {
+    const pids = sessions((pattern as string).slice(0, -1));
+    for (const pid of pids) terminate(pid);
+    return { rows: pids.map((pid) => ({ pid })), count: pids.length };
+  },
+};
+
 export const greetingStatement: Statement = {
   name: "greeting",
   // In place of the statement of session-settings.ts: a server of the model has the settings that a session needs.

@@ -1,0 +1,22 @@
+// Counts the stored events that have no row in raw_events.
+
+import type { Transaction } from "./session.ts";
+
+/** Counts of one snapshot. */
+export interface RawAccount {
+  /** Events stored, by the offsets of the partitions. */
+  readonly stored: number;
+  /** Rows of raw_events. */
+  readonly rows: number;
+  /** Events that the hours count as stored without a raw row. */
+  readonly unsaved: number;
+}
+
+/** Reads all of raw_events, some millions of rows a second; the caller lifts the time limit. */
+export async function readRawAccount(tx: Transaction): Promise<RawAccount> {
+  const [account] = await tx<[RawAccount]>`
+    select (select coalesce(sum(stored), 0)::bigint from pipeline_offsets) as stored,
+      (select count(*) from raw_events) as rows,
+      (select coalesce(sum(unsaved_events), 0)::bigint from hourly_aggregations) as unsaved`;
+  return account;
+}
