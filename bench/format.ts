@@ -9,6 +9,7 @@ import type {
   Forms,
   Idle,
   Latency,
+  Letters,
   Producer,
 } from "./report.ts";
 import { medianCosts, medianOf } from "./rounds.ts";
@@ -22,6 +23,7 @@ export function formatReport({
   duplicates,
   latency,
   idle,
+  letters,
 }: BenchReport): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
@@ -32,6 +34,7 @@ export function formatReport({
     ...(duplicates ? duplicateLines(duplicates) : []),
     ...(latency ? [latencyLine(latency)] : []),
     ...(idle ? [idleLine(idle)] : []),
+    ...(letters ? [lettersLine(letters)] : []),
   ];
 }
 
@@ -134,6 +137,10 @@ function latencyLine({ ratePerSecond, samples, p50Ms, p90Ms, p99Ms }: Latency): 
 
 function idleLine({ seconds, cpuPercent, lagByPartition }: Idle): string {
   return `\nidle: ${toDigits(cpuPercent, 1)} % of one core over ${seconds} s, lag ${lagByPartition.reduce((sum, lag) => sum + lag, 0)}`;
+}
+
+function lettersLine({ letters, lettersPerSecond, listed, listSeconds }: Letters): string {
+  return `\nletters: ${count(letters)} mended by one replay at ${count(lettersPerSecond)}/s; the list of ${count(listed)} in ${toDigits(listSeconds, 2)} s; check holds`;
 }
 
 const RATES = ["events/s", "min", "max"];

@@ -128,6 +128,18 @@ const IdleShape = Type.Object(
   closed,
 );
 
+const LettersShape = Type.Object(
+  {
+    /** Mended and stored by one replay, its start included. */
+    letters: Count,
+    lettersPerSecond: Rate,
+    /** Letters in the table while the newest are listed. */
+    listed: Count,
+    listSeconds: Rate,
+  },
+  closed,
+);
+
 /** The machine, and one key for each scenario that ran. */
 export const BenchReportShape = Type.Object(
   {
@@ -138,6 +150,7 @@ export const BenchReportShape = Type.Object(
     duplicates: Type.Optional(DuplicatesShape),
     latency: Type.Optional(LatencyShape),
     idle: Type.Optional(IdleShape),
+    letters: Type.Optional(LettersShape),
   },
   closed,
 );
@@ -157,3 +170,4 @@ export type DuplicateShare = Static<typeof DuplicateShareShape>;
 export type Duplicates = Static<typeof DuplicatesShape>;
 export type Latency = Static<typeof LatencyShape>;
 export type Idle = Static<typeof IdleShape>;
+export type Letters = Static<typeof LettersShape>;

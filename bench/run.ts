@@ -6,21 +6,23 @@ import { duplicates } from "./duplicates.ts";
 import { forms } from "./forms.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
+import { letters } from "./letters.ts";
 import { machineOf } from "./machine.ts";
 import { Bench } from "./bench.ts";
 import { formatReport } from "./format.ts";
 import { producer } from "./producer.ts";
 import type { BenchReport } from "./report.ts";
 
-const SCENARIOS = ["drain", "producer", "forms", "duplicates", "latency", "idle"] as const;
+const SCENARIOS = ["drain", "producer", "forms", "duplicates", "latency", "idle", "letters"] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"];
-const DEFAULT_EVENTS: Readonly<Record<"drain" | "producer" | "forms" | "duplicates", number>> = {
+const DEFAULT_EVENTS: Readonly<Record<"drain" | "producer" | "forms" | "duplicates" | "letters", number>> = {
   drain: 1_000_000,
   producer: 1_000_000,
   // In shorter rounds most of the time would be the consumer's warm-up.
   forms: 500_000,
   duplicates: 500_000,
+  letters: 200_000,
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
@@ -34,13 +36,14 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   idle        the CPU time of a consumer that has nothing to do
   forms       drains events as other producers write them: Python, another order of keys, UTF-8, escapes, nested
   duplicates  drains topics in which 1 % and 10 % of the events repeat an event_id, compared with INSERT only
+  letters     mends a topic's bad records, a tenth, by one replay of dead letters; lists a million dead letters
 
 Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms and duplicates take
 about 3 minutes more each. It starts its own Kafka broker (Java 17 and Maven) and PostgreSQL server and leaves nothing
 behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer
-              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms})
+              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; letters ${DEFAULT_EVENTS.letters})
   --rounds N  rounds of drain, producer, forms, duplicates (default ${DEFAULT_ROUNDS}); figures are medians
   --json      prints one JSON object on standard output; progress is on standard error
 
@@ -109,6 +112,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await latency(bench, LATENCY_RATE);
     case "idle":
       return await idle(bench);
+    case "letters":
+      return await letters(bench, events ?? DEFAULT_EVENTS.letters);
   }
 }
 
