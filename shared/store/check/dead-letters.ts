@@ -117,8 +117,8 @@ async function contradictionOf(
     return event.reason === row.reason ? undefined : `reason ${row.reason}, now ${event.reason}`;
   }
   if (row.reason !== "refused_by_database") return `reason ${row.reason}, but it is a valid event`;
-  // It was replayed because PostgreSQL accepts it now.
-  if (isReplayed && !row.is_mended) return undefined;
+  // PostgreSQL may accept it by now: then an open letter can be replayed, and a settled one is history.
+  if (row.state !== "open") return undefined;
   const { eventId, userId, eventType, eventDataText } = enrich(event);
   const isRefused = await refuses(tx, [eventId, userId, eventType, eventDataText]);
   return isRefused ? undefined : `reason ${row.reason}, but PostgreSQL accepts it`;
