@@ -11,6 +11,7 @@ import type {
   Hostile,
   Idle,
   Latency,
+  Letters,
   Producer,
   Rebuild,
   Rewind,
@@ -29,6 +30,7 @@ export function formatReport({
   idle,
   rebuild,
   rewind,
+  letters,
 }: BenchReport): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
@@ -42,6 +44,7 @@ export function formatReport({
     ...(idle ? [idleLine(idle)] : []),
     ...(rebuild ? [rebuildLine(rebuild)] : []),
     ...(rewind ? [rewindLine(rewind)] : []),
+    ...(letters ? [lettersLine(letters)] : []),
   ];
 }
 
@@ -173,6 +176,10 @@ function rebuildLine({ events, changed, found, slices, seconds, eventsPerSecondM
 
 function rewindLine({ events, stored, duplicates, eventsPerSecond }: Rewind): string {
   return `\nrewind: ${count(events)} records read again, ${count(eventsPerSecond)} records/s: ${count(stored)} stored, ${count(duplicates)} duplicates, hours unchanged; check holds`;
+}
+
+function lettersLine({ letters, lettersPerSecond, listed, listSeconds }: Letters): string {
+  return `\nletters: ${count(letters)} mended by one replay at ${count(lettersPerSecond)}/s; the list of ${count(listed)} in ${toDigits(listSeconds, 2)} s; check holds`;
 }
 
 const RATES = ["events/s", "min", "max"];

@@ -176,6 +176,18 @@ const RewindShape = Type.Object(
   closed,
 );
 
+const LettersShape = Type.Object(
+  {
+    /** Mended and stored by one replay, its start included. */
+    letters: Count,
+    lettersPerSecond: Rate,
+    /** Letters in the table while the newest are listed. */
+    listed: Count,
+    listSeconds: Rate,
+  },
+  closed,
+);
+
 /** The machine, and one key for each scenario that ran. */
 export const BenchReportShape = Type.Object(
   {
@@ -189,6 +201,7 @@ export const BenchReportShape = Type.Object(
     idle: Type.Optional(IdleShape),
     rebuild: Type.Optional(RebuildShape),
     rewind: Type.Optional(RewindShape),
+    letters: Type.Optional(LettersShape),
   },
   closed,
 );
@@ -212,3 +225,4 @@ export type Latency = Static<typeof LatencyShape>;
 export type Idle = Static<typeof IdleShape>;
 export type Rebuild = Static<typeof RebuildShape>;
 export type Rewind = Static<typeof RewindShape>;
+export type Letters = Static<typeof LettersShape>;

@@ -7,6 +7,7 @@ import { forms } from "./forms.ts";
 import { hostile } from "./hostile.ts";
 import { idle } from "./idle.ts";
 import { latency } from "./latency.ts";
+import { letters } from "./letters.ts";
 import { machineOf } from "./machine.ts";
 import { Bench } from "./bench.ts";
 import { formatReport } from "./format.ts";
@@ -25,6 +26,7 @@ const SCENARIOS = [
   "idle",
   "rebuild",
   "rewind",
+  "letters",
 ] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"];
@@ -37,6 +39,7 @@ const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, num
   hostile: 200_000,
   rebuild: 1_000_000,
   rewind: 1_000_000,
+  letters: 200_000,
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
@@ -53,6 +56,7 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   hostile     drains topics of which 0.1, 1, 10 and 100 % are hostile records, compared with a clean one
   rebuild     changes 50 rows of hours by hand while 10,000 events/s flow, and mends them
   rewind      drains a full topic, and reads it again from its beginning
+  letters     mends a topic's bad records, a tenth, by one replay of dead letters; lists a million dead letters
 
 Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms, duplicates and
 hostile take about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and
@@ -60,7 +64,7 @@ PostgreSQL server and leaves nothing behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer; those stored before a rebuild
               or a rewind
-              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile ${DEFAULT_EVENTS.hostile})
+              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile and letters ${DEFAULT_EVENTS.hostile})
   --rounds N  rounds of drain, producer, forms, duplicates, hostile (default ${DEFAULT_ROUNDS}); figures are medians
   --json      prints one JSON object on standard output; progress is on standard error
 
@@ -135,6 +139,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await latency(bench, LATENCY_RATE);
     case "idle":
       return await idle(bench);
+    case "letters":
+      return await letters(bench, events ?? DEFAULT_EVENTS.letters);
   }
 }
 

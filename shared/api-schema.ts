@@ -125,6 +125,11 @@ const recordCounts = {
   stored: count,
   duplicates: count,
   deadLettered: count,
+  discarded: Type.Integer({ minimum: 0, description: "of deadLettered: discarded by a person" }),
+  replayed: Type.Integer({
+    minimum: 0,
+    description: "dead letters that were replayed, and count as stored or duplicates since",
+  }),
 };
 export const LedgerSchema = Type.Object(
   {
@@ -208,12 +213,17 @@ const deadLetterFields = {
   reason: Type.String(),
   error: Type.String(),
   firstSeenAtMs: Type.Number(),
+  state: Type.String({
+    description: "open; stored or duplicate: what a replay made of it; discarded: closed by a person",
+  }),
   value: Type.Union([PayloadPreviewSchema, Type.Null()], { description: "null: the record is a tombstone" }),
 };
 export const DeadLettersSchema = Type.Object(
   {
     database: SourceSchema,
     total: Type.Integer({ minimum: 0, description: "of all processes, as in the ledger" }),
+    discarded: Type.Integer({ minimum: 0, description: "of the total: discarded by a person" }),
+    replayed: Type.Integer({ minimum: 0, description: "beside the total: stored or duplicates since" }),
     byReason: Type.Array(Type.Object({ reason: Type.String(), count }), {
       description: "of this process since its start, the most frequent reason first",
     }),
@@ -231,6 +241,12 @@ export const DeadLetterSchema = Type.Object(
     valueSha256: nullable(
       Type.String({ description: "hexadecimal; of a value that is too large to be kept whole" }),
     ),
+    attempts: Type.Integer({ minimum: 0, description: "replays that have judged it" }),
+    changedAtMs: nullable(Type.Number({ description: "when it was last judged, or discarded" })),
+    attemptError: nullable(Type.String({ description: "why the last replay has rejected it" })),
+    eventId: nullable(Type.String({ description: "the event that it became" })),
+    mendedValue: nullable(PayloadPreviewSchema),
+    discardReason: nullable(Type.String()),
   },
   { description: "one dead letter, with the first 8 KiB of its value" },
 );

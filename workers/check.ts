@@ -21,7 +21,7 @@ can run while the pipeline runs, but each commit gets slower while the snapshot 
 waits about 2 s for the answer. Configured by environment variables (DB_*, KAFKA_*; see config.example.env).
 
   --json       prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "tables", "partitions",
-               "unread_partitions", "dead_letters", "hours", "newest_events"}
+               "unread_partitions", "dead_letters", "dead_letter_states", "hours", "newest_events"}
   --minutes N  how long the snapshot may stay open (default: 10)
 
 Exit code: 0 all proofs hold, 1 a proof does not hold or the database cannot be read, 2 wrong configuration or usage.

@@ -167,6 +167,11 @@ export class Batch {
     }
   }
 
+  /** True where PostgreSQL has refused the event of a row. */
+  isRefused(row: number): boolean {
+    return this.#refusals.has(row);
+  }
+
   /**
    * The rows of the events to store: of each event_id the one with the lowest (topic, partition, offset). The others
    * are counted as duplicates of their own partitions.

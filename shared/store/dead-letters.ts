@@ -28,19 +28,27 @@ export async function insertDeadLetters(
   letters: Iterable<DeadLetter>,
   clock: BatchClock,
 ): Promise<void> {
-  let page: DeadLetter[] = [];
+  for (const page of pagesOfBytes(letters, bytesOf)) await insertPage(tx, page, clock);
+}
+
+/** Splits what is sent as bytes into pages for one statement each. */
+export function* pagesOfBytes<Item>(
+  items: Iterable<Item>,
+  sizeOf: (item: Item) => number,
+): Generator<Item[]> {
+  let page: Item[] = [];
   let bytes = 0;
-  for (const letter of letters) {
-    const size = sizeOf(letter);
+  for (const item of items) {
+    const size = sizeOf(item);
     if (page.length > 0 && bytes + size > BYTES_AT_ONCE) {
-      await insertPage(tx, page, clock);
+      yield page;
       page = [];
       bytes = 0;
     }
-    page.push(letter);
+    page.push(item);
     bytes += size;
   }
-  if (page.length > 0) await insertPage(tx, page, clock);
+  if (page.length > 0) yield page;
 }
 
 async function insertPage(
@@ -73,6 +81,6 @@ async function insertPage(
   );
 }
 
-function sizeOf({ key, value, headers }: DeadLetter): number {
+function bytesOf({ key, value, headers }: DeadLetter): number {
   return (key?.length ?? 0) + (value?.length ?? 0) + (headers?.length ?? 0);
 }

@@ -21,8 +21,8 @@ const SHOWN_BYTES = 8192;
 export async function readLedger(tx: Transaction): Promise<LedgerCounts> {
   const rows = await tx<Omit<Partition, "balances">[]>`
     select topic, topic_id as "topicId", partition, reading, first_offset as "firstOffset", next_offset as "nextOffset",
-      consumed, deleted, gaps, stored, duplicates, dead_lettered as "deadLettered",
-      extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
+      consumed, deleted, gaps, stored, duplicates, dead_lettered as "deadLettered", discarded,
+      replayed, extract(epoch from updated_at)::float8 * 1000 as "updatedAtMs"
     from pipeline_offsets
     order by topic, topic_id, partition, reading
     limit ${MAX_PARTITIONS}`;
@@ -37,6 +37,8 @@ export async function readLedger(tx: Transaction): Promise<LedgerCounts> {
       stored: sum("stored"),
       duplicates: sum("duplicates"),
       deadLettered: sum("deadLettered"),
+      discarded: sum("discarded"),
+      replayed: sum("replayed"),
     },
     partitions,
   };
@@ -103,7 +105,7 @@ function hourOf(rows: readonly HourRow[]): Hour {
   };
 }
 
-type Payload = "value" | "key" | "headers";
+type Payload = "value" | "key" | "headers" | "mendedValue";
 /** A dead letter as it is read: of each payload the first bytes and the full size. */
 type DeadLetterRow<Payloads extends Payload> = Omit<DeadLetter, Payload> &
   Record<Payloads, Uint8Array | null> &
@@ -118,11 +120,11 @@ export async function readNewestDeadLetters(tx: Transaction): Promise<DeadLetter
         where d.topic = o.topic and d.topic_id = o.topic_id and d.partition = o.partition and d.reading = o.reading
         order by d."offset" desc limit ${NEWEST_DEAD_LETTERS}
       ) n
-      where o.dead_lettered > 0
+      where o.dead_lettered + o.replayed > 0
       order by n.first_seen_at desc, n.topic, n.partition, n."offset" desc
       limit ${NEWEST_DEAD_LETTERS}
     )
-    select d.topic, d.topic_id as "topicId", d.partition, d.reading, d."offset", d.stage, d.reason, left(d.error, 500) as error,
+    select d.topic, d.topic_id as "topicId", d.partition, d.reading, d."offset", d.stage, d.reason, d.state, left(d.error, 500) as error,
       extract(epoch from d.first_seen_at)::float8 * 1000 as "firstSeenAtMs",
       substring(d.value from 1 for ${PREVIEW_BYTES}) as value, coalesce(d.value_bytes, octet_length(d.value)) as "valueBytes", octet_length(d.value) as "valueKept"
     from newest join dead_letter_events d using (topic, topic_id, partition, reading, "offset")
@@ -139,24 +141,40 @@ export async function readDeadLetter(
   { topic, topicId, partition, reading, offset }: DeadLetterKey,
 ): Promise<DeadLetter | undefined> {
   const [found] = await tx<DeadLetterRow<Payload>[]>`
-    select topic, topic_id as "topicId", partition, reading, "offset", stage, reason, left(error, 500) as error,
+    select topic, topic_id as "topicId", partition, reading, "offset", stage, reason, state, left(error, 500) as error,
       extract(epoch from first_seen_at)::float8 * 1000 as "firstSeenAtMs",
       substring(value from 1 for ${SHOWN_BYTES}) as value, coalesce(value_bytes, octet_length(value)) as "valueBytes",
       octet_length(value) as "valueKept", encode(value_sha256, 'hex') as "valueSha256",
       substring(key from 1 for ${SHOWN_BYTES}) as key, coalesce(key_bytes, octet_length(key)) as "keyBytes",
       octet_length(key) as "keyKept",
       substring(headers from 1 for ${SHOWN_BYTES}) as headers, coalesce(headers_bytes, octet_length(headers)) as "headersBytes",
-      octet_length(headers) as "headersKept"
+      octet_length(headers) as "headersKept",
+      attempts, extract(epoch from changed_at)::float8 * 1000 as "changedAtMs", left(attempt_error, 500) as "attemptError",
+      event_id as "eventId", left(discard_reason, 500) as "discardReason",
+      substring(mended_value from 1 for ${SHOWN_BYTES}) as "mendedValue", octet_length(mended_value) as "mendedValueBytes",
+      octet_length(mended_value) as "mendedValueKept"
     from dead_letter_events
     where topic = ${topic} and topic_id = ${topicId} and partition = ${partition} and reading = ${reading}
       and "offset" = ${offset}`;
   if (found === undefined) return undefined;
-  const { value, valueBytes, valueKept, key, keyBytes, keyKept, headers, headersBytes, headersKept, ...row } =
-    found;
+  const {
+    value,
+    valueBytes,
+    valueKept,
+    key,
+    keyBytes,
+    keyKept,
+    headers,
+    headersBytes,
+    headersKept,
+    ...others
+  } = found;
+  const { mendedValue, mendedValueBytes, mendedValueKept, ...row } = others;
   return {
     ...row,
     value: previewOf(value, valueBytes, valueKept),
     key: previewOf(key, keyBytes, keyKept),
     headers: previewOf(headers, headersBytes, headersKept),
+    mendedValue: previewOf(mendedValue, mendedValueBytes, mendedValueKept),
   };
 }

@@ -7,9 +7,8 @@ import type { CommitReport } from "../pipeline/commit.ts";
 import { KnownUsers } from "../pipeline/known-users.ts";
 import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
-import { insertDeadLetters } from "./dead-letters.ts";
+import { type BatchLedger, OffsetLedger } from "./batch-ledger.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
-import { advance, fence, type StoredOffset } from "./offsets.ts";
 import type { StoreSession, Transaction } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
@@ -35,12 +34,13 @@ export class Store {
   readonly #rawEvents: RawEvents;
   readonly #users = new KnownUsers();
   readonly #recentIds = new RecentIds();
-  #previous: readonly StoredOffset[] = [];
+  readonly #offsets: OffsetLedger;
 
   constructor(session: StoreSession, options: StoreOptions) {
     this.#session = session;
     this.#options = options;
     this.#rawEvents = new RawEvents(options.copyRawEvents);
+    this.#offsets = new OffsetLedger(session);
   }
 
   /**
@@ -48,14 +48,19 @@ export class Store {
    * content become dead letters, and the batch is repeated without them.
    *
    * @param proof nothing is committed before it resolves; it settles within seconds, because locks are held meanwhile
+   * @param ledger the accounts that the records belong to; by default the stored offsets
    * @throws FenceFailed, InvariantViolated, ConnectionLost, what the proof throws, or what the driver throws (see `classify`): then nothing is stored, unless
    *   only the answer to the COMMIT was lost, which leaves the outcome unknown
    */
-  async commit(batch: Batch, proof: Promise<unknown> = Promise.resolve()): Promise<CommitReport> {
+  async commit(
+    batch: Batch,
+    proof: Promise<unknown> = Promise.resolve(),
+    ledger: BatchLedger = this.#offsets,
+  ): Promise<CommitReport> {
     let copyFailed = false;
     for (;;) {
       try {
-        return { ...(await this.#tryCommit(batch, proof)), copyFailed };
+        return { ...(await this.#tryCommit(batch, proof, ledger)), copyFailed };
       } catch (error) {
         if (error instanceof CopyFailed) {
           copyFailed = true;
@@ -71,7 +76,11 @@ export class Store {
     }
   }
 
-  async #tryCommit(batch: Batch, proof: Promise<unknown>): Promise<Omit<CommitReport, "copyFailed">> {
+  async #tryCommit(
+    batch: Batch,
+    proof: Promise<unknown>,
+    ledger: BatchLedger,
+  ): Promise<Omit<CommitReport, "copyFailed">> {
     const { saveRawEvents, hourGraceMs } = this.#options;
     const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
@@ -83,7 +92,7 @@ export class Store {
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
-      await fence(tx, this.#session, spans, this.#previous);
+      await ledger.open(tx, spans);
       if (saveRawEvents) stored = await this.#insertRawEvents(tx, batch, distinct);
       const aggregationStartedAt = performance.now();
       deltas = aggregate(batch.rows, stored, this.#users, {
@@ -92,22 +101,16 @@ export class Store {
         unsaved: !saveRawEvents,
       });
       aggregationSeconds = secondsSince(aggregationStartedAt);
-      await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
+      await ledger.record(tx, batch, stored);
       added = await addToHours(tx, deltas);
       batch.countStored(stored);
-      await advance(tx, spans);
+      await ledger.close(tx, spans);
       await proof;
     });
 
     this.#users.committed(deltas);
     if (!saveRawEvents) this.#recentIds.committed(Array.from(stored, (row) => batch.rows.eventId(row)));
-    this.#previous = spans.map(({ topic, topicId, partition, reading, to }) => ({
-      topic,
-      topicId,
-      partition,
-      reading,
-      nextOffset: to,
-    }));
+    ledger.committed(spans);
     return {
       stored,
       deltas,

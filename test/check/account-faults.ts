@@ -110,6 +110,26 @@ export const OFFSET_FAULTS: readonly Fault[] = [
 
 export const LETTER_FAULTS: readonly Fault[] = [
   {
+    what: "a dead letter claims to be stored",
+    sql: "update dead_letter_events set state = 'stored', event_id = 'e1' where reason = 'not_utf8'",
+    breaks: ["dead_letters_kept", "dead_letters_rejected_again"],
+  },
+  {
+    what: "a dead letter claims to be discarded",
+    sql: "update dead_letter_events set state = 'discarded' where reason = 'not_utf8'",
+    breaks: ["dead_letters_kept"],
+  },
+  {
+    what: "a partition counts a replayed letter too many",
+    sql: "update pipeline_offsets set replayed = 1 where partition = 2",
+    breaks: ["dead_letters_kept"],
+  },
+  {
+    what: "a partition counts a discarded letter too many",
+    sql: "update pipeline_offsets set discarded = 1 where partition = 0",
+    breaks: ["dead_letters_kept"],
+  },
+  {
     what: "a dead letter is missing",
     sql: "delete from dead_letter_events where reason = 'not_utf8'",
     breaks: ["dead_letters_kept"],

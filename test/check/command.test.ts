@@ -52,6 +52,7 @@ describe("bun run check", () => {
       "partitions",
       "unread_partitions",
       "dead_letters",
+      "dead_letter_states",
       "hours",
       "newest_events",
     ]);

@@ -36,6 +36,7 @@ const REPORT: CheckReport = {
   partitions: [PARTITION],
   unread_partitions: [],
   dead_letters: { not_json: 2, tombstone: 1 },
+  dead_letter_states: { open: 2, discarded: 1 },
   hours: [],
   newest_events: [],
 };
@@ -55,7 +56,15 @@ test("the proofs have a line each and end with the verdict", () => {
 
 test("a report has all of its sections", () => {
   const text = formatReport(REPORT);
-  for (const title of ["tables", "newest events", "hours", "offsets", "dead letters", "proofs"]) {
+  for (const title of [
+    "tables",
+    "newest events",
+    "hours",
+    "offsets",
+    "dead letters",
+    "dead letters by state",
+    "proofs",
+  ]) {
     expect(text).toMatch(new RegExp(`^${title}$`, "m"));
   }
   expect(text).toContain("  raw_events  1,234,560\n");

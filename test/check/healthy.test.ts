@@ -6,7 +6,8 @@ import { formatReport } from "../../shared/store/check/format.ts";
 import { eventText } from "../pipeline/record.ts";
 import { batchFrom, freshStore, openSession, pipelineDatabase } from "../store/pipeline-database.ts";
 import { setHostileSettings } from "../store/hostile-settings.ts";
-import { check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
+import { run, temporaryFile } from "../dead-letters/letters.ts";
+import { broken, check, healthyDatabase, partlyUnsavedDatabase } from "./checked-database.ts";
 
 const PROOFS = [
   "offsets_accounted_for",
@@ -160,4 +161,16 @@ test("every invariant holds in each snapshot while batches are committed", async
     await commits;
     await session.close();
   }
+});
+
+test("every invariant holds after PostgreSQL accepts what it refused, and the dead letters were replayed", async () => {
+  await using database = await healthyDatabase();
+  await database.sql`alter table raw_events alter event_data type jsonb`;
+  // A letter that can be replayed is shown.
+  expect(broken(await check(database))).toEqual(["dead_letters_rejected_again"]);
+  const mend = "export default (value: object) => ({ ...value, event_data: { mended: true } });";
+  await using file = await temporaryFile("mend.ts", mend);
+  const { stdout } = await run(database, ["replay", "--reason", "refused_by_database", "--edit", file.path]);
+  expect(stdout).toContain("1 stored");
+  expect(broken(await check(database))).toEqual([]);
 });

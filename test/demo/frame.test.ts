@@ -117,6 +117,8 @@ describe("a frame", () => {
       deadLetters: {
         database: { state: "current", sinceMs: 0, readAtMs: null, reason: null },
         total: 1,
+        discarded: 0,
+        replayed: 0,
         byReason: [{ reason: evil, count: 1 }],
         newest: [deadLetter(evil, evil)],
       },

@@ -39,6 +39,7 @@ export function deadLetter(reason: string, error: string) {
     reason,
     error,
     firstSeenAtMs: NEWEST_HOUR_MS,
+    state: "open",
     value: null,
   };
 }
@@ -61,6 +62,8 @@ export function snapshotWith(changes: Partial<Snapshot> = {}): Snapshot {
     deadLetters: {
       database: { state: "current", sinceMs: 0, readAtMs: null, reason: null },
       total: 82,
+      discarded: 0,
+      replayed: 0,
       byReason: [
         { reason: "not_json", count: 14 },
         { reason: "missing_field", count: 14 },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Compile } from "typebox/compile";
-import { DeadLettersSchema, HoursSchema, LedgerSchema } from "../../shared/api-schema.ts";
+import { DeadLetterSchema, DeadLettersSchema, HoursSchema, LedgerSchema } from "../../shared/api-schema.ts";
 import {
   readDeadLetter,
   readHours,
@@ -69,6 +69,8 @@ describe("the read model", () => {
       stored: 200,
       duplicates: 0,
       deadLettered: 100,
+      discarded: 0,
+      replayed: 0,
     });
     expect(partitions[0]?.updatedAtMs).toBeGreaterThan(Date.now() - 600_000);
   });
@@ -123,6 +125,7 @@ describe("the read model", () => {
     expect(letters[0]).toMatchObject({
       value: { bytes: 1000, isCut: true, shown: "x".repeat(240) },
       reason: "not_json",
+      state: "open",
       firstSeenAtMs: Date.UTC(2026, 2, 14, 0, 1, 39),
     });
     expect(letters[0]?.error).toHaveLength(500);
@@ -140,6 +143,32 @@ describe("the read model", () => {
     expect(await read((tx) => readDeadLetter(tx, { ...key, offset: 97 }))).toBeUndefined();
   });
 
+  test("shows what became of a letter, also where a partition has no others left", async () => {
+    const key = { ...partitionKey(2), offset: 98 };
+    await database.sql`
+      update dead_letter_events set state = 'stored', attempts = 2, changed_at = '2026-03-14T01:00:00Z', event_id = 'e',
+        mended_value = 'mended' where partition = 2 and "offset" = 98`;
+    await database.sql`update pipeline_offsets set dead_lettered = 0, replayed = 33 where partition = 2`;
+    const newest = await read(readNewestDeadLetters);
+    const letter = await read((tx) => readDeadLetter(tx, key));
+    const { totals } = await read(readLedger);
+    await database.sql`update dead_letter_events set state = 'open' where partition = 2`;
+    await database.sql.unsafe(RESET);
+    await database.sql`update pipeline_offsets set replayed = 0`;
+    expect(newest.find(({ offset }) => offset === 98)).toMatchObject({ partition: 2, state: "stored" });
+    expect(letter).toMatchObject({
+      state: "stored",
+      attempts: 2,
+      changedAtMs: Date.UTC(2026, 2, 14, 1),
+      attemptError: null,
+      eventId: "e",
+      mendedValue: { form: "text", shown: "mended" },
+      discardReason: null,
+    });
+    expect(totals).toMatchObject({ deadLettered: 67, replayed: 33, discarded: 0 });
+    expect(Compile(DeadLetterSchema).Errors(letter)).toEqual([]);
+  });
+
   test("has only the fields that /api describes", async () => {
     const source = { state: "current", sinceMs: 0, readAtMs: null, reason: null };
     const ledger = await read(readLedger);
@@ -147,7 +176,14 @@ describe("the read model", () => {
     const newestDeadLetters = await read(readNewestDeadLetters);
     expect(Compile(LedgerSchema).Errors({ database: source, ...ledger })).toEqual([]);
     expect(Compile(HoursSchema).Errors({ database: source, hours })).toEqual([]);
-    const letters = { database: source, total: 1, byReason: [], newest: newestDeadLetters };
+    const letters = {
+      database: source,
+      total: 1,
+      discarded: 0,
+      replayed: 0,
+      byReason: [],
+      newest: newestDeadLetters,
+    };
     expect(Compile(DeadLettersSchema).Errors(letters)).toEqual([]);
   });
 });

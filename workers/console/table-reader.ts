@@ -20,7 +20,16 @@ const IDLE_MS = 60_000;
 
 const NO_LEDGER: Omit<Ledger, "database"> = {
   balances: true,
-  totals: { consumed: 0, deleted: 0, gaps: 0, stored: 0, duplicates: 0, deadLettered: 0 },
+  totals: {
+    consumed: 0,
+    deleted: 0,
+    gaps: 0,
+    stored: 0,
+    duplicates: 0,
+    deadLettered: 0,
+    discarded: 0,
+    replayed: 0,
+  },
   partitions: [],
 };
 
@@ -79,9 +88,12 @@ export class TableReader {
       .values("dead_letter_events_total")
       .map(({ labels: [reason = ""], value }) => ({ reason, count: value }))
       .filter(({ count }) => count > 0);
+    const { deadLettered, discarded, replayed } = this.#ledger.totals;
     return {
       database: this.#source.state,
-      total: this.#ledger.totals.deadLettered,
+      total: deadLettered,
+      discarded,
+      replayed,
       byReason: byReason.toSorted((a, b) => b.count - a.count || a.reason.localeCompare(b.reason)),
       newest: this.#newestDeadLetters,
     };

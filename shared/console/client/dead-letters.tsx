@@ -9,7 +9,7 @@ type Summary = DeadLetters["newest"][number];
 export function DeadLettersSection({ deadLetters }: { deadLetters: DeadLetters }) {
   const { database, total, byReason, newest } = deadLetters;
   const isKnown = wasRead(database);
-  const aside = isKnown ? (total === 0 ? "none" : plural(total, "record")) : "";
+  const aside = isKnown ? totalsOf(deadLetters) : "";
   return (
     <Section id="dead-letters" title="Dead letters" aside={aside}>
       <SourceNote source={database} name="PostgreSQL" />
@@ -22,7 +22,9 @@ export function DeadLettersSection({ deadLetters }: { deadLetters: DeadLetters }
           ))}
         </ul>
       )}
-      {isKnown && total === 0 && <p class="card quiet">No record was rejected so far.</p>}
+      {isKnown && total === 0 && newest.length === 0 && (
+        <p class="card quiet">No record was rejected so far.</p>
+      )}
       {newest.length > 0 && (
         <ul class="letters card" aria-label="The newest">
           {newest.map((letter) => (
@@ -34,6 +36,13 @@ export function DeadLettersSection({ deadLetters }: { deadLetters: DeadLetters }
       )}
     </Section>
   );
+}
+
+/** "12 records, 2 of them discarded; 30 replayed" */
+function totalsOf({ total, discarded, replayed }: DeadLetters): string {
+  const kept = total === 0 ? "none" : plural(total, "record");
+  const those = discarded === 0 ? kept : `${kept}, ${count(discarded)} of them discarded`;
+  return replayed === 0 ? those : `${those}; ${count(replayed)} replayed`;
 }
 
 function pathOf({ topic, topicId, partition, reading, offset }: Summary): string {
@@ -58,12 +67,15 @@ function Letter({ letter }: { letter: Summary }) {
     const isOpen = (event.target as HTMLDetailsElement).open;
     if (isOpen && (loaded === undefined || "problem" in loaded)) void load();
   };
-  const { topic, partition, offset, reason, error, firstSeenAtMs, value } = letter;
+  const { topic, partition, offset, reason, error, firstSeenAtMs, state, value } = letter;
   return (
     <details onToggle={onToggle}>
       <summary>
         <span class="when">{time(firstSeenAtMs)}</span>
-        <span class="reason">{reason}</span>
+        <span class="reason">
+          {reason}
+          {state !== "open" && ` · ${state}`}
+        </span>
         <span class="error">{error}</span>
         <code class="preview">{value === null ? "(no value)" : value.shown}</code>
       </summary>
@@ -76,13 +88,32 @@ function Letter({ letter }: { letter: Summary }) {
         {loaded !== undefined && "problem" in loaded && <p class="bad">{loaded.problem}</p>}
         {loaded !== undefined && "letter" in loaded && (
           <>
+            <History letter={loaded.letter} />
             <Bytes name="value" content={loaded.letter.value} sha256={loaded.letter.valueSha256} />
             <Bytes name="key" content={loaded.letter.key} />
             <Bytes name="headers" content={loaded.letter.headers} />
+            {loaded.letter.mendedValue !== null && (
+              <Bytes name="mended value" content={loaded.letter.mendedValue} />
+            )}
           </>
         )}
       </div>
     </details>
+  );
+}
+
+/** What replays and people have made of a letter. */
+function History({ letter }: { letter: DeadLetter }) {
+  const { state, attempts, changedAtMs, attemptError, eventId, discardReason } = letter;
+  if (changedAtMs === null) return null;
+  return (
+    <p class="quiet">
+      {state}, changed {new Date(changedAtMs).toISOString()}
+      {attempts > 0 && `, ${plural(attempts, "replay")}`}
+      {eventId !== null && `, became event ${eventId}`}
+      {attemptError !== null && `, last rejected: ${attemptError}`}
+      {discardReason !== null && `, because: ${discardReason}`}
+    </p>
   );
 }
 

@@ -64,6 +64,7 @@ export async function checkDatabase(
       partitions: withLags(partitions, await lags),
       unread_partitions: (await lags)?.unread ?? null,
       dead_letters: figures.dead_letters,
+      dead_letter_states: figures.dead_letter_states,
       hours: figures.hours,
       newest_events: figures.newest_events,
     };
@@ -91,7 +92,10 @@ interface Lags extends Pick<KafkaLags, "unread"> {
 }
 
 /** What comes from the snapshot. */
-type Figures = Pick<CheckReport, "tables" | "dead_letters" | "hours" | "newest_events"> & {
+type Figures = Pick<
+  CheckReport,
+  "tables" | "dead_letters" | "dead_letter_states" | "hours" | "newest_events"
+> & {
   readonly invariants: Invariant[];
   readonly partitions: readonly PartitionRow[];
   /** To be awaited when the snapshot is closed. */
@@ -125,7 +129,7 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined, minute
     tables: await countRows(tx, rawEvents.rows),
     partitions,
     lags,
-    dead_letters: await countDeadLetters(tx),
+    ...(await countDeadLetters(tx)),
     hours: await newestHours(tx),
     newest_events: await newestEvents(tx),
   };

@@ -1,4 +1,4 @@
-// Proves that every dead letter would be rejected again, for the same reason.
+// Proves that every dead letter would be rejected again, for the same reason, and became the event that it names.
 
 import type { RejectionReason } from "../../event.ts";
 import { enrich } from "../../pipeline/enrich.ts";
@@ -6,6 +6,7 @@ import { EventReader } from "../../pipeline/event-reader.ts";
 import { isRejection } from "../../pipeline/rejection.ts";
 import type { Database, Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
+import type { LetterState } from "../dead-letters/selection.ts";
 import { type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
 import { count } from "../../text/format.ts";
 
@@ -30,6 +31,12 @@ interface LetterRow {
   value: Buffer | null;
   /** The length of a value of which only the beginning is kept. */
   value_bytes: number | null;
+  state: LetterState;
+  /** Of a replayed letter: whether its value was mended, and the id of the event that it became. */
+  is_mended: boolean;
+  /** Null for a large one, which is read separately. */
+  mended_value: Buffer | null;
+  event_id: string | null;
   first_seen_ms: number;
   max_future_skew_seconds: number;
 }
@@ -39,8 +46,8 @@ type LetterKey = Pick<LetterRow, "topic" | "topic_id" | "partition" | "reading" 
 const BEFORE_ALL: LetterKey = { topic: "", topic_id: "", partition: -1, reading: -1, offset: -1 };
 
 /**
- * Validates every dead letter again, with the clock and the limit of the first time. A letter never changes and is
- * judged alone, so each page of them is read in its own short transaction.
+ * Validates every dead letter again, with the clock and the limit of the first time, and what was stored of the replayed
+ * ones. The bytes of a letter never change and are judged alone, so each page is read in its own short transaction.
  */
 export async function checkDeadLetters(sql: Database): Promise<Invariant> {
   let letters = 0;
@@ -75,6 +82,8 @@ export async function checkDeadLetters(sql: Database): Promise<Invariant> {
 async function readPage(tx: Transaction, after: LetterKey): Promise<LetterRow[]> {
   return await tx<LetterRow[]>`
     select topic, topic_id, partition, reading, "offset", reason, value is null as is_tombstone, value_bytes,
+      state, event_id, mended_value is not null as is_mended,
+      case when octet_length(mended_value) <= ${MAX_BYTES_AT_ONCE} then mended_value end as mended_value,
       case when octet_length(value) <= ${MAX_BYTES_AT_ONCE} then value end as value,
       (extract(epoch from first_seen_at) * 1000)::float8 as first_seen_ms, max_future_skew_seconds
     from dead_letter_events
@@ -90,7 +99,14 @@ async function contradictionOf(
   reader: EventReader,
   row: LetterRow,
 ): Promise<string | undefined> {
-  const value = row.is_tombstone ? undefined : (row.value ?? (await readValue(tx, row)));
+  const value = row.is_tombstone ? undefined : (row.value ?? (await readLarge(tx, row, "value")));
+  const isReplayed = row.state === "stored" || row.state === "duplicate";
+  if (isReplayed) {
+    const mended = row.is_mended ? (row.mended_value ?? (await readLarge(tx, row, "mended_value"))) : value;
+    const replayed = reader.readValue(mended, 0, Infinity);
+    const found = isRejection(replayed) ? `no event (${replayed.reason})` : `event ${replayed.eventId}`;
+    if (found !== `event ${row.event_id}`) return `replayed as event ${row.event_id}, and is ${found}`;
+  }
   const event = reader.readValue(
     value,
     row.first_seen_ms,
@@ -101,17 +117,19 @@ async function contradictionOf(
     return event.reason === row.reason ? undefined : `reason ${row.reason}, now ${event.reason}`;
   }
   if (row.reason !== "refused_by_database") return `reason ${row.reason}, but it is a valid event`;
+  // PostgreSQL may accept it by now: then an open letter can be replayed, and a settled one is history.
+  if (row.state !== "open") return undefined;
   const { eventId, userId, eventType, eventDataText } = enrich(event);
   const isRefused = await refuses(tx, [eventId, userId, eventType, eventDataText]);
   return isRefused ? undefined : `reason ${row.reason}, but PostgreSQL accepts it`;
 }
 
-async function readValue(tx: Transaction, row: LetterRow): Promise<Buffer> {
-  const [found] = await tx<[{ value: Buffer }]>`
-    select value from dead_letter_events
+async function readLarge(tx: Transaction, row: LetterRow, column: "value" | "mended_value"): Promise<Buffer> {
+  const [found] = await tx<[{ bytes: Buffer }]>`
+    select ${tx(column)} as bytes from dead_letter_events
     where topic = ${row.topic} and topic_id = ${row.topic_id} and partition = ${row.partition}
       and reading = ${row.reading} and "offset" = ${row.offset}`;
-  return found.value;
+  return found.bytes;
 }
 
 /** True where PostgreSQL refuses the content of an event for the types that the columns have. */

@@ -8,7 +8,7 @@ import { formatTable } from "../../text/table.ts";
 const MAX_PARTITIONS = 50;
 
 export function formatReport(report: CheckReport): string {
-  const { tables, newest_events, hours, dead_letters } = report;
+  const { tables, newest_events, hours, dead_letters, dead_letter_states } = report;
   return [
     ...section("tables", ["table", "rows"], Object.entries(tables)),
     ...section(
@@ -39,6 +39,7 @@ export function formatReport(report: CheckReport): string {
     ...partitionLines(report),
     ...unreadLines(report),
     ...section("dead letters", ["reason", "records"], Object.entries(dead_letters)),
+    ...section("dead letters by state", ["state", "records"], Object.entries(dead_letter_states)),
     formatProofs(report),
   ].join("\n");
 }

@@ -3,7 +3,7 @@
 import { FatalError } from "../../runtime/errors.ts";
 import type { Transaction } from "../session.ts";
 import { textArray } from "../array-literal.ts";
-import type { EventReport, HourReport } from "./report.ts";
+import type { CheckReport, EventReport, HourReport } from "./report.ts";
 
 /** The tables of the pipeline, in the order of the flow. */
 const TABLES = [
@@ -45,10 +45,16 @@ export async function countRows(tx: Transaction, rawEvents: number): Promise<Rec
   return counted;
 }
 
-export async function countDeadLetters(tx: Transaction): Promise<Record<string, number>> {
-  const rows = await tx<{ reason: string; letters: number }[]>`
-    select reason, count(*) as letters from dead_letter_events group by reason order by letters desc, reason`;
-  return Object.fromEntries(rows.map(({ reason, letters }) => [reason, letters]));
+/** Rows of dead_letter_events by reason, and by what became of them. */
+export async function countDeadLetters(
+  tx: Transaction,
+): Promise<Pick<CheckReport, "dead_letters" | "dead_letter_states">> {
+  const countBy = async (column: "reason" | "state"): Promise<Record<string, number>> => {
+    const rows = await tx<{ name: string; letters: number }[]>`
+      select ${tx(column)} as name, count(*) as letters from dead_letter_events group by 1 order by letters desc, name`;
+    return Object.fromEntries(rows.map(({ name, letters }) => [name, letters]));
+  };
+  return { dead_letters: await countBy("reason"), dead_letter_states: await countBy("state") };
 }
 
 type HourRow = Omit<HourReport, "aggregation_hour" | "closed_at"> & {

@@ -95,37 +95,47 @@ interface LetterCountRow {
   partition: number;
   reading: number;
   letters: number;
+  /** Of the letters: those that were replayed, and those that were discarded. */
+  replayed_letters: number;
+  discarded_letters: number;
   outside: number;
-  /** Null where pipeline_offsets has no such partition, like the two offsets below. */
+  /** Null where pipeline_offsets has no such partition, like the figures below. */
   dead_lettered: number | null;
+  replayed: number | null;
+  discarded: number | null;
   first_offset: number | null;
   next_offset: number | null;
 }
 
-/** Checks that each partition has as many dead letters as it counts, all from the offsets that it has read. */
+/** Checks that each partition has as many dead letters of each state as it counts, all from the offsets that it has read. */
 export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[]> {
   const rows = await tx<LetterCountRow[]>`
     with letters as (
       select d.topic, d.topic_id, d.partition, d.reading, count(*) as letters,
+        count(*) filter (where d.state in ('stored', 'duplicate')) as replayed_letters,
+        count(*) filter (where d.state = 'discarded') as discarded_letters,
         count(*) filter (where o.topic is null or d."offset" < o.first_offset or d."offset" >= o.next_offset) as outside
       from dead_letter_events d left join pipeline_offsets o using (topic, topic_id, partition, reading)
       group by d.topic, d.topic_id, d.partition, d.reading
     )
     select topic, topic_id, partition, reading, coalesce(letters, 0) as letters, coalesce(outside, 0) as outside,
-      dead_lettered, first_offset, next_offset
+      coalesce(replayed_letters, 0) as replayed_letters, coalesce(discarded_letters, 0) as discarded_letters,
+      dead_lettered, replayed, discarded, first_offset, next_offset
     from letters full join pipeline_offsets using (topic, topic_id, partition, reading)
     order by topic, topic_id, partition, reading`;
   const kept = count(total(rows, (row) => row.letters));
-  const counted = count(total(rows, (row) => row.dead_lettered ?? 0));
+  const sum = (figure: (row: LetterCountRow) => number | null): string =>
+    count(total(rows, (row) => figure(row) ?? 0));
   return [
     makeInvariant(
       "dead_letters_kept",
-      `${counted} dead letters counted, ${kept} rows`,
+      `${sum((row) => row.dead_lettered)} dead letters counted, ${sum((row) => row.discarded)} of them discarded, and ${sum((row) => row.replayed)} replayed; ${kept} rows`,
       faultsOf(rows, (row) => {
-        const expected = row.dead_lettered ?? 0;
-        return row.letters === expected
-          ? undefined
-          : `${nameOf(row)} counted ${expected} and has ${row.letters}`;
+        const { letters, replayed_letters, discarded_letters } = row;
+        const counted = [row.dead_lettered ?? 0, row.discarded ?? 0, row.replayed ?? 0];
+        const found = [letters - replayed_letters, discarded_letters, replayed_letters];
+        if (counted.every((figure, index) => figure === found[index])) return undefined;
+        return `${nameOf(row)} counted ${counted[0]} and has ${found[0]}, ${counted[1]} discarded and has ${found[1]}, ${counted[2]} replayed and has ${found[2]}`;
       }),
     ),
     makeInvariant(

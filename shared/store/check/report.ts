@@ -83,6 +83,8 @@ export interface CheckReport {
   readonly unread_partitions: readonly UnreadPartition[] | null;
   /** Rows of dead_letter_events by reason. */
   readonly dead_letters: Readonly<Record<string, number>>;
+  /** The same rows by state: open, stored or duplicate (replayed), discarded. */
+  readonly dead_letter_states: Readonly<Record<string, number>>;
   /** The newest hours; all of them are counted in `tables`. */
   readonly hours: readonly HourReport[];
   readonly newest_events: readonly EventReport[];
