@@ -21,9 +21,6 @@ const POSTGRES_SETTINGS = { max_wal_size: "4GB" };
 /** Before compression: the broker accepts 1 MiB after it. */
 const MAX_RECORD_BYTES = "2000000";
 
-/** A broker of the tests compiles little, to start quickly. */
-const FULL_SPEED = ["-XX:TieredStopAtLevel=4", "-Xmx1g"];
-
 /** A record to publish. */
 export interface BenchRecord {
   readonly key: string;
@@ -52,7 +49,7 @@ export class Bench implements AsyncDisposable {
     const reason = whyNoKafka();
     if (reason !== undefined) throw new FatalError(`the bench needs a Kafka broker: ${reason}`);
     await prepareNativeLibrary(say);
-    const kafka = await KafkaCluster.start({ brokers: 1, jvmFlags: FULL_SPEED }, say);
+    const kafka = await KafkaCluster.start({ brokers: 1 }, say);
     const postgres = await startPostgres({ durable: true, settings: POSTGRES_SETTINGS });
     return new Bench(kafka, postgres, await postgres.database());
   }
