@@ -88,7 +88,7 @@ export class Bench implements AsyncDisposable {
       database: await this.database(),
       env: {
         CONSUMER_WORKERS: String(WORKERS),
-        CONSUMER_BATCH_SIZE: "5000",
+        CONSUMER_BATCH_SIZE: "10000",
         LOG_LEVEL: "info",
         // The database is new, so the group must be new too.
         KAFKA_CONSUMER_GROUP: `bench-${crypto.randomUUID()}`,

@@ -8,7 +8,7 @@ export const CONSUMER_SECTION = Type.Object({
   /** Worker threads. */
   workers: Type.Optional(integer("CONSUMER_WORKERS", [1, 1000])),
   /** The most records in one transaction. */
-  batchSize: integer("CONSUMER_BATCH_SIZE", [1, 100_000], 5000),
+  batchSize: integer("CONSUMER_BATCH_SIZE", [1, 100_000], 10_000),
   /** How long an hour stays open after its end. */
   hourGraceMinutes: decimal("AGGREGATOR_FLUSH_INTERVAL_MINUTES", [0, 525_600], 5),
   flushIntervalSeconds: decimal("FLUSH_INTERVAL_SECONDS", [0.1, 86_400], 60),

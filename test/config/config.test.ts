@@ -37,7 +37,7 @@ describe("a configuration without variables", () => {
     });
     expect(consumer).toEqual({
       workers: PROCESSORS,
-      batchSize: 5000,
+      batchSize: 10_000,
       hourGraceMinutes: 5,
       flushIntervalSeconds: 60,
       saveRawEvents: true,

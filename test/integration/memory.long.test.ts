@@ -123,7 +123,7 @@ describe("the memory of a consumer with two workers is bounded for", () => {
         const { bootstrapServers } = kafka;
         await using pipeline = await TestPipeline.start({ kafka: { bootstrapServers, topic }, producer });
         await pipeline.send([...records()]);
-        const consumer = pipeline.consumer({ CONSUMER_BATCH_SIZE: "5000" });
+        const consumer = pipeline.consumer({ CONSUMER_BATCH_SIZE: "10000" });
         await pipeline.until(
           "all is stored",
           async () => (await pipeline.consumed()) >= count,
@@ -155,7 +155,7 @@ clusterTest(
       database: await server.database(),
     });
     await pipeline.publish(20_000);
-    const consumer = pipeline.consumer({ CONSUMER_BATCH_SIZE: "5000" });
+    const consumer = pipeline.consumer({ CONSUMER_BATCH_SIZE: "10000" });
     await pipeline.drained();
     await server.stop("immediate");
     const resyncs = async () => await consumer.total("resyncs_total");
