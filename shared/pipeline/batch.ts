@@ -1,10 +1,11 @@
 // Builds a worker's batch for one transaction: events, dead letters and spans of offsets.
 
-import type { DeadLetter, Rejection, RejectionReason, StoredEvent } from "../event.ts";
+import type { Rejection, StoredEvent } from "../event.ts";
 import { EventReader } from "./event-reader.ts";
 import { EventRows } from "./event-rows.ts";
 import { withForeignFormat } from "./foreign-format.ts";
 import { RecordBlock } from "./record-block.ts";
+import { RejectedRecords } from "./rejected-records.ts";
 import { makeRejection } from "./rejection.ts";
 import { addRecord, openSpan, type Span, type SpanStart } from "./span.ts";
 
@@ -17,22 +18,6 @@ export interface BatchEvent {
   readonly record: number;
   /** Index of its row. */
   readonly row: number;
-}
-
-/** Where a rejected record came from, and why it was rejected. */
-export interface RejectedPlace {
-  /** Of its partition. */
-  readonly slot: number;
-  readonly span: Span;
-  readonly offset: number;
-  readonly reason: RejectionReason;
-}
-
-interface RejectedRecord {
-  readonly span: Span;
-  readonly offset: number;
-  readonly record: number;
-  readonly rejection: Rejection;
 }
 
 /** The clock and the limit that a batch validates its records by. */
@@ -49,6 +34,7 @@ export interface BatchClock {
 export class Batch {
   readonly block: RecordBlock;
   readonly rows: EventRows;
+  readonly rejected: RejectedRecords;
   readonly spans = new Map<number, Span>();
   /** False while no event's id, user or type was written with an escape: then none needs quoting in SQL array literals. */
   hasEscapes = false;
@@ -62,15 +48,13 @@ export class Batch {
   /** Once partitions were dropped: the other rows. */
   #keptRows: number[] | undefined;
   #events: BatchEvent[] | undefined;
-  /** By row: why PostgreSQL refuses the event, once the store has found out. */
-  readonly #refusals = new Map<number, Rejection>();
-  #rejected: RejectedRecord[] = [];
   #recordsRead = 0;
   #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
   constructor(maxRecords: number) {
     this.block = new RecordBlock(maxRecords);
     this.rows = new EventRows(maxRecords);
+    this.rejected = new RejectedRecords(this.block);
     this.#allRows = Int32Array.from({ length: maxRecords }, (_, row) => row);
   }
 
@@ -136,8 +120,7 @@ export class Batch {
         this.rows.add(this.#reader, record, processedAtMs);
         this.#keptRows?.push(this.rows.count - 1);
       } else {
-        span.deadLettered++;
-        this.#rejected.push({ span, offset, record, rejection: this.#withForeignFormat(rejection, record) });
+        this.rejected.add(span, record, this.#withForeignFormat(rejection, record));
       }
     }
     this.#events = undefined;
@@ -156,20 +139,16 @@ export class Batch {
     if (dropped.size === 0) return;
     this.#keptRows = Array.from(this.#kept()).filter((row) => this.spans.has(this.#slotOf(row)));
     this.#events = undefined;
-    this.#rejected = this.#rejected.filter(({ span }) => !dropped.has(span));
+    this.rejected.drop(dropped);
   }
 
   /** Turns events that PostgreSQL refuses for their content into dead letters. */
   refuse(events: readonly BatchEvent[], errorOf: (event: BatchEvent) => string): void {
     for (const event of events) {
-      this.#refusals.set(event.row, makeRejection("store", "refused_by_database", errorOf(event)));
-      event.span.deadLettered++;
+      const { row, span, record } = event;
+      const rejection = makeRejection("store", "refused_by_database", errorOf(event));
+      this.rejected.refuse(row, span, record, rejection);
     }
-  }
-
-  /** True where PostgreSQL has refused the event of a row. */
-  isRefused(row: number): boolean {
-    return this.#refusals.has(row);
   }
 
   /**
@@ -178,10 +157,10 @@ export class Batch {
    */
   distinct(): Int32Array {
     for (const span of this.spans.values()) span.duplicates = 0;
-    if (!this.rows.hasRepeatedIds && this.#refusals.size === 0) return this.#kept();
+    if (!this.rows.hasRepeatedIds && this.rejected.refusedCount === 0) return this.#kept();
     const byId = new Map<string, number>();
     for (const row of this.#kept()) {
-      if (this.#refusals.has(row)) continue;
+      if (this.rejected.isRefused(row)) continue;
       const eventId = this.rows.eventId(row);
       const other = byId.get(eventId);
       const isFirst = other === undefined || this.#isBefore(row, other);
@@ -248,73 +227,6 @@ export class Batch {
     return withForeignFormat(rejection, bytes, valueStart[record]!, valueEnd[record]!);
   }
 
-  /** How many records the batch itself has rejected; PostgreSQL may refuse more. */
-  get rejected(): number {
-    return this.#rejected.length;
-  }
-
-  /** The records that the batch itself has rejected, but for the first `count`. */
-  *rejectedAfter(count: number): Generator<RejectedPlace> {
-    for (const { span, offset, record, rejection } of this.#rejected.slice(count)) {
-      yield { slot: this.block.slot[record]!, span, offset, reason: rejection.reason };
-    }
-  }
-
-  /** The records that PostgreSQL has refused. */
-  *refused(): Generator<RejectedPlace> {
-    for (const { span, offset, record, rejection } of this.#refusedRecords()) {
-      yield { slot: this.block.slot[record]!, span, offset, reason: rejection.reason };
-    }
-  }
-
-  /** Where each rejected record came from, and why it was rejected. */
-  rejections(): {
-    readonly topic: string;
-    readonly partition: number;
-    readonly offset: number;
-    readonly reason: RejectionReason;
-  }[] {
-    return this.#allRejected().map(({ span, offset, rejection }) => ({
-      topic: span.topic,
-      partition: span.partition,
-      offset,
-      reason: rejection.reason,
-    }));
-  }
-
-  /** The rejected records one by one, with their bytes, which are valid until `clear`. */
-  *deadLetters(): Generator<DeadLetter> {
-    const { block } = this;
-    for (const { span, offset, record, rejection } of this.#allRejected()) {
-      yield {
-        topic: span.topic,
-        topicId: span.topicId,
-        partition: span.partition,
-        reading: span.reading,
-        offset,
-        key: block.key(record),
-        keyBytes: block.cutKeys.get(record)?.bytes,
-        value: block.value(record),
-        valueBytes: block.cutValues.get(record)?.bytes,
-        valueSha256: block.cutValues.get(record)?.sha256,
-        headers: block.headers(record),
-        headersBytes: block.cutHeaderBytes(record),
-        rejection,
-      };
-    }
-  }
-
-  #allRejected(): readonly RejectedRecord[] {
-    return this.#refusals.size === 0 ? this.#rejected : [...this.#rejected, ...this.#refusedRecords()];
-  }
-
-  *#refusedRecords(): Generator<RejectedRecord> {
-    for (const [row, rejection] of this.#refusals) {
-      const record = this.rows.record[row]!;
-      yield { span: this.#spanOf(row), offset: this.block.offset[record]!, record, rejection };
-    }
-  }
-
   /** Empties the batch for reuse; its memory stays allocated. */
   clear(): void {
     this.block.clear();
@@ -322,10 +234,9 @@ export class Batch {
     this.spans.clear();
     this.#keptRows = undefined;
     this.#events = undefined;
-    this.#refusals.clear();
+    this.rejected.clear();
     this.hasEscapes = false;
     this.transformationSeconds = 0;
-    this.#rejected = [];
     this.#recordsRead = 0;
   }
 }

@@ -32,7 +32,7 @@ export class OffsetLedger implements BatchLedger {
   }
 
   async record(tx: Transaction, batch: Batch): Promise<void> {
-    await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
+    await insertDeadLetters(tx, batch.rejected.deadLetters(), batch.clock);
   }
 
   async close(tx: Transaction, spans: readonly Span[]): Promise<void> {

@@ -58,7 +58,7 @@ export class WorkerTelemetry {
 
   batchCommitted(batch: Batch, report: CommitReport): void {
     const recorder = this.#recorder;
-    const rejections = batch.rejections();
+    const rejections = batch.rejected.places();
     let records = 0;
     for (const { topic, consumed, gaps, duplicates, bytes } of batch.spans.values()) {
       records += consumed;
@@ -228,7 +228,7 @@ export class WorkerTelemetry {
   }
 
   /** Writes a rate-limited line per reason, with the position of the latest record. */
-  #logDeadLetters(letters: ReturnType<Batch["rejections"]>): void {
+  #logDeadLetters(letters: ReturnType<Batch["rejected"]["places"]>): void {
     const byReason = Map.groupBy(letters, ({ reason }) => reason);
     for (const [reason, ofReason] of byReason) {
       const { topic, partition, offset } = ofReason.at(-1)!;

@@ -13,7 +13,7 @@ describe("the dead letters of a batch", () => {
   ];
 
   test("carry their origin, their bytes and their reason", () => {
-    const letters = [...batchOf(records, [spanStart(1, 40)]).deadLetters()];
+    const letters = [...batchOf(records, [spanStart(1, 40)]).rejected.deadLetters()];
     expect(letters).toMatchObject([
       {
         topic: "user-events",
@@ -55,7 +55,7 @@ describe("the dead letters of a batch", () => {
     expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 40, to: 45, consumed: 5, duplicates: 0, deadLettered: 4 },
     ]);
-    expect(batch.rejections()).toEqual(
+    expect(batch.rejected.places()).toEqual(
       (
         [
           [40, "tombstone"],
@@ -86,7 +86,7 @@ describe("an event that PostgreSQL refuses", () => {
     batch.refuse([batch.events[1]!], ({ event }) => `${event.eventId} is too much`);
     expect(places(distinctEvents(batch))).toEqual(["e0 user-events[0]@0"]);
     expect(spanCounts(batch)).toMatchObject([{ consumed: 2, duplicates: 0, deadLettered: 1 }]);
-    expect([...batch.deadLetters()]).toMatchObject([
+    expect([...batch.rejected.deadLetters()]).toMatchObject([
       {
         offset: 1,
         key: Buffer.from("k1"),
@@ -94,7 +94,7 @@ describe("an event that PostgreSQL refuses", () => {
         rejection: { stage: "store", reason: "refused_by_database", error: "e1 is too much" },
       },
     ]);
-    expect(batch.rejections()).toEqual([
+    expect(batch.rejected.places()).toEqual([
       { topic: "user-events", partition: 0, offset: 1, reason: "refused_by_database" },
     ]);
   });

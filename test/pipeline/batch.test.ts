@@ -87,7 +87,7 @@ describe("the spans of a batch", () => {
       { partition: 0, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 0 },
     ]);
     expect(places(batch.events)).toEqual(["a user-events[0]@0"]);
-    expect([...batch.deadLetters()]).toEqual([]);
+    expect([...batch.rejected.deadLetters()]).toEqual([]);
   });
 
   test("are exact up to 2^53", () => {
@@ -204,7 +204,7 @@ describe("the distinct events of a batch", () => {
             distinct.filter((event) => event.span === span).length,
           );
           expect(span.deadLettered).toBe(
-            [...batch.deadLetters()].filter(
+            [...batch.rejected.deadLetters()].filter(
               ({ partition, topic }) => partition === span.partition && topic === span.topic,
             ).length,
           );
@@ -232,7 +232,7 @@ describe("partitions dropped from a batch", () => {
     expect(spanCounts(batch)).toEqual([
       { partition: 1, from: 0, to: 3, consumed: 3, duplicates: 0, deadLettered: 1 },
     ]);
-    expect([...batch.deadLetters()]).toMatchObject([{ partition: 1, offset: 1 }]);
+    expect([...batch.rejected.deadLetters()]).toMatchObject([{ partition: 1, offset: 1 }]);
   });
 
   test("can return, and are read from their stored offset again", () => {
@@ -257,7 +257,7 @@ describe("partitions dropped from a batch", () => {
   test("leave a batch without spans that is not empty when all are dropped", () => {
     const batch = batchOf(records, [spanStart(0), spanStart(1)]);
     batch.drop([0, 1]);
-    expect([batch.spans.size, batch.events, [...batch.deadLetters()], batch.isEmpty]).toEqual([
+    expect([batch.spans.size, batch.events, [...batch.rejected.deadLetters()], batch.isEmpty]).toEqual([
       0,
       [],
       [],
@@ -292,7 +292,7 @@ test("a cleared batch equals a new one", () => {
   expect([batch.isEmpty, batch.records, batch.hasEscapes, batch.spans.size]).toEqual([true, 0, false, 0]);
   expect([
     batch.events,
-    [...batch.deadLetters()],
+    [...batch.rejected.deadLetters()],
     distinctEvents(batch),
     batch.transformationSeconds,
   ]).toEqual([[], [], [], 0]);
@@ -301,5 +301,5 @@ test("a cleared batch equals a new one", () => {
   expect(spanCounts(batch)).toEqual([
     { partition: 4, from: 0, to: 1, consumed: 1, duplicates: 0, deadLettered: 1 },
   ]);
-  expect([...batch.deadLetters()][0]?.headers).toBeUndefined();
+  expect([...batch.rejected.deadLetters()][0]?.headers).toBeUndefined();
 });

@@ -4,7 +4,7 @@ import { batchOf, eventText } from "./record.ts";
 
 /** The reason and the error of a record, as its dead letter has them. */
 function rejectionOf(value: string | Uint8Array | undefined): [reason: string, error: string] {
-  const [letter] = batchOf([{ offset: 0, value }], [spanStart(0)]).deadLetters();
+  const [letter] = batchOf([{ offset: 0, value }], [spanStart(0)]).rejected.deadLetters();
   const { reason, error } = letter!.rejection;
   return [reason, error];
 }

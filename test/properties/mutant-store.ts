@@ -60,7 +60,7 @@ export class MutantStore implements Committer {
       // The key of the dead letters would stop most repeated batches; this mutation is about the fence alone.
       if (this.#mutation === "no fence") await forgetDeadLetters(tx, spans);
       if (this.#mutation !== "dead letters are dropped")
-        await insertDeadLetters(tx, batch.deadLetters(), batch.clock);
+        await insertDeadLetters(tx, batch.rejected.deadLetters(), batch.clock);
       await addToHours(tx, deltas);
       if (this.#mutation === "users count again")
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;

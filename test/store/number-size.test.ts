@@ -38,7 +38,7 @@ test("an event whose numbers all have the most digits is stored, and its row can
   const count = Math.floor((MAX_VALUE_BYTES - 300) / "1e999,".length);
   const event = eventTextWith(`{"n":[${Array(count).fill("1e999").join()}]}`);
   const batch = batchFrom(0, [event]);
-  expect(batch.rejections()).toEqual([]);
+  expect(batch.rejected.places()).toEqual([]);
   await worker.store.commit(batch);
   const [row] = await worker.database.sql<[{ length: string }]>`
     select length(event_data::text) from raw_events`;

@@ -58,7 +58,7 @@ describe("the poison search", () => {
     const batch = batchFrom(0, values);
     const report = await worker.store.commit(batch);
     expect(report.rawRows).toBe(size - at.length);
-    expect(batch.rejections()).toHaveLength(at.length);
+    expect(batch.rejected.places()).toHaveLength(at.length);
     expect(await deadLetters(database)).toEqual(
       at.map((offset) => ({
         offset,

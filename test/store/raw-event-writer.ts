@@ -33,7 +33,7 @@ export class RawEventWriter implements AsyncDisposable {
   /** Commits these values as one batch. Each must become a raw event, without a failed COPY. */
   async store(...values: string[]): Promise<void> {
     const batch = batchFrom(this.nextOffset, values);
-    expect([...batch.deadLetters()].map(({ rejection }) => rejection)).toEqual([]);
+    expect([...batch.rejected.deadLetters()].map(({ rejection }) => rejection)).toEqual([]);
     const { stored, copyFailed } = await this.worker.store.commit(batch);
     expect(stored).toHaveLength(values.length);
     expect(copyFailed).toBe(false);

@@ -57,7 +57,7 @@ export class BatchCommitter {
     onCommitted();
     const owned = [...batch.spans].filter(([slot]) => assignment.get(slot) !== undefined);
     const offsets = owned.map(([, { topic, partition, to }]) => ({ topic, partition, offset: to }));
-    if (deadLetterLimit.isSet) intake.drop(deadLetterLimit.count(batch.refused()));
+    if (deadLetterLimit.isSet) intake.drop(deadLetterLimit.count(batch.rejected.refusedPlaces()));
     intake.release(batch);
     intake.noteCommit();
     recovery.committed(clock.monotonicMs());

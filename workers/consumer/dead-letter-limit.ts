@@ -1,6 +1,6 @@
 // Stops a partition of whose last records too many are dead letters (DEAD_LETTER_LIMIT).
 
-import type { RejectedPlace } from "../../shared/pipeline/batch.ts";
+import type { RejectedPlace } from "../../shared/pipeline/rejected-records.ts";
 import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Assignment } from "./assignment.ts";
 import { DeadLetterBudget } from "./dead-letter-budget.ts";

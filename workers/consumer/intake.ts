@@ -104,7 +104,7 @@ export class Intake {
     this.hasFetched = true;
     this.#countFetched(batch.block, first);
     if (batch.isEmpty) batch.open(this.#options.batchClock(), this.#clock.monotonicMs());
-    const { rejected } = batch;
+    const { count } = batch.rejected;
     batch.read((slot) => {
       const owned = this.#assignment.get(slot);
       if (owned?.state.kind !== "fetching") return undefined;
@@ -112,7 +112,7 @@ export class Intake {
       return { topic, partition, topicId: state.topicId, reading: state.reading, from: state.next };
     });
     const { deadLetterLimit } = this.#options;
-    if (deadLetterLimit.isSet) batch.drop(deadLetterLimit.count(batch.rejectedAfter(rejected)));
+    if (deadLetterLimit.isSet) batch.drop(deadLetterLimit.count(batch.rejected.placesAfter(count)));
     return added;
   }
 

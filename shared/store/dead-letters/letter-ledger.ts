@@ -129,7 +129,7 @@ export class LetterLedger implements BatchLedger {
       state: "open",
       error,
     }));
-    for (const { rejection, ...letter } of batch.deadLetters()) {
+    for (const { rejection, ...letter } of batch.rejected.deadLetters()) {
       outcomes.push({
         ...letterKey(letter),
         state: "open",
@@ -137,7 +137,7 @@ export class LetterLedger implements BatchLedger {
       });
     }
     for (const event of batch.events) {
-      if (batch.isRefused(event.row)) continue;
+      if (batch.rejected.isRefused(event.row)) continue;
       outcomes.push({
         ...letterKey({ ...event.span, offset: event.offset }),
         state: stored.has(event.row) ? "stored" : "duplicate",
