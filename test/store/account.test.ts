@@ -48,7 +48,7 @@ describe("the account of a span", () => {
     const before = await everything(database);
     const batch = batchFrom(0, VALUES);
     // A fault between the record and the store.
-    (batch.events as unknown[]).pop();
+    batch.rows.count--;
     const error: unknown = await worker.store.commit(batch).then(
       () => undefined,
       (thrown: unknown) => thrown,

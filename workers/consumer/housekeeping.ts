@@ -6,6 +6,7 @@ import { FatalError } from "../../shared/runtime/errors.ts";
 import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { type ClosedHours, closeHours } from "../../shared/store/hourly.ts";
+import { endIdleSnapshots } from "../../shared/store/idle-snapshots.ts";
 import { migrate, readMigrations } from "../../shared/store/migrate.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
@@ -21,15 +22,19 @@ const WAITING_LOG_MS = 10_000;
 /** Time between two probes of a database that failed. */
 const PROBE_MS = 2000;
 
+/** A person who reads needs a snapshot for seconds; a program of this application, for half a minute at most. */
+const IDLE_SNAPSHOT_SECONDS = 300;
+
 /**
- * The main thread's use of the database: prepares it for the workers, then closes hours and writes metrics once per
- * FLUSH_INTERVAL_SECONDS. A lost connection is opened again at the next use; nothing is remembered from the old one.
+ * The main thread's use of the database: prepares it for the workers, then closes hours, ends forgotten
+ * transactions and writes metrics once per FLUSH_INTERVAL_SECONDS. A lost connection is opened again at the next use; nothing is remembered from the old one.
  */
 export class Housekeeping {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #metrics: MetricsRegistry;
   readonly #session: LazySession;
+  readonly #idleSnapshotSeconds: number;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #isFailing = false;
@@ -39,7 +44,13 @@ export class Housekeeping {
   #probeTimer: Timer | undefined;
   #isProbing = false;
 
-  constructor(config: Config, log: Logger, metrics: MetricsRegistry) {
+  constructor(
+    config: Config,
+    log: Logger,
+    metrics: MetricsRegistry,
+    idleSnapshotSeconds = IDLE_SNAPSHOT_SECONDS,
+  ) {
+    this.#idleSnapshotSeconds = idleSnapshotSeconds;
     this.#config = config;
     this.#log = log;
     this.#metrics = metrics;
@@ -125,6 +136,7 @@ export class Housekeeping {
     try {
       const session = await this.#session.open();
       await this.#closeHours(session);
+      await this.#endIdleSnapshots(session);
       if (savePipelineMetrics) {
         await session.run((sql) => insertPipelineMetrics(sql, samples));
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
@@ -149,6 +161,15 @@ export class Housekeeping {
       this.#metrics.add("aggregations_flushed_total", closed.rows);
     } while (closed.last !== undefined && !this.#isStopping);
     if (rows > 0) this.#log.info({ rows }, "closed the rows of hours that are over");
+  }
+
+  async #endIdleSnapshots(session: Session): Promise<void> {
+    for (const ended of await session.run((sql) => endIdleSnapshots(sql, this.#idleSnapshotSeconds))) {
+      this.#log.warn(
+        { ...ended },
+        "ended a session that was idle in a transaction: the snapshot that it held slows every commit",
+      );
+    }
   }
 
   #runFailed(error: unknown): void {
