@@ -47,7 +47,6 @@ export class Batch {
   readonly #allRows: Int32Array;
   /** Once partitions were dropped: the other rows. */
   #keptRows: number[] | undefined;
-  #events: BatchEvent[] | undefined;
   #recordsRead = 0;
   #clock: BatchClock = { processedAtMs: 0, maxFutureSkewMs: 0 };
 
@@ -62,10 +61,9 @@ export class Batch {
     return this.#recordsRead === 0;
   }
 
-  /** The events as objects. They are made when they are asked for first: the COPY of a batch takes its rows instead. */
+  /** The events as objects, which the COPY of a batch does without. */
   get events(): readonly BatchEvent[] {
-    this.#events ??= Array.from(this.#kept(), (row) => this.#event(row));
-    return this.#events;
+    return this.eventsOf(this.#kept());
   }
 
   /** Records read. */
@@ -123,7 +121,6 @@ export class Batch {
         this.rejected.add(span, record, this.#withForeignFormat(rejection, record));
       }
     }
-    this.#events = undefined;
     this.#recordsRead = block.count;
     this.transformationSeconds += (performance.now() - startedAt) / 1000;
   }
@@ -138,7 +135,6 @@ export class Batch {
     }
     if (dropped.size === 0) return;
     this.#keptRows = Array.from(this.#kept()).filter((row) => this.spans.has(this.#slotOf(row)));
-    this.#events = undefined;
     this.rejected.drop(dropped);
   }
 
@@ -179,9 +175,7 @@ export class Batch {
 
   /** The events of some rows, as objects. */
   eventsOf(rows: Int32Array): readonly BatchEvent[] {
-    if (rows.length === this.events.length) return this.events;
-    const wanted = new Set(rows);
-    return this.events.filter(({ row }) => wanted.has(row));
+    return Array.from(rows, (row) => this.#event(row));
   }
 
   /** Counts for each span the events that were stored. They are not derived from its other counts, so that these can be checked. */
@@ -233,7 +227,6 @@ export class Batch {
     this.rows.clear();
     this.spans.clear();
     this.#keptRows = undefined;
-    this.#events = undefined;
     this.rejected.clear();
     this.hasEscapes = false;
     this.transformationSeconds = 0;

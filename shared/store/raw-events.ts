@@ -83,33 +83,35 @@ export async function insertBy(
     await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
     return rows;
   }
-  const plain = !batch.hasEscapes;
   // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
-  if (way === "insert") {
-    const events = batch.eventsOf(rows).toSorted((a, b) => compareTexts(a.event.eventId, b.event.eventId));
-    const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, plain);
-    return newIds === undefined ? rows : rows.filter((row) => newIds.has(batch.rows.eventId(row)));
-  }
   const sorted = Array.from(rows, (row) => ({ row, id: batch.rows.eventId(row) })).toSorted((a, b) =>
     compareTexts(a.id, b.id),
   );
-  const [found] = await tx.unsafe<[{ stored_ids: string[] }]>(
-    LOOK_UP,
-    [
-      textArray(
-        sorted.map(({ id }) => id),
-        plain,
-      ),
-    ],
-    { prepare: true },
-  );
+  if (way === "insert") return await insertRows(tx, batch, rowsOf(sorted));
+  const ids = sorted.map(({ id }) => id);
+  const [found] = await tx.unsafe<[{ stored_ids: string[] }]>(LOOK_UP, [textArray(ids, !batch.hasEscapes)], {
+    prepare: true,
+  });
   const storedIds = new Set(found.stored_ids);
-  const others = Int32Array.from(
-    sorted.filter(({ id }) => !storedIds.has(id)),
-    ({ row }) => row,
+  const { repeated = [], others = [] } = Object.groupBy(sorted, ({ id }) =>
+    storedIds.has(id) ? "repeated" : "others",
   );
-  await insertByCopy(tx, batch.rows.copyInput(others), others.length);
-  return others;
+  // The INSERT stores none of the repeated ones, but refuses those that are no events for this table.
+  const inserted = repeated.length === 0 ? [] : await insertRows(tx, batch, rowsOf(repeated));
+  const copied = rowsOf(others);
+  await insertByCopy(tx, batch.rows.copyInput(copied), copied.length);
+  return inserted.length === 0 ? copied : Int32Array.from([...copied, ...inserted]);
+}
+
+function rowsOf(sorted: readonly { readonly row: number }[]): Int32Array {
+  return Int32Array.from(sorted, ({ row }) => row);
+}
+
+/** @returns the rows of the events that were new */
+async function insertRows(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
+  const events = batch.eventsOf(rows);
+  const newIds = await insertByUnnest(tx, events, batch.clock.processedAtMs, !batch.hasEscapes);
+  return newIds === undefined ? rows : rows.filter((row) => newIds.has(batch.rows.eventId(row)));
 }
 
 function compareTexts(a: string, b: string): number {
