@@ -1,6 +1,6 @@
 // Runs the consumer program as a child process that logs to a file and ends with the demo.
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { prettyFactory } from "pino-pretty";
 import { FatalError } from "../../shared/runtime/errors.ts";
 import { freePort } from "../../shared/runtime/free-port.ts";
@@ -49,6 +49,8 @@ export class ConsumerProcess {
       cwd: ROOT,
       env: {
         ...Object.fromEntries(inherited),
+        // Bun keeps headers for its C compiler there, and this directory goes with the demo.
+        BUN_TMPDIR: dirname(logPath),
         ...environment,
         HTTP_HOST: HOST,
         METRICS_PORT_CONSUMER: String(port),
