@@ -4,6 +4,9 @@ import { NOW_MS } from "../pipeline/record.ts";
 import type { WorkerClock } from "../../workers/consumer/ports.ts";
 import type { Scheduler } from "./postgres/scheduler.ts";
 
+/** A worker measures its deadlines by the monotonic clock: they are late by as much as that goes back, in all. */
+export const MAX_STEPS_BACK_MS = 80;
+
 /** Virtual time goes on from a fixed moment, so that hours end and events are late as in any history. */
 export class ProcessClock implements WorkerClock {
   readonly #process: Scheduler;
@@ -38,6 +41,6 @@ export class ProcessClock implements WorkerClock {
 
   /** The monotonic clock goes back, as after a fault of a virtual machine. */
   stepBack(ms: number): void {
-    this.#monotonicMs -= ms;
+    this.#monotonicMs = Math.max(this.#monotonicMs - ms, -MAX_STEPS_BACK_MS);
   }
 }

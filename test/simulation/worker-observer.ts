@@ -7,6 +7,7 @@ import type { CommitReport } from "../../shared/pipeline/commit.ts";
 import type { ResyncCause } from "../../shared/telemetry/worker-telemetry.ts";
 import type { Counters } from "./counters.ts";
 import type { Oracle } from "./oracle.ts";
+import { MAX_STEPS_BACK_MS } from "./process-clock.ts";
 import type { Trace } from "./trace.ts";
 import type { Violations } from "./violations.ts";
 
@@ -91,14 +92,14 @@ export class WorkerObserver {
 
   /** @param waitedMs until the worker has polled a rebalance */
   rebalancePolled(waitedMs: number): void {
-    if (waitedMs > QUEUED_DEADLINE_MS + MARGIN_MS) {
+    if (waitedMs > QUEUED_DEADLINE_MS + MAX_STEPS_BACK_MS + MARGIN_MS) {
       this.#violated(`takes notice of a rebalance after ${Math.round(waitedMs)} ms`);
     }
   }
 
   /** @param waitedMs since the worker has polled the revocation */
   revocationAnswered(waitedMs: number): void {
-    if (waitedMs > REVOCATION_DEADLINE_MS + MARGIN_MS) {
+    if (waitedMs > REVOCATION_DEADLINE_MS + MAX_STEPS_BACK_MS + MARGIN_MS) {
       this.#violated(`answers a revocation after ${Math.round(waitedMs)} ms`);
     }
     this.#counters.count(`revocation ${waitedMs === 0 ? "without" : "with"} a transaction in flight`);
