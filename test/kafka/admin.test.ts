@@ -82,11 +82,11 @@ onKafka("a created topic gets the requested settings", async (kafka) => {
   const topic = newName();
   await ensureTopics({ ...options(kafka, [topic]), topicSettings: { "retention.ms": "12345" } });
   const admin = await AdminClient.open(kafka.adminSettings());
-  expect(await admin.topicSetting(topic, "retention.ms", 5000)).toBe("12345");
-  expect(await rejection(admin.topicSetting(topic, "no.such.setting", 5000))).toMatchObject({
+  expect(await admin.topicSetting(topic, "retention.ms", 30_000)).toBe("12345");
+  expect(await rejection(admin.topicSetting(topic, "no.such.setting", 30_000))).toMatchObject({
     message: expect.stringContaining("has no no.such.setting"),
   });
-  const [broker] = await admin.brokers(5000);
+  const [broker] = await admin.brokers(30_000);
   expect(`${broker?.host}:${broker?.port}`).toBe(kafka.bootstrapServers);
   admin.close();
 });
@@ -101,7 +101,7 @@ onKafka("a refusal by the cluster is reported at once", async (kafka) => {
 });
 
 onKafka("a topic with more replicas than brokers is retried until the deadline", async (kafka) => {
-  const wanted = { ...options(kafka, [newName()], 5000), replicationFactor: 3 };
+  const wanted = { ...options(kafka, [newName()], 20_000), replicationFactor: 3 };
   expect(await fatal(ensureTopics(wanted))).toMatch(/is not ready for .*replication factor.* 3/is);
 });
 
