@@ -10,7 +10,7 @@ export class IdSet {
   readonly #hash: Int32Array;
   readonly #start: Int32Array;
   readonly #end: Int32Array;
-  /** Not the same in every process, so that nobody can prepare ids that all have one hash. */
+  /** Not the same in every process, so that no producer can prepare ids that all have one hash. */
   readonly #basis = (Math.random() * 2 ** 32) | 0;
   #size = 0;
 
