@@ -14,7 +14,7 @@ export interface CommitReport {
   readonly lateEvents: number;
   /** Rows written to raw_events. */
   readonly rawRows: number;
-  /** True if a COPY failed first and the batch was stored by unnest instead. */
+  /** True if a COPY failed first, and the batch was stored in another way. */
   readonly copyFailed: boolean;
   /** The database's clock when the COMMIT was answered, ms since 1970. */
   readonly committedAtMs: number;

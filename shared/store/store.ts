@@ -44,8 +44,8 @@ export class Store {
   }
 
   /**
-   * Stores a batch. After a failed COPY it repeats the batch by unnest; events that PostgreSQL refuses for their
-   * content become dead letters, and the batch is repeated without them.
+   * Stores a batch. After a failed COPY it repeats the batch in a way that takes more, see `RawEvents`; events that
+   * PostgreSQL refuses for their content become dead letters, and the batch is repeated without them.
    *
    * @param proof nothing is committed before it resolves; it settles within seconds, because locks are held meanwhile
    * @param ledger the accounts that the records belong to; by default the stored offsets
