@@ -35,6 +35,9 @@ export function consumerSettings(kafka: Source, worker = 0): Settings {
     "isolation.level": "read_committed",
     // A full local queue makes the fetcher sleep this long; the default of 1 s makes catching up 5 to 10 times slower.
     "fetch.queue.backoff.ms": "5",
+    // A fetch may ask for partitions without new records only, and the others wait until it is answered: 500 ms by
+    // default. At 50 a full topic is drained 1.2 times as fast; the price is 20 small requests a second when idle.
+    "fetch.wait.max.ms": "50",
     // The memory of librdkafka's queue. It counts neither keys nor headers, so few records may wait when it fetches
     // again, and a fetch is small: one of 1 MiB is 5,000 to 20,000 ordinary events, or 255 MiB of zeros in lz4.
     "queued.min.messages": "100",
