@@ -1,10 +1,11 @@
-// Measures how fast a bare COPY writes the rows that a consumer stored: the reference of the drain.
+// Measures how fast a bare COPY writes the rows that a consumer sent: the reference of the drain.
 import { cpuUsage } from "node:process";
-import { join } from "node:path";
 import type { Writable } from "node:stream";
 import postgres from "postgres";
 import type { TestDatabase } from "../test/support/postgres.ts";
-import { type Bench, WORKERS } from "./bench.ts";
+import type { Bench } from "./bench.ts";
+import { consumerRound, type TopicContent } from "./consumer-round.ts";
+import { CopyCapture } from "./copy-capture.ts";
 import { treeCpuMicros } from "./processes.ts";
 import type { CopyRound } from "./report.ts";
 
@@ -12,44 +13,32 @@ import type { CopyRound } from "./report.ts";
 const CHUNK_BYTES = 256 * 1024;
 const DEADLINE_MS = 5 * 60_000;
 
-/** Files in the binary format of COPY, one for each connection, with about as many rows each. */
-export interface StoredRows {
-  readonly files: readonly string[];
+/** All rows of a drain, as its consumer sent them. */
+export interface SentRows {
+  /** The input of one COPY (FORMAT binary) for each connection. */
+  readonly inputs: readonly Uint8Array[];
   readonly rows: number;
 }
 
-/** Writes raw_events, as a consumer stored it, to files in the server's data directory, which is removed at the end. */
-export async function exportRows({ sql }: TestDatabase, rows: number): Promise<StoredRows> {
-  const [place] = await sql`
-    select current_setting('data_directory') as folder,
-      pg_relation_size('raw_events') / current_setting('block_size')::int as pages`;
-  const folder = String(place?.["folder"]);
-  const pages = Number(place?.["pages"]);
-  const files: string[] = [];
-  for (let part = 0; part < WORKERS; part++) {
-    const [from, to] = [part, part + 1].map((bound) => Math.ceil((pages * bound) / WORKERS));
-    const file = join(folder, `bench-rows-${part}`);
-    await sql.unsafe(
-      `copy (select * from raw_events where ctid >= '(${from},0)' and ctid < '(${to},0)') to '${file}' (format binary)`,
-    );
-    files.push(file);
-  }
-  return { files, rows };
+/** Drains a topic once more, and keeps what the consumer sends to COPY. */
+export async function captureRows(bench: Bench, content: TopicContent): Promise<SentRows> {
+  await using capture = await CopyCapture.start(bench.postgres);
+  await consumerRound(bench, content, { DB_PORT: String(capture.port) });
+  return { inputs: capture.inputs(), rows: content.records };
 }
 
 /**
- * Copies the same rows into the same table, empty and with its indexes, over as many connections as the consumer has
+ * Copies the same bytes into the same table, empty and with its indexes, over as many connections as the consumer has
  * workers: one COPY (FORMAT binary) each, synchronous_commit off, rows in memory. Measured on these rows, psql's \copy
  * and COPY FROM a file on the server are as fast, and the text format is a third slower.
  */
-export async function copyRound(bench: Bench, { files, rows }: StoredRows): Promise<CopyRound> {
+export async function copyRound(bench: Bench, { inputs, rows }: SentRows): Promise<CopyRound> {
   await using database = await bench.database();
-  const contents = await Promise.all(files.map((file) => Bun.file(file).bytes()));
-  const connections = await Promise.all(contents.map(() => connect(database)));
+  const connections = await Promise.all(inputs.map(() => connect(database)));
   const postgresBefore = await treeCpuMicros(bench.postgres.pid!);
   const clientBefore = cpuUsage();
   const startedAt = performance.now();
-  await withDeadline(Promise.all(connections.map((sql, part) => copyIn(sql, contents[part]!))));
+  await withDeadline(Promise.all(connections.map((sql, part) => copyIn(sql, inputs[part]!))));
   const seconds = (performance.now() - startedAt) / 1000;
   const client = cpuUsage(clientBefore);
   const postgresMicros = (await treeCpuMicros(bench.postgres.pid!)) - postgresBefore;

@@ -1,6 +1,6 @@
 // Measures how fast a full topic is drained into PostgreSQL, compared with INSERT only and with a bare COPY.
 import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
-import { copyRound, exportRows, type StoredRows } from "./copy.ts";
+import { captureRows, copyRound } from "./copy.ts";
 import { type Bench, WORKERS } from "./bench.ts";
 import { simulated } from "./records.ts";
 import type { Drain, DrainRound } from "./report.ts";
@@ -11,16 +11,13 @@ export async function drain(bench: Bench, events: number, options: RoundOptions)
   const topic = await bench.topic();
   await bench.fill(topic, simulated(events));
   const content = { topic, records: events, duplicates: 0 };
-  let stored: StoredRows | undefined;
+  const sent = await captureRows(bench, content);
   const rounds = await interleave<DrainRound>(
     "drain",
     {
-      consumer: () =>
-        consumerRound(bench, content, {}, async (database) => {
-          stored ??= await exportRows(database, events);
-        }),
+      consumer: () => consumerRound(bench, content),
       unnest: () => consumerRound(bench, content, INSERT_ONLY),
-      copy: () => copyRound(bench, stored!),
+      copy: () => copyRound(bench, sent),
     },
     options,
   );

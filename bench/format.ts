@@ -15,6 +15,7 @@ import type {
   Producer,
   Rebuild,
   Rewind,
+  Stages,
 } from "./report.ts";
 import { medianCosts, medianOf } from "./rounds.ts";
 
@@ -31,6 +32,7 @@ export function formatReport({
   rebuild,
   rewind,
   letters,
+  stages,
 }: BenchReport): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
@@ -45,6 +47,7 @@ export function formatReport({
     ...(rebuild ? [rebuildLine(rebuild)] : []),
     ...(rewind ? [rewindLine(rewind)] : []),
     ...(letters ? [lettersLine(letters)] : []),
+    ...(stages ? stageLines(stages) : []),
   ];
 }
 
@@ -180,6 +183,17 @@ function rewindLine({ events, stored, duplicates, eventsPerSecond }: Rewind): st
 
 function lettersLine({ letters, lettersPerSecond, listed, listSeconds }: Letters): string {
   return `\nletters: ${count(letters)} mended by one replay at ${count(lettersPerSecond)}/s; the list of ${count(listed)} in ${toDigits(listSeconds, 2)} s; check holds`;
+}
+
+function stageLines({ records, rounds, stages }: Stages): string[] {
+  return [
+    "",
+    `stages: one thread, ${count(records)} simulated records in memory; median of ${count(rounds)} rounds`,
+    ...formatTable(
+      ["", "ns/event"],
+      stages.map(({ stage, nanosPerEvent }) => [stage, Math.round(nanosPerEvent)]),
+    ),
+  ];
 }
 
 const RATES = ["events/s", "min", "max"];

@@ -83,6 +83,16 @@ const ProducerShape = Type.Object(
   closed,
 );
 
+/** Wall time on one thread that is not disturbed, nanoseconds per event. */
+const StagesShape = Type.Object(
+  {
+    records: Count,
+    rounds: Type.Integer({ minimum: 1 }),
+    stages: Type.Array(Type.Object({ stage: Type.String(), nanosPerEvent: Cost }, closed)),
+  },
+  closed,
+);
+
 const FormShape = Type.Object(
   {
     form: Type.String(),
@@ -202,6 +212,7 @@ export const BenchReportShape = Type.Object(
     rebuild: Type.Optional(RebuildShape),
     rewind: Type.Optional(RewindShape),
     letters: Type.Optional(LettersShape),
+    stages: Type.Optional(StagesShape),
   },
   closed,
 );
@@ -226,3 +237,4 @@ export type Idle = Static<typeof IdleShape>;
 export type Rebuild = Static<typeof RebuildShape>;
 export type Rewind = Static<typeof RewindShape>;
 export type Letters = Static<typeof LettersShape>;
+export type Stages = Static<typeof StagesShape>;

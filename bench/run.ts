@@ -15,6 +15,7 @@ import { producer } from "./producer.ts";
 import { rebuild } from "./rebuild.ts";
 import type { BenchReport } from "./report.ts";
 import { rewind } from "./rewind.ts";
+import { stages } from "./stages.ts";
 
 const SCENARIOS = [
   "drain",
@@ -27,10 +28,11 @@ const SCENARIOS = [
   "rebuild",
   "rewind",
   "letters",
+  "stages",
 ] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"];
-const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, number>> = {
+const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle" | "stages">, number>> = {
   drain: 1_000_000,
   producer: 1_000_000,
   // In shorter rounds most of the time would be the consumer's warm-up.
@@ -43,11 +45,13 @@ const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, num
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
+/** Each takes milliseconds, and its median has to be free of other load. */
+const STAGE_ROUNDS = 300;
 
 const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--json]
 
-  drain       drains a full topic, compared with INSERT only and with a bare COPY of the same rows: events/s, CPU time
-              per event of consumer, PostgreSQL and broker, memory
+  drain       drains a full topic, compared with INSERT only and with a bare COPY of the very bytes that the consumer
+              sends: events/s, CPU time per event of consumer, PostgreSQL and broker, memory
   producer    publishes simulated events as fast as possible, compared with Kafka's own kafka-producer-perf-test
   latency     the time from the producer to the visible row of the hour, at ${LATENCY_RATE} events/s
   idle        the CPU time of a consumer that has nothing to do
@@ -57,6 +61,7 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   rebuild     changes 50 rows of hours by hand while 10,000 events/s flow, and mends them
   rewind      drains a full topic, and reads it again from its beginning
   letters     mends a topic's bad records, a tenth, by one replay of dead letters; lists a million dead letters
+  stages      what each stage of the hot path costs for itself, in memory
 
 Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms, duplicates and
 hostile take about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and
@@ -141,6 +146,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await idle(bench);
     case "letters":
       return await letters(bench, events ?? DEFAULT_EVENTS.letters);
+    case "stages":
+      return stages(STAGE_ROUNDS);
   }
 }
 
