@@ -5,6 +5,9 @@
 // notify the loop. The database does one thing at a time; committing takes turns with placing and settling partitions,
 // so that no partition in trouble holds up the others. Kafka is served in every turn, even while the database is busy.
 //
+// What the loop starts next depends on one union, `Work`: what the database is doing. The `Flow` of `Recovery` says
+// whether a failure waits for its resync, and what people are told of a pause.
+//
 // Every failure has one answer, the resync: drop what was built, stop fetching, forget what was learned of the
 // database, wait a little, read the stored offsets, fetch from there.
 
@@ -47,8 +50,7 @@ export class PartitionWorker {
   readonly #committer: BatchCommitter;
   readonly #report: PartitionReport;
   readonly #recovery: Recovery;
-  #phase: "running" | "draining" = "running";
-  #isToRejoin = false;
+  #phase: "running" | "rejoining" | "draining" = "running";
 
   /** @param onCommitted called after each answered COMMIT, when the telemetry has moved */
   constructor(
@@ -121,7 +123,7 @@ export class PartitionWorker {
 
   /** Leaves the group and joins it again, so that it assigns all partitions again. */
   rejoin(): void {
-    this.#isToRejoin = true;
+    if (this.#phase === "running") this.#phase = "rejoining";
     this.#ports.notifier.notify();
   }
 
@@ -160,7 +162,7 @@ export class PartitionWorker {
 
   /** A worker that drains asks Kafka nothing more. */
   #surveyDueAtMs(): number | undefined {
-    return this.#phase === "running" ? this.#surveys.dueAtMs() : undefined;
+    return this.#phase === "draining" ? undefined : this.#surveys.dueAtMs();
   }
 
   /** Ms until something is due. */
@@ -181,13 +183,13 @@ export class PartitionWorker {
     if (this.#recovery.failure !== undefined || this.#work.current.kind !== "idle") return;
     const session = this.#sessions.current;
     if (session === undefined) {
-      if (this.#phase === "running") this.#sessions.connect(now);
+      if (this.#phase !== "draining") this.#sessions.connect(now);
       return;
     }
     if (session.isLost) throw new ResyncNeeded("connection", "PostgreSQL has closed the connection");
     const dueAtMs = this.#intake.dueAtMs();
     const isCommitDue = dueAtMs !== undefined && dueAtMs <= now;
-    const placing = this.#phase === "running" ? this.#placement.next(now) : undefined;
+    const placing = this.#phase === "draining" ? undefined : this.#placement.next(now);
     if (placing !== undefined && (!isCommitDue || this.#work.last === "committing")) {
       this.#work.begin({ kind: placing.kind, sinceMs: now }, () => placing.run(session));
     } else if (isCommitDue) {
@@ -200,17 +202,16 @@ export class PartitionWorker {
 
   /** Resyncs after a failure, once the database does nothing more. */
   #resync(): void {
-    if (!this.#work.isFree) return;
-    const isDropping = !this.#intake.isEmpty || this.#recovery.hasFailedBatch;
-    const failure = this.#recovery.take();
-    if (failure === undefined) return;
+    const { failure, hasFailedBatch } = this.#recovery;
+    if (failure === undefined || !this.#work.isFree) return;
+    const isDropping = !this.#intake.isEmpty || hasFailedBatch;
     const now = this.#ports.clock.monotonicMs();
     this.#intake.reset();
     this.#assignment.resync();
     this.#surveys.restart();
     if (this.#phase === "draining") {
       // No data is lost, but the caller must learn that the drain did not complete.
-      if (!isDropping) return;
+      if (!isDropping) return this.#recovery.dismiss();
       throw new FatalError(`what was read could not be committed, and is read again: ${failure.message}`);
     }
     this.#work.backOff(now + this.#recovery.pause(failure, now));
@@ -232,9 +233,12 @@ export class PartitionWorker {
   }
 
   #takeFromKafka(): void {
-    if (this.#phase === "draining") this.#intake.stop();
-    else if (this.#isToRejoin) this.#ports.kafka.rejoin();
-    this.#isToRejoin = false;
+    if (this.#phase === "draining") {
+      this.#intake.stop();
+    } else if (this.#phase === "rejoining") {
+      this.#phase = "running";
+      this.#ports.kafka.rejoin();
+    }
     for (let event = this.#intake.take(); event !== undefined; event = this.#intake.take()) {
       this.#kafkaEvents.handle(event);
     }

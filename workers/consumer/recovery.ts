@@ -18,13 +18,25 @@ interface Pause {
   countedToMs: number;
 }
 
+/**
+ * `failed`: the failure waits until the database does nothing more; then the worker resyncs, and is `paused` until all
+ * partitions are read again. A failure may come during a pause, which goes on then.
+ */
+type Flow =
+  | { readonly kind: "flowing" }
+  | {
+      readonly kind: "failed";
+      readonly failure: Resync;
+      readonly hasFailedBatch: boolean;
+      readonly pause: Pause | undefined;
+    }
+  | { readonly kind: "paused"; readonly hasFailedBatch: boolean; readonly pause: Pause };
+
 /** Failures and pauses of one worker; all times are ms of the monotonic clock. */
 export class Recovery {
   readonly #telemetry: WorkerTelemetry;
   readonly #backoff: Backoff;
-  #failure: Resync | undefined;
-  #pause: Pause | undefined;
-  #hasFailedBatch = false;
+  #flow: Flow = { kind: "flowing" };
 
   constructor(clock: WorkerClock, telemetry: WorkerTelemetry) {
     this.#backoff = new Backoff(FIRST_WAIT_MS, MAX_WAIT_MS, clock);
@@ -33,12 +45,21 @@ export class Recovery {
 
   /** A failure that waits for its resync. */
   get failure(): Resync | undefined {
-    return this.#failure;
+    return this.#flow.kind === "failed" ? this.#flow.failure : undefined;
   }
 
   /** Why the worker is paused, if it is. */
   get reason(): Resync | undefined {
     return this.#pause?.reason;
+  }
+
+  /** True where a batch could not be committed since the flow stopped. */
+  get hasFailedBatch(): boolean {
+    return this.#flow.kind !== "flowing" && this.#flow.hasFailedBatch;
+  }
+
+  get #pause(): Pause | undefined {
+    return this.#flow.kind === "flowing" ? undefined : this.#flow.pause;
   }
 
   /**
@@ -54,31 +75,34 @@ export class Recovery {
   }
 
   note(failure: Resync): void {
-    this.#failure ??= failure;
+    this.#fail(failure, this.hasFailedBatch);
   }
 
   /** A batch could not be committed; reading may go on all the same. */
   noteFailedBatch(failure: Resync): void {
-    this.#hasFailedBatch = true;
-    this.note(failure);
+    this.#fail(failure, true);
   }
 
-  /** True while the pause is that of a failed batch. */
-  get hasFailedBatch(): boolean {
-    return this.#hasFailedBatch;
+  #fail(failure: Resync, hasFailedBatch: boolean): void {
+    this.#flow = { kind: "failed", failure: this.failure ?? failure, hasFailedBatch, pause: this.#pause };
   }
 
-  /** Takes the failure: the worker resyncs now. */
-  take(): Resync | undefined {
-    const failure = this.#failure;
-    this.#failure = undefined;
-    return failure;
+  /** Drops the failure of a worker that needs no resync. */
+  dismiss(): void {
+    const flow = this.#flow;
+    if (flow.kind !== "failed") return;
+    const { hasFailedBatch, pause } = flow;
+    this.#flow = pause === undefined ? { kind: "flowing" } : { kind: "paused", hasFailedBatch, pause };
   }
 
-  /** Starts the pause, or gives a running one its newest reason. @returns how long to wait before the next attempt, ms */
+  /**
+   * Starts the pause after the resync for a failure, or gives a running one its newest reason.
+   * @returns how long to wait before the next attempt, ms
+   */
   pause(reason: Resync, nowMs: number): number {
     const waitMs = this.#backoff.next();
-    this.#pause = { sinceMs: nowMs, countedToMs: nowMs, ...this.#pause, reason };
+    const pause = { sinceMs: nowMs, countedToMs: nowMs, ...this.#pause, reason };
+    this.#flow = { kind: "paused", hasFailedBatch: this.hasFailedBatch, pause };
     this.#telemetry.resynced(reason.cause, reason.message, this.#backoff.attempts, waitMs);
     return waitMs;
   }
@@ -90,17 +114,23 @@ export class Recovery {
 
   /** Adds the time since the last call to the metric. */
   countPause(nowMs: number): void {
-    if (this.#pause === undefined) return;
-    this.#telemetry.paused((nowMs - this.#pause.countedToMs) / 1000);
-    this.#pause.countedToMs = nowMs;
+    const pause = this.#pause;
+    if (pause === undefined) return;
+    this.#telemetry.paused((nowMs - pause.countedToMs) / 1000);
+    pause.countedToMs = nowMs;
   }
 
+  /** Ends the pause; a failure that came meanwhile still waits. */
   resume(nowMs: number): void {
-    if (this.#pause === undefined) return;
+    const pause = this.#pause;
+    if (pause === undefined) return;
     this.countPause(nowMs);
-    this.#telemetry.flowResumed(nowMs - this.#pause.sinceMs);
-    this.#pause = undefined;
-    this.#hasFailedBatch = false;
+    this.#telemetry.flowResumed(nowMs - pause.sinceMs);
+    const { failure } = this;
+    this.#flow =
+      failure === undefined
+        ? { kind: "flowing" }
+        : { kind: "failed", failure, hasFailedBatch: false, pause: undefined };
   }
 
   /** A batch was committed: the next fault counts as the first. */
