@@ -20,8 +20,8 @@ const FIXED_BYTES = 2 + FIELDS * 4 + 1 + 3 * 8;
 /** The epoch of timestamptz: 2000-01-01, ms since 1970. */
 const TIMESTAMP_EPOCH_MS = 946_684_800_000;
 const TWO_TO_32 = 2 ** 32;
-/** The input of a COPY is sent in pieces of this size, because the driver copies each; most batches are one. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+/** Larger rows grow by this much at a time. */
+const MAX_GROWTH_BYTES = 4 * 1024 * 1024;
 /** Cleared rows give memory back where they used less than this share of it. */
 const SHRINK_BELOW = 1 / 4;
 
@@ -133,14 +133,11 @@ export class EventRows {
   }
 
   /**
-   * The input of one COPY, in pieces of a few megabytes; the last is returned. Valid until `add` or `clear`.
+   * The input of one COPY, valid until `add` or `clear`.
    * @param indexes of the events to store, in the order in which they are sent
    */
-  *copyInput(indexes: ArrayLike<number>): Generator<Buffer, Buffer> {
-    const input = this.#areAll(indexes) ? this.#all() : this.#some(indexes);
-    let at = 0;
-    for (; input.length - at > PIECE_BYTES; at += PIECE_BYTES) yield input.subarray(at, at + PIECE_BYTES);
-    return input.subarray(at);
+  copyInput(indexes: ArrayLike<number>): Buffer {
+    return this.#areAll(indexes) ? this.#all() : this.#some(indexes);
   }
 
   clear(): void {
@@ -219,7 +216,7 @@ export class EventRows {
     const needed = this.#used + length;
     const size = this.#bytes.length;
     // Doubling, but not far beyond what the largest block fills.
-    if (needed > size) this.#resize(Math.max(needed, size + Math.min(size, PIECE_BYTES)), this.#used);
+    if (needed > size) this.#resize(Math.max(needed, size + Math.min(size, MAX_GROWTH_BYTES)), this.#used);
   }
 
   #resize(length: number, kept: number): void {

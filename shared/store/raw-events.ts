@@ -1,10 +1,9 @@
 // Inserts events into raw_events and returns which event ids were new.
 
-import type { Writable } from "node:stream";
 import type { StoredEvent } from "../event.ts";
 import type { Batch, BatchEvent } from "../pipeline/batch.ts";
 import { formatTimestamp } from "../pipeline/timestamp.ts";
-import type { Transaction } from "./session.ts";
+import type { SessionTransaction, Transaction } from "./session.ts";
 import { classify } from "./sqlstate.ts";
 import { numberArray, textArray } from "./array-literal.ts";
 
@@ -60,7 +59,7 @@ export class RawEvents {
    * @returns the rows of those that were new
    * @throws CopyFailed where the transaction has to be repeated; the next call takes a way that accepts more
    */
-  async insert(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
+  async insert(tx: SessionTransaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
     const way = this.#isCopyAllowed ? this.#way : "insert";
     // Before the outcome is known: if anything ends this transaction, the next one goes another way.
     this.#way = way === "copy" ? "look up and copy" : "insert";
@@ -75,12 +74,12 @@ export class RawEvents {
 /** @returns the rows of the events that were new. @throws CopyFailed */
 export async function insertBy(
   way: InsertWay,
-  tx: Transaction,
+  tx: SessionTransaction,
   batch: Batch,
   rows: Int32Array,
 ): Promise<Int32Array> {
   if (way === "copy") {
-    await insertByCopy(tx, batch.rows.copyInput(rows), rows.length);
+    await insertByCopy(tx, batch, rows);
     return rows;
   }
   // In key order: workers that insert the same ids in different orders deadlock, and a deadlock costs a second.
@@ -99,7 +98,7 @@ export async function insertBy(
   // The INSERT stores none of the repeated ones, but refuses those that are no events for this table.
   const inserted = repeated.length === 0 ? [] : await insertRows(tx, batch, rowsOf(repeated));
   const copied = rowsOf(others);
-  await insertByCopy(tx, batch.rows.copyInput(copied), copied.length);
+  await insertByCopy(tx, batch, copied);
   return inserted.length === 0 ? copied : Int32Array.from([...copied, ...inserted]);
 }
 
@@ -201,45 +200,14 @@ export class CopyFailed extends Error {
 /**
  * Inserts raw events of which none may be stored already.
  *
- * @param input of the COPY, in pieces
- * @param count of the events
+ * @param rows of the events
  * @throws CopyFailed where the server refuses them for any reason; else what the driver throws
  */
-async function insertByCopy(tx: Transaction, input: Iterator<Buffer, Buffer>, count: number): Promise<void> {
-  if (count === 0) return;
+async function insertByCopy(tx: SessionTransaction, batch: Batch, rows: Int32Array): Promise<void> {
+  if (rows.length === 0) return;
   try {
-    await writeToEnd(await tx.unsafe(COPY).writable(), input);
-    // The driver does not report an error that answers the COPY (porsager/postgres, issue 1173). The next statement
-    // shows it: in a failed transaction it fails too.
-    await tx.unsafe("select 1");
+    await tx.copyIn(COPY, batch.rows.copyInput(rows));
   } catch (error) {
     throw classify(error) === "connection" ? error : new CopyFailed("the COPY failed", { cause: error });
   }
-}
-
-/**
- * Writes and ends the stream of a COPY.
- * @returns when the end is sent. The stream may never emit "finish", and the driver accepts no statement before the
- *   end is sent
- */
-function writeToEnd(input: Writable, pieces: Iterator<Buffer, Buffer>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // The listener stays: a connection that is lost later emits an error here too, and an error without a listener
-    // ends the process.
-    input.on("error", reject);
-    // oxlint-disable no-underscore-dangle, typescript/unbound-method -- a Writable calls it to end the stream
-    const sendEnd = input._final;
-    input._final = (callback) => {
-      sendEnd.call(input, callback);
-      resolve();
-    };
-    // oxlint-enable no-underscore-dangle, typescript/unbound-method
-    // The driver copies a piece to send it, so the next one waits until this one is sent.
-    const writeNext = (): void => {
-      const { done, value } = pieces.next();
-      if (done === true) input.end(value);
-      else input.write(value, (error) => (error ? reject(error) : writeNext()));
-    };
-    writeNext();
-  });
 }

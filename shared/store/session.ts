@@ -6,6 +6,7 @@ import type { DatabaseConfig } from "../config/config.ts";
 import { readSecretFile } from "../config/environment.ts";
 import { errorMessage } from "../runtime/errors.ts";
 import { runSecretCommand } from "../runtime/secret-command.ts";
+import { copyIn } from "./copy-in.ts";
 import { suppressRollbackAfterDisconnect } from "./driver-workarounds.ts";
 import { openServerSocket } from "./server-socket.ts";
 import {
@@ -22,6 +23,11 @@ const TYPES = {
   bigint: { to: 20, from: [20], parse: Number, serialize: String },
 } satisfies Record<string, postgres.PostgresType<number>>;
 export type Transaction = TransactionSql<{ bigint: number }>;
+/** A transaction of `Session.transaction`. */
+export type SessionTransaction = Transaction & {
+  /** Runs a COPY … FROM STDIN with its whole input. @throws as `copyIn` */
+  copyIn(statement: string, input: Uint8Array): Promise<void>;
+};
 export type Database = Sql<{ bigint: number }>;
 
 const CONNECT_TIMEOUT_SECONDS = 10;
@@ -142,8 +148,13 @@ export class Session {
    *
    * @throws DeadlineExceeded; else what the driver throws
    */
-  async transaction<T>(deadlineMs: number, body: (tx: Transaction) => Promise<T>): Promise<T> {
-    return await this.#withDeadline(deadlineMs, async () => (await this.sql.begin(body)) as T);
+  async transaction<T>(deadlineMs: number, body: (tx: SessionTransaction) => Promise<T>): Promise<T> {
+    const withCopy = async (tx: Transaction): Promise<T> => {
+      const copy = async (statement: string, input: Uint8Array): Promise<void> =>
+        await copyIn(tx, this.#socket.current!, statement, input);
+      return await body(Object.assign(tx, { copyIn: copy }));
+    };
+    return await this.#withDeadline(deadlineMs, async () => (await this.sql.begin(withCopy)) as T);
   }
 
   /** Runs statements outside a transaction. @throws DeadlineExceeded after 20 s; else what the driver throws */

@@ -9,7 +9,7 @@ import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
 import { type BatchLedger, OffsetLedger } from "./batch-ledger.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
-import type { StoreSession, Transaction } from "./session.ts";
+import type { SessionTransaction, StoreSession } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
 import { classify } from "./sqlstate.ts";
@@ -125,7 +125,7 @@ export class Store {
   }
 
   /** Inserts events and returns the rows of the new ones; the others count as duplicates of their spans. */
-  async #insertRawEvents(tx: Transaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
+  async #insertRawEvents(tx: SessionTransaction, batch: Batch, rows: Int32Array): Promise<Int32Array> {
     try {
       const stored = await this.#rawEvents.insert(tx, batch, rows);
       batch.countDuplicates(rows, stored);

@@ -1,7 +1,7 @@
 // Tests by which statements raw events are inserted, from one batch to the next.
 import { expect, test } from "bun:test";
 import { CopyFailed, RawEvents } from "../../shared/store/raw-events.ts";
-import type { Session, Transaction } from "../../shared/store/session.ts";
+import type { Session, SessionTransaction } from "../../shared/store/session.ts";
 import { eventWithId } from "../pipeline/record.ts";
 import { rejection } from "../support/rejection.ts";
 import { batchFrom, openSession, pipelineDatabase } from "./pipeline-database.ts";
@@ -31,24 +31,28 @@ class RecordedEvents {
     return { newIds, statements: statements.join(", ") };
   }
 
-  #recorded(tx: Transaction, statements: string[]): Transaction {
-    const unsafe = (...[text, ...rest]: Parameters<Transaction["unsafe"]>) => {
-      const word = text.trim().split(" ")[0]!;
-      statements.push(word);
-      const query = tx.unsafe(text, ...rest);
-      if (word !== "copy") return query;
-      return { writable: () => this.beforeCopy().then(() => query.writable()) };
+  #recorded(tx: SessionTransaction, statements: string[]): SessionTransaction {
+    const recorded: Partial<SessionTransaction> = {
+      unsafe: (text, ...rest) => {
+        statements.push(text.trim().split(" ")[0]!);
+        return tx.unsafe(text, ...rest);
+      },
+      copyIn: async (...copy) => {
+        statements.push("copy");
+        await this.beforeCopy();
+        await tx.copyIn(...copy);
+      },
     };
     return new Proxy(tx, {
       get: (target, name, receiver): unknown =>
-        name === "unsafe" ? unsafe : Reflect.get(target, name, receiver),
+        Reflect.get(name in recorded ? recorded : target, name, receiver),
     });
   }
 }
 
-const COPIED = "copy, select";
-const LOOKED_UP = "select, copy, select";
-const WITH_REPEATED = "select, with, copy, select";
+const COPIED = "copy";
+const LOOKED_UP = "select, copy";
+const WITH_REPEATED = "select, with, copy";
 const INSERTED = "with";
 
 test("ids are looked up after one was stored already, until five batches in a row were new", async () => {

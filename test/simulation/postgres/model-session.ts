@@ -1,6 +1,11 @@
 // Opens sessions to the model of PostgreSQL, which behave as `Session` does to the store.
 
-import type { Database, SessionOptions, StoreSession, Transaction } from "../../../shared/store/session.ts";
+import type {
+  Database,
+  SessionOptions,
+  SessionTransaction,
+  StoreSession,
+} from "../../../shared/store/session.ts";
 import { applicationName } from "../../../shared/store/session-settings.ts";
 import {
   ConnectionLost,
@@ -77,8 +82,11 @@ export class ModelSession implements StoreSession {
     this.#onLost = this.#options.onLost;
   }
 
-  async transaction<T>(deadlineMs: number, body: (tx: Transaction) => Promise<T>): Promise<T> {
-    return await this.#withDeadline(deadlineMs, async () => (await this.sql.begin(body)) as T);
+  async transaction<T>(deadlineMs: number, body: (tx: SessionTransaction) => Promise<T>): Promise<T> {
+    return await this.#withDeadline(
+      deadlineMs,
+      async () => (await this.sql.begin((tx) => body(tx as SessionTransaction))) as T,
+    );
   }
 
   async run<T>(body: (sql: Database) => Promise<T>): Promise<T> {

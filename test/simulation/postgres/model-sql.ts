@@ -33,42 +33,16 @@ class Query {
     return this.#run().catch(onError);
   }
 
-  /** Begins a COPY. @returns what the store uses of a Writable */
-  async writable(): Promise<CopyStream> {
+  /** Begins a COPY that gets no input. */
+  async writable(): Promise<{ on: () => void }> {
     await this.#send({ kind: "copy", known: knownStatement(this.#text) });
-    return new CopyStream(this.#send);
+    return { on: () => undefined };
   }
 
   async #run(): Promise<unknown> {
     const known = knownStatement(this.#text);
     const { rows, count } = await this.#send({ kind: "statement", known, parameters: this.#parameters });
     return Object.assign([...rows], { count });
-  }
-}
-
-/** The input of a COPY. A stream of node would run on the event loop's real time. */
-class CopyStream {
-  readonly #send: Send;
-
-  constructor(send: Send) {
-    this.#send = send;
-  }
-
-  /** An error of the COPY is not reported here: the next statement shows it. */
-  on(): this {
-    return this;
-  }
-
-  // oxlint-disable-next-line no-underscore-dangle -- the name is that of node's Writable
-  _final(callback: () => void): void {
-    callback();
-  }
-
-  end(bytes: Uint8Array): void {
-    // The store reuses its buffer.
-    this.#send({ kind: "copy data", bytes: Uint8Array.from(bytes) }).catch(() => undefined);
-    // oxlint-disable-next-line no-underscore-dangle
-    this._final(() => undefined);
   }
 }
 
@@ -120,7 +94,14 @@ class Scope {
       if (request.kind !== "copy data") sent.catch((error: unknown) => (first ??= { error }));
       return sent;
     };
+    const copyIn = async (statement: string, input: Uint8Array): Promise<void> => {
+      await send({ kind: "copy", known: knownStatement(statement) });
+      // The store reuses its buffer. An error of the COPY is not reported here: the next statement shows it.
+      send({ kind: "copy data", bytes: Uint8Array.from(input) }).catch(() => undefined);
+      await new Query(send, "select 1", []);
+    };
     const tx = Object.assign(queriesOf(send), {
+      copyIn,
       savepoint: (inner: Body) => this.run(`s${this.#savepoints++}`, inner),
     });
     if (savepoint !== undefined) await this.#send({ kind: "savepoint", name: savepoint });

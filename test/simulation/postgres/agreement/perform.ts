@@ -12,7 +12,7 @@ import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/s
 import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
 import { insertBy, insertByUnnest } from "../../../../shared/store/raw-events.ts";
 import { currentReadings, startReading } from "../../../../shared/store/readings.ts";
-import type { StoreSession, Transaction } from "../../../../shared/store/session.ts";
+import type { SessionTransaction, StoreSession } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
 import { batchOf, CLOCK, eventText, eventTextWith, NOW_MS } from "../../../pipeline/record.ts";
 import { REFUSED_DATA } from "../../../support/refused-content.ts";
@@ -67,7 +67,7 @@ function describeIds(newIds: ReadonlySet<string> | undefined): readonly string[]
 
 /** @throws what the store throws */
 export async function performInTransaction(
-  tx: Transaction,
+  tx: SessionTransaction,
   session: StoreSession,
   step: Exclude<TransactionStep, { kind: "commit" | "rollback" }>,
   positionOf: PositionOf,
