@@ -4,15 +4,18 @@ import type { Batch } from "../../shared/pipeline/batch.ts";
 
 /** What the database is doing: nothing while `idle`, nor while `backing_off`, where the next work waits for `untilMs`. */
 export type Work =
-  | { readonly kind: "idle" }
+  | { readonly kind: "idle"; readonly fromMs: number }
   | { readonly kind: "backing_off"; readonly untilMs: number }
-  | { readonly kind: "connecting" | "placing" | "settling" | "ending_peers"; readonly sinceMs: number }
+  | {
+      readonly kind: "connecting" | "placing" | "settling" | "ending_peers" | "probing";
+      readonly sinceMs: number;
+    }
   | { readonly kind: "committing"; readonly sinceMs: number; readonly batch: Batch };
 
 /** Work in progress; all times are ms of the monotonic clock. */
 export class DatabaseWork {
   readonly #onEnded: () => void;
-  #current: Work = { kind: "idle" };
+  #current: Work = { kind: "idle", fromMs: -Infinity };
   #outcome: (() => void) | undefined;
   /** The kind of the work that was begun last. */
   last: Work["kind"] = "idle";
@@ -49,7 +52,7 @@ export class DatabaseWork {
   /** Ends the back-off whose time has come, also where there is nothing to do next. */
   endBackOff(nowMs: number): void {
     if (this.#current.kind === "backing_off" && this.#current.untilMs <= nowMs)
-      this.#current = { kind: "idle" };
+      this.#current = { kind: "idle", fromMs: nowMs };
   }
 
   /**
@@ -71,11 +74,11 @@ export class DatabaseWork {
   }
 
   /** Runs the outcome of the work that has ended, if any. @throws what the work threw */
-  takeOutcome(): void {
+  takeOutcome(nowMs: number): void {
     const outcome = this.#outcome;
     if (outcome === undefined) return;
     this.#outcome = undefined;
-    this.#current = { kind: "idle" };
+    this.#current = { kind: "idle", fromMs: nowMs };
     outcome();
   }
 }

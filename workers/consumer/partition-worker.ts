@@ -8,8 +8,8 @@
 // What the loop starts next depends on one union, `Work`: what the database is doing. The `Flow` of `Recovery` says
 // whether a failure waits for its resync, and what people are told of a pause.
 //
-// Every failure has one answer, the resync: drop what was built, stop fetching, forget what was learned of the
-// database, wait a little, read the stored offsets, fetch from there.
+// Every failure has one answer, the resync: drop what was built and what was learned of the database, stop fetching,
+// wait a little, read the stored offsets, fetch from there.
 
 import { ClockCheck } from "../../shared/runtime/clock-check.ts";
 import { FatalError } from "../../shared/runtime/errors.ts";
@@ -141,12 +141,13 @@ export class PartitionWorker {
 
   /** @throws FatalError for a failure that no retry fixes */
   #takeTurn(): void {
-    this.#recovery.attempt(() => this.#clockCheck.pass(this.#ports.clock.monotonicMs()));
-    this.#recovery.attempt(() => this.#work.takeOutcome());
+    const { clock } = this.#ports;
+    this.#recovery.attempt(() => this.#clockCheck.pass(clock.monotonicMs()));
+    this.#recovery.attempt(() => this.#work.takeOutcome(clock.monotonicMs()));
     // Kafka gives nothing while a revocation has no answer.
-    this.#recovery.attempt(() => this.#membership.answerRevocation(this.#ports.clock.monotonicMs()));
+    this.#recovery.attempt(() => this.#membership.answerRevocation(clock.monotonicMs()));
     this.#recovery.attempt(() => this.#takeFromKafka());
-    const now = this.#ports.clock.monotonicMs();
+    const now = clock.monotonicMs();
     if ((this.#surveyDueAtMs() ?? Infinity) <= now) this.#surveys.start();
     this.#work.endBackOff(now);
     this.#recovery.attempt(() => this.#startWork(now));
@@ -175,6 +176,7 @@ export class PartitionWorker {
       work.kind === "backing_off" ? work.untilMs : undefined,
       canWork ? this.#intake.dueAtMs() : undefined,
       canWork ? this.#placement.dueAtMs() : undefined,
+      this.#sessions.probeDueAtMs(),
     ].filter((at) => at !== undefined);
     return Math.min(MAX_IDLE_MS, Math.max(0, Math.min(...dueAtMs) - this.#ports.clock.monotonicMs()));
   }
@@ -182,10 +184,7 @@ export class PartitionWorker {
   #startWork(now: number): void {
     if (this.#recovery.failure !== undefined || this.#work.current.kind !== "idle") return;
     const session = this.#sessions.current;
-    if (session === undefined) {
-      if (this.#phase !== "draining") this.#sessions.connect(now);
-      return;
-    }
+    if (session === undefined) return this.#phase === "draining" ? undefined : this.#sessions.connect(now);
     if (session.isLost) throw new ResyncNeeded("connection", "PostgreSQL has closed the connection");
     const dueAtMs = this.#intake.dueAtMs();
     const isCommitDue = dueAtMs !== undefined && dueAtMs <= now;
@@ -197,6 +196,8 @@ export class PartitionWorker {
       if (batch !== undefined) this.#committer.commit(session, batch);
       // A full batch left records in librdkafka's queue, which does not wake the loop for them again.
       this.#ports.notifier.notify();
+    } else if ((this.#sessions.probeDueAtMs() ?? Infinity) <= now) {
+      this.#sessions.probe(now);
     }
   }
 
@@ -233,12 +234,9 @@ export class PartitionWorker {
   }
 
   #takeFromKafka(): void {
-    if (this.#phase === "draining") {
-      this.#intake.stop();
-    } else if (this.#phase === "rejoining") {
-      this.#phase = "running";
-      this.#ports.kafka.rejoin();
-    }
+    if (this.#phase === "draining") this.#intake.stop();
+    if (this.#phase === "rejoining") this.#ports.kafka.rejoin();
+    this.#phase = this.#phase === "draining" ? "draining" : "running";
     for (let event = this.#intake.take(); event !== undefined; event = this.#intake.take()) {
       this.#kafkaEvents.handle(event);
     }

@@ -88,6 +88,8 @@ export interface DatabaseSession {
     at: number,
     leaderEpoch: number | undefined,
   ): Promise<StoredOffset | undefined>;
+  /** Asks for an answer, whatever it is. */
+  probe(): Promise<void>;
   /** Ends the sessions whose client is stopped in the middle of a transaction. @returns their process ids */
   endStuckPeers(): Promise<number[]>;
   /** Forgets all that was learned of the database. */

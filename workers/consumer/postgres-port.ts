@@ -51,6 +51,7 @@ async function connect(
     enterPartitions: (starts) => session.run((sql) => enterPartitions(sql, starts)),
     skipGap: (from, to) => session.run((sql) => skipGap(sql, from, to)),
     startReading: (from, at, leaderEpoch) => session.run((sql) => startReading(sql, from, at, leaderEpoch)),
+    probe: () => session.run(async (sql) => void (await sql.unsafe("select 1"))),
     endStuckPeers: () => session.run((sql) => endStuckPeers(sql, STUCK_PEER_SECONDS)),
     forget() {
       store = new Store(session, storeOptions);

@@ -4,6 +4,12 @@ import type { WorkerTelemetry } from "../../shared/telemetry/worker-telemetry.ts
 import type { DatabaseWork } from "./database-work.ts";
 import type { DatabaseSession, WorkerPorts } from "./ports.ts";
 
+/**
+ * An idle session is asked for an answer this often. Where the network drops its packets, nothing else tells that it has
+ * ended, and a worker without new records would not learn of a rewind.
+ */
+const PROBE_EVERY_MS = 10_000;
+
 export class SessionHolder {
   readonly #ports: Pick<WorkerPorts, "database" | "notifier">;
   readonly #work: DatabaseWork;
@@ -44,6 +50,20 @@ export class SessionHolder {
         this.#session = session;
         this.#telemetry.databaseConnected(session.backendPid);
       };
+    });
+  }
+
+  /** When the idle session is to be asked, ms of the monotonic clock; undefined where it works, or there is none. */
+  probeDueAtMs(): number | undefined {
+    const { current: work } = this.#work;
+    return this.#session === undefined || work.kind !== "idle" ? undefined : work.fromMs + PROBE_EVERY_MS;
+  }
+
+  /** Begins to ask the session for an answer. */
+  probe(nowMs: number): void {
+    this.#work.begin({ kind: "probing", sinceMs: nowMs }, async () => {
+      await this.#session?.probe();
+      return () => undefined;
     });
   }
 
