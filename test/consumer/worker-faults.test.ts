@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { KafkaError } from "../../shared/kafka/kafka-error.ts";
 import { systemClock } from "../../shared/runtime/clock.ts";
+import { ConnectionLost } from "../../shared/store/sqlstate.ts";
 import { eventually } from "../support/eventually.ts";
 import { rejection } from "../support/rejection.ts";
 import { endSessions, publish, stateOf, WorkerBench } from "./worker-bench.ts";
@@ -52,6 +53,25 @@ describe("a worker without work", () => {
         eventually("Kafka is asked some more times", () => count.surveys > surveys + 8),
       );
       expect(rate).toBeLessThan(POLLS_A_SECOND_AT_REST);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "notices that the database no longer answers it, and opens another session",
+    async () => {
+      await using bench = await WorkerBench.start();
+      const topic = await bench.kafka.createTopic(1);
+      await publish(bench.kafka, topic, 0, 5);
+      const backends = new Set<number>();
+      const { worker } = await bench.worker([topic], {
+        session: ({ backendPid }) => {
+          backends.add(backendPid);
+          return backends.size > 1 ? {} : { probe: () => Promise.reject(new ConnectionLost("no answer")) };
+        },
+      });
+      await eventually("all is stored", () => bench.isStored(topic, [0], 5));
+      await eventually("it has another session", () => backends.size === 2 && worker.status().hasDatabase);
     },
     TIMEOUT_MS,
   );
