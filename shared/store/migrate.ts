@@ -1,53 +1,14 @@
 // Applies the numbered files of sql/ that a database lacks, or refuses a database that does not match them.
 
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { codeOf, FatalError } from "../runtime/errors.ts";
+import type { Migration } from "./migration-files.ts";
+import { type AppliedRow, assertSameHistory, isOurs } from "./migration-history.ts";
 import { assertRights } from "./rights.ts";
 import type { Database, Transaction } from "./session.ts";
 import { describeFault } from "./sqlstate.ts";
 
-const SQL_FOLDER = join(import.meta.dir, "../../sql");
-const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;
 /** An arbitrary number, the same in every version: a program holds this lock while it migrates. */
 const ADVISORY_LOCK = 7_061_905;
-
-/** One file of sql/. */
-export interface Migration {
-  readonly version: number;
-  readonly name: string;
-  /** With \n as its line ends. */
-  readonly text: string;
-  /** SHA-256 of the text, hex. */
-  readonly checksum: string;
-}
-
-interface AppliedRow {
-  version: number;
-  name: string;
-  checksum: string;
-}
-
-/** Reads the numbered files of a folder, in order. @throws FatalError on a name or number out of sequence */
-export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
-  return await Promise.all(
-    names.map(async (name, index) => {
-      const version = Number(FILE_NAME.exec(name)?.[1]);
-      if (version !== index + 1) {
-        throw new FatalError(
-          `sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`,
-        );
-      }
-      const text = (await Bun.file(join(folder, name)).text()).replaceAll("\r\n", "\n");
-      return { version, name, text, checksum: checksumOf(text) };
-    }),
-  );
-}
-
-function checksumOf(text: string): string {
-  return new Bun.CryptoHasher("sha256").update(text).digest("hex");
-}
 
 /** Where the tables are or will be, and what this role may do there. */
 interface Place {
@@ -146,42 +107,6 @@ async function makeHistory(tx: Transaction, place: Place, migrations: readonly M
     throw new FatalError(
       `the table pipeline_migrations cannot be created: ${describeFault(error)}. ${adviceOn(error, place)}`,
     );
-  }
-}
-
-/** Other programs have a table schema_migrations too: ours has these columns, and rows with the names of our files. */
-async function isOurs(tx: Transaction, migrations: readonly Migration[]): Promise<boolean> {
-  const columns = await tx<{ column: string }[]>`
-    select concat(attname, ' ', atttypid::regtype) as column from pg_attribute
-    where attrelid = to_regclass('schema_migrations') and attnum > 0 and not attisdropped
-    order by attnum`;
-  const found = columns.map(({ column }) => column).join();
-  if (found !== "version integer,name text,checksum text,applied_at timestamp with time zone") return false;
-  const rows = await tx<AppliedRow[]>`select version, name, checksum from schema_migrations`;
-  const known = new Map(migrations.map(({ version, name }) => [version, name]));
-  return rows.length > 0 && rows.every(({ version, name }) => (known.get(version) ?? name) === name);
-}
-
-function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly Migration[]): void {
-  for (const [index, row] of applied.entries()) {
-    const migration = migrations[index];
-    if (migration === undefined) {
-      throw new FatalError(
-        `the database has migration ${row.name}, which this version does not know: a newer version made it; start that version`,
-      );
-    }
-    if (row.version !== migration.version) {
-      throw new FatalError(
-        `pipeline_migrations has a row for ${row.name} but none for ${migration.name}: the table was edited by hand; restore the missing row or the database`,
-      );
-    }
-    // An earlier version took the checksum of a file with the line ends that its checkout gave it.
-    const checksums = [migration.checksum, checksumOf(migration.text.replaceAll("\n", "\r\n"))];
-    if (!checksums.includes(row.checksum)) {
-      throw new FatalError(
-        `sql/${migration.name} was changed after it was applied to this database; restore the file and put the change into a new file with a higher number`,
-      );
-    }
   }
 }
 

@@ -2,7 +2,8 @@
 import type { Config, DatabaseConfig } from "../../shared/config/config.ts";
 import { unverifiedServer } from "../../shared/config/database-config.ts";
 import { previewClaim } from "../../shared/store/database-owner.ts";
-import { previewMigrations, readMigrations } from "../../shared/store/migrate.ts";
+import { previewMigrations } from "../../shared/store/migrate.ts";
+import { readMigrations } from "../../shared/store/migration-files.ts";
 import { assertRights, CONSUMER_RIGHTS } from "../../shared/store/rights.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { assertOwnBackend } from "../../shared/store/pooler.ts";
