@@ -8,8 +8,11 @@ import { RELEASES } from "./releases.ts";
 const ROOT = resolve(import.meta.dir, "../..");
 const NEEDED = ["workers", "shared", "sql", "package.json", "bun.lock", "tsconfig.json"];
 
-/** Why the commits of RELEASES are not here, in words; undefined where they are. */
+/** Why the commits of RELEASES cannot be taken from here, in words; undefined where they can. */
 export function whyNoHistory(): string | undefined {
+  if (Bun.which("git") === null) return "there is no `git` on the PATH";
+  const repository = git("rev-parse", "--git-dir");
+  if (repository.exitCode !== 0) return repository.stderr.toString().trim();
   const missing = RELEASES.find(({ commit }) => git("cat-file", "-e", `${commit}^{commit}`).exitCode !== 0);
   if (missing === undefined) return undefined;
   return `commit ${missing.commit.slice(0, 7)} is not here: get the whole history with "git fetch --unshallow"`;

@@ -7,7 +7,7 @@ export interface Release {
   readonly commit: string;
 }
 
-/** In order. `bun run test/upgrade/make-dump.ts` makes the dump of one. */
+/** In order. `bun test/upgrade/make-dump.ts SCHEMA` makes the dump of one. */
 export const RELEASES: readonly Release[] = [
   { schema: 1, commit: "9de9c9a1a6fe8795b012ec2269433902d5696bd0" },
   { schema: 2, commit: "f82adde9cedff49a0b4ef84ed39c6d1eb3b7c107" },
