@@ -6,7 +6,7 @@ import { VARIABLES } from "../shared/config/config.ts";
 import { METRIC_NAMES } from "../shared/telemetry/metrics.ts";
 
 const ROOT = resolve(import.meta.dir, "..");
-const PLACES = ["*.md", "{bench,monitoring,shared,test,workers}/**/*.md"];
+const PLACES = ["*.md", "{bench,monitoring,shared,sql,test,workers}/**/*.md"];
 const DOCUMENTS = PLACES.flatMap((pattern) => [...new Bun.Glob(pattern).scanSync({ cwd: ROOT })]);
 
 const text = (document: string): string => readFileSync(join(ROOT, document), "utf8");

@@ -37,6 +37,7 @@ const START_FIRST = [
   "test/kafka/rebalance",
   "test/producer/producer",
   "test/kafka/admin",
+  "test/upgrade/dumps",
   "test/integration/",
   "test/kafka/consumer",
   "test/properties/",

@@ -21,7 +21,7 @@ It can run while consumers run, and can be killed at any moment and started agai
 late_events cannot be recomputed, and is only brought within what the raw events prove. Configured by environment
 variables (DB_*; see config.example.env).
 
-  --hours FROM..TO  only the hours that begin at FROM or later, and before TO, in UTC: 2026-11-22T21..2026-11-23T00;
+  --hours FROM..TO  only the hours that begin at FROM or later, and before TO, in UTC: 2026-11-22T21..2026-11-23;
                     either may be left out
   --dry-run         shows which rows differ, and changes nothing
   --json            prints one JSON object: {"ok", "dry_run", "seconds", "events", "slices", "events_without_raw_row",

@@ -13,7 +13,7 @@ import { CONSUMER_RIGHTS, assertRights } from "../shared/store/rights.ts";
 import { Session, type SessionOptions } from "../shared/store/session.ts";
 import { inSnapshot } from "../shared/store/snapshot.ts";
 import { explainUnavailable } from "../shared/store/unavailable.ts";
-import { count } from "../shared/text/format.ts";
+import { count, plural } from "../shared/text/format.ts";
 import { print, progressReporter, say } from "./print.ts";
 import { parseDestination, targetsOf } from "./rewind/destination.ts";
 import { followReadings, type ReadAgain } from "./rewind/follow.ts";
@@ -144,7 +144,7 @@ async function perform(
   // No consumer runs that could read.
   if (workers === 0) return report(undefined);
   const progress = progressReporter();
-  say(`rewound ${count(rewound.length)} partitions; the consumers read them again`);
+  say(`rewound ${plural(rewound.length, "partition")}; the consumers read again`);
   return report(
     await stop.orStopped(
       followReadings(session, rewound, (now) => progress(() => progressLine(report(now)))),

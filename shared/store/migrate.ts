@@ -1,53 +1,19 @@
 // Applies the numbered files of sql/ that a database lacks, or refuses a database that does not match them.
 
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { codeOf, FatalError } from "../runtime/errors.ts";
+import type { Migration } from "./migration-files.ts";
+import { compareHistory, isOurs, recordMigration } from "./migration-history.ts";
 import { assertRights } from "./rights.ts";
 import type { Database, Transaction } from "./session.ts";
-import { describeFault } from "./sqlstate.ts";
+import { classify, describeFault } from "./sqlstate.ts";
 
-const SQL_FOLDER = join(import.meta.dir, "../../sql");
-const FILE_NAME = /^(\d{3})_[a-z0-9_]+\.sql$/;
 /** An arbitrary number, the same in every version: a program holds this lock while it migrates. */
 const ADVISORY_LOCK = 7_061_905;
-
-/** One file of sql/. */
-export interface Migration {
-  readonly version: number;
-  readonly name: string;
-  /** With \n as its line ends. */
-  readonly text: string;
-  /** SHA-256 of the text, hex. */
-  readonly checksum: string;
-}
-
-interface AppliedRow {
-  version: number;
-  name: string;
-  checksum: string;
-}
-
-/** Reads the numbered files of a folder, in order. @throws FatalError on a name or number out of sequence */
-export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
-  return await Promise.all(
-    names.map(async (name, index) => {
-      const version = Number(FILE_NAME.exec(name)?.[1]);
-      if (version !== index + 1) {
-        throw new FatalError(
-          `sql/${name}: expected a name that begins with ${String(index + 1).padStart(3, "0")}_`,
-        );
-      }
-      const text = (await Bun.file(join(folder, name)).text()).replaceAll("\r\n", "\n");
-      return { version, name, text, checksum: checksumOf(text) };
-    }),
-  );
-}
-
-function checksumOf(text: string): string {
-  return new Bun.CryptoHasher("sha256").update(text).digest("hex");
-}
+/**
+ * How long a file waits for a lock, ms. Whoever comes later waits behind it, so it gives up and is tried again; and it
+ * does so before PostgreSQL looks for a deadlock and ends one side.
+ */
+const LOCK_TIMEOUT_MS = 800;
 
 /** Where the tables are or will be, and what this role may do there. */
 interface Place {
@@ -63,35 +29,47 @@ interface Place {
   is_owner: boolean | null;
 }
 
+/** The files by which the tables and the program differ, by their names. */
+export interface Migrated {
+  /** What the database lacked. */
+  readonly applied: readonly string[];
+  /** What only a newer version knows. This one can work with the tables. */
+  readonly newer: readonly string[];
+}
+
 /**
  * Applies the missing files in order, all in one transaction under an advisory lock: several programs may start at
  * once, and a file that fails leaves nothing behind. Where nothing is missing nothing is created, so that no right to
- * create is needed.
+ * create is needed. Consumers that run wait until it is over, and go on.
  *
- * @returns the names of the files that were applied
- * @throws FatalError where the history of the database differs from the files, or belongs to a newer version, or the role
- *   lacks a right
+ * @throws FatalError where the history of the database differs from the files, or belongs to a newer version with which
+ *   this one cannot work, or the role lacks a right
+ * @throws TablesInUse where others use the tables: nothing was changed, and it can be tried again in some seconds
  */
-export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
-  return await sql.begin((tx) => applyMissing(tx, migrations));
+export async function migrate(sql: Database, migrations: readonly Migration[]): Promise<Migrated> {
+  try {
+    return await sql.begin((tx) => applyMissing(tx, migrations));
+  } catch (error) {
+    throw classify(error) === "blocked" ? await tablesInUse(sql, error) : error;
+  }
 }
 
 /**
  * Finds out what `migrate` would do, and changes nothing: in a new database it is tried and rolled back, in one with
  * tables only the role is looked at, because a file may hold up those who use the tables.
- * @returns the names of the files that `migrate` would apply
+ * @returns what `migrate` would return
  * @throws FatalError as `migrate`
  */
-export async function previewMigrations(sql: Database, migrations: readonly Migration[]): Promise<string[]> {
-  let missing: string[] = [];
+export async function previewMigrations(sql: Database, migrations: readonly Migration[]): Promise<Migrated> {
+  let found: Migrated = { applied: [], newer: [] };
   const preview = async (tx: Transaction): Promise<never> => {
-    missing = await applyMissing(tx, migrations, { isPreview: true });
+    found = await applyMissing(tx, migrations, { isPreview: true });
     throw new RolledBack();
   };
   await sql.begin(preview).catch((error: unknown) => {
     if (!(error instanceof RolledBack)) throw error;
   });
-  return missing;
+  return found;
 }
 
 class RolledBack extends Error {}
@@ -100,7 +78,7 @@ async function applyMissing(
   tx: Transaction,
   migrations: readonly Migration[],
   { isPreview = false } = {},
-): Promise<string[]> {
+): Promise<Migrated> {
   // Another program's migration may take any time, and waiting for it is right.
   await tx`set local lock_timeout = 0`;
   await tx`set local statement_timeout = 0`;
@@ -114,16 +92,13 @@ async function applyMissing(
         (select pg_has_role(relowner, 'USAGE') from pg_class where oid = to_regclass('raw_events')) as is_owner`;
   if (!place.has_history) await makeHistory(tx, place, migrations);
   await assertRights(tx, ["SELECT"], ["pipeline_migrations"]);
-  const applied = await tx<AppliedRow[]>`
-      select version, name, checksum from pipeline_migrations order by version`;
-  assertSameHistory(applied, migrations);
-  const missing = migrations.slice(applied.length);
+  const { missing, newer } = await compareHistory(tx, migrations);
   if (isPreview && missing.length > 0 && place.is_owner === false) {
     throw new FatalError(`${missing.length} new files of sql/ have to be applied. ${startAsOwner(place)}`);
   }
-  const isTried = !isPreview || applied.length === 0;
+  const isTried = !isPreview || missing.length === migrations.length;
   if (isTried) for (const migration of missing) await apply(tx, place, migration);
-  return missing.map(({ name }) => name);
+  return { applied: missing.map(({ name }) => name), newer };
 }
 
 /** Creates the table of what was applied, or renames the one that an earlier version called schema_migrations. */
@@ -139,66 +114,68 @@ async function makeHistory(tx: Transaction, place: Place, migrations: readonly M
         version integer primary key,
         name text not null,
         checksum text not null,
-        applied_at timestamptz not null default now()
+        applied_at timestamptz not null default now(),
+        compatible_with integer
       )`;
   } catch (error) {
-    if (codeOf(error) === undefined) throw error;
+    if (isPassing(error)) throw error;
     throw new FatalError(
       `the table pipeline_migrations cannot be created: ${describeFault(error)}. ${adviceOn(error, place)}`,
     );
   }
 }
 
-/** Other programs have a table schema_migrations too: ours has these columns, and rows with the names of our files. */
-async function isOurs(tx: Transaction, migrations: readonly Migration[]): Promise<boolean> {
-  const columns = await tx<{ column: string }[]>`
-    select concat(attname, ' ', atttypid::regtype) as column from pg_attribute
-    where attrelid = to_regclass('schema_migrations') and attnum > 0 and not attisdropped
-    order by attnum`;
-  const found = columns.map(({ column }) => column).join();
-  if (found !== "version integer,name text,checksum text,applied_at timestamp with time zone") return false;
-  const rows = await tx<AppliedRow[]>`select version, name, checksum from schema_migrations`;
-  const known = new Map(migrations.map(({ version, name }) => [version, name]));
-  return rows.length > 0 && rows.every(({ version, name }) => (known.get(version) ?? name) === name);
-}
-
-function assertSameHistory(applied: readonly AppliedRow[], migrations: readonly Migration[]): void {
-  for (const [index, row] of applied.entries()) {
-    const migration = migrations[index];
-    if (migration === undefined) {
-      throw new FatalError(
-        `the database has migration ${row.name}, which this version does not know: a newer version made it; start that version`,
-      );
-    }
-    if (row.version !== migration.version) {
-      throw new FatalError(
-        `pipeline_migrations has a row for ${row.name} but none for ${migration.name}: the table was edited by hand; restore the missing row or the database`,
-      );
-    }
-    // An earlier version took the checksum of a file with the line ends that its checkout gave it.
-    const checksums = [migration.checksum, checksumOf(migration.text.replaceAll("\n", "\r\n"))];
-    if (!checksums.includes(row.checksum)) {
-      throw new FatalError(
-        `sql/${migration.name} was changed after it was applied to this database; restore the file and put the change into a new file with a higher number`,
-      );
-    }
-  }
-}
-
-async function apply(
-  tx: Transaction,
-  place: Place,
-  { version, name, text, checksum }: Migration,
-): Promise<void> {
+async function apply(tx: Transaction, place: Place, migration: Migration): Promise<void> {
   try {
-    await tx.unsafe(text);
-    await tx`insert into pipeline_migrations (version, name, checksum) values (${version}, ${name}, ${checksum})`;
+    await tx`select set_config('lock_timeout', ${String(LOCK_TIMEOUT_MS)}, true)`;
+    await tx.unsafe(KEEP_WORKERS_OUT);
+    await tx.unsafe(migration.text);
+    await recordMigration(tx, migration);
   } catch (error) {
-    if (codeOf(error) === undefined) throw error;
+    if (isPassing(error)) throw error;
     throw new FatalError(
-      `sql/${name} cannot be applied: ${describeFault(error)}. It was rolled back. ${adviceOn(error, place)}`,
+      `sql/${migration.name} cannot be applied: ${describeFault(error)}. It was rolled back. ${adviceOn(error, place)}`,
     );
   }
+}
+
+/**
+ * Every worker's transaction begins with this table. Without the lock, a file that locks the tables in another order than
+ * the workers would meet them halfway, and one side would be ended as a deadlock.
+ */
+const KEEP_WORKERS_OUT = `
+  do $$ begin
+    if to_regclass('pipeline_offsets') is not null then lock table pipeline_offsets in exclusive mode; end if;
+  end $$`;
+
+/** True for what is no fault of the tables or the role: the connection, a lock, our own errors. */
+function isPassing(error: unknown): boolean {
+  const kind = classify(error);
+  return kind !== "schema" && kind !== "content" && kind !== "access";
+}
+
+/** Others use the tables, so that they cannot be changed now. */
+export class TablesInUse extends Error {
+  override readonly name = "TablesInUse";
+  readonly code = "55P03";
+}
+
+/** Names the session that has used the tables longest. */
+async function tablesInUse(sql: Database, cause: unknown): Promise<TablesInUse> {
+  const [user] = await sql<{ pid: number; application: string | null; seconds: number | null }[]>`
+    select l.pid, a.application_name as application, extract(epoch from clock_timestamp() - a.xact_start)::int as seconds
+    from pg_locks l left join pg_stat_activity a using (pid)
+    where l.granted and l.pid <> pg_backend_pid()
+      and l.database = (select oid from pg_database where datname = current_database())
+      and l.relation in (
+        select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = current_schema() and c.relkind in ('r', 'p'))
+    order by a.xact_start limit 1`;
+  const session =
+    user === undefined
+      ? "another session uses them"
+      : `session ${user.pid} uses them ("${user.application ?? "?"}", in a transaction for ${user.seconds ?? "?"} s)`;
+  return new TablesInUse(`the tables cannot be changed while ${session}`, { cause });
 }
 
 const INSUFFICIENT_PRIVILEGE = "42501";

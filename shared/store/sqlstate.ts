@@ -179,7 +179,7 @@ export function adviceFor(kind: FaultKind): string {
     case "content":
       return "searching for the record that PostgreSQL refuses";
     case "schema":
-      return "paused: the tables are not as this version expects them; undo the change to them, and the consumer resumes";
+      return "paused: the tables are not as this version expects them; undo the change to them, and the consumer resumes; or start the newer version that changed them";
     case "access":
       return "check DB_USER, DB_PASSWORD (or what DB_PASSWORD_FILE or DB_PASSWORD_COMMAND gives) and DB_NAME";
     case "bug":

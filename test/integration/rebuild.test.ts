@@ -99,7 +99,7 @@ describe("a rebuild", () => {
           /^ok: hours and types compared with 0 events in 1 slice, in .*; none differs\n$/,
         ),
       });
-      const { exitCode, stdout } = await rebuild(pipeline, ["--hours", "..2027-01-01 00:00"]);
+      const { exitCode, stdout } = await rebuild(pipeline, ["--hours", "2026-01-01..2027-01-01 00:00"]);
       expect(exitCode).toBe(0);
       expect(stdout).toMatch(
         new RegExp(`^  ${name}: \\d+ events stored, \\d+ recomputed \\(mended\\)\nok: `),

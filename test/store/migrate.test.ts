@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FatalError } from "../../shared/runtime/errors.ts";
-import { type Migration, migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { migrate } from "../../shared/store/migrate.ts";
+import { type Migration, readMigrations } from "../../shared/store/migration-files.ts";
 import { eventually, throughout } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/postgres.ts";
 import { rejection } from "../support/rejection.ts";
@@ -21,10 +22,10 @@ const THREE = migration(3, "create table three (n int);");
 async function run(
   database: Pick<TestDatabase, "config">,
   migrations: readonly Migration[],
-): Promise<string[]> {
+): Promise<readonly string[]> {
   const session = await openSession(database, { role: "main" });
   try {
-    return await migrate(session.sql, migrations);
+    return (await migrate(session.sql, migrations)).applied;
   } finally {
     session.destroy();
   }
@@ -136,7 +137,7 @@ describe("migrate", () => {
     await eventually("the second one waits for the first", waiting(2));
     await throughout("it waits beyond its limits", 200, waiting(2));
     await gate.open();
-    expect([await first, await second]).toEqual([[slow.name], []]);
+    expect([await first, (await second).applied]).toEqual([[slow.name], []]);
     expect(await session.sql`show lock_timeout`).toMatchObject([{ lock_timeout: "50ms" }]);
     session.destroy();
   });

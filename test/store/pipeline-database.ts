@@ -2,7 +2,8 @@
 import { expect } from "bun:test";
 import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { ReadingKey, Span } from "../../shared/pipeline/span.ts";
-import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { migrate } from "../../shared/store/migrate.ts";
+import { readMigrations } from "../../shared/store/migration-files.ts";
 import { enterPartitions } from "../../shared/store/positions.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";

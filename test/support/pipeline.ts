@@ -1,9 +1,11 @@
 // Runs consumer programs on a topic of known records, and proves that each record was stored once.
+import { join } from "node:path";
 import { prepareNativeLibrary } from "../../shared/kafka/native-library.ts";
 import type { Settings } from "../../shared/kafka/client.ts";
 import { KafkaProducer } from "../../shared/kafka/producer.ts";
 import { producerSettings } from "../../shared/kafka/settings.ts";
-import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { migrate } from "../../shared/store/migrate.ts";
+import { readMigrations } from "../../shared/store/migration-files.ts";
 import { Session } from "../../shared/store/session.ts";
 import { eventually } from "./eventually.ts";
 import { type Published, recordAt } from "./known-records.ts";
@@ -49,7 +51,7 @@ export class TestPipeline implements AsyncDisposable {
   readonly #producerSettings: Settings;
   /** Opened by the first `send`. */
   #rawProducer: RawProducer | undefined;
-  readonly #root: string;
+  readonly #root: string | undefined;
   #failed = 0;
 
   private constructor(
@@ -63,7 +65,7 @@ export class TestPipeline implements AsyncDisposable {
     this.bootstrapServers = kafka.bootstrapServers;
     this.database = database;
     this.#env = options.env ?? {};
-    this.#root = options.root === undefined ? "" : `${options.root}/`;
+    this.#root = options.root;
     this.#openProducer = openProducer;
     this.#producer = producer;
     this.#producerSettings = settingsOf(kafka, options);
@@ -144,9 +146,9 @@ export class TestPipeline implements AsyncDisposable {
     if (left > 0 || this.#failed > 0) throw new Error(`${left} records unsent, ${this.#failed} failed`);
   }
 
-  /** Starts a consumer program on this topic and database. */
-  consumer(env: Readonly<Record<string, string>> = {}): TestConsumer {
-    const program = Program.start(`${this.#root}workers/consumer.ts`, {
+  /** Starts a consumer program on this topic and database, of the folder `root` if it is another one. */
+  consumer(env: Readonly<Record<string, string>> = {}, root = this.#root): TestConsumer {
+    const program = Program.start(join(root ?? "", "workers/consumer.ts"), {
       env: {
         ...this.database.env,
         KAFKA_BOOTSTRAP_SERVERS: this.bootstrapServers,

@@ -7,7 +7,8 @@ import type { StopSignal } from "../../shared/runtime/stop-signal.ts";
 import { claimDatabase } from "../../shared/store/database-owner.ts";
 import { type ClosedHours, closeHours } from "../../shared/store/hourly.ts";
 import { endIdleSnapshots } from "../../shared/store/idle-snapshots.ts";
-import { migrate, readMigrations } from "../../shared/store/migrate.ts";
+import { migrate, TablesInUse } from "../../shared/store/migrate.ts";
+import { readMigrations } from "../../shared/store/migration-files.ts";
 import { insertPipelineMetrics, type MetricSample } from "../../shared/store/pipeline-metrics.ts";
 import { LazySession } from "../../shared/store/lazy-session.ts";
 import { assertOwnBackend } from "../../shared/store/pooler.ts";
@@ -21,6 +22,8 @@ import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
 const WAITING_LOG_MS = 10_000;
 /** Time between two probes of a database that failed. */
 const PROBE_MS = 2000;
+/** Time between two attempts to change tables that others use. Each makes the workers wait for most of a second. */
+const TABLES_IN_USE_MS = 5000;
 
 /** A person who reads needs a snapshot for seconds; a program of this application, for half a minute at most. */
 const IDLE_SNAPSHOT_SECONDS = 300;
@@ -96,7 +99,8 @@ export class Housekeeping {
           loggedAtMs = performance.now();
           this.#log.warn({ reason: describeFault(error) }, `waiting for PostgreSQL at ${host}:${port}`);
         }
-        await Promise.race([Bun.sleep(backoff.next()), stop.requested]);
+        const waitMs = error instanceof TablesInUse ? TABLES_IN_USE_MS : backoff.next();
+        await Promise.race([Bun.sleep(waitMs), stop.requested]);
       }
     }
     return false;
@@ -215,8 +219,11 @@ export class Housekeeping {
     const { consumerGroup } = this.#config.kafka;
     const session = await this.#session.open();
     await assertOwnBackend(session, this.#config.database, { role: "main", consumerGroup });
-    const applied = await migrate(session.sql, await readMigrations());
+    const { applied, newer } = await migrate(session.sql, await readMigrations());
     if (applied.length > 0) this.#log.info({ applied }, "brought the tables up to date");
+    if (newer.length > 0) {
+      this.#log.warn({ newer }, "a newer version has changed the tables; this version works with them");
+    }
     await assertRights(session.sql, CONSUMER_RIGHTS);
     const { previousGroup } = await claimDatabase(session.sql, consumerGroup);
     if (previousGroup !== undefined) {

@@ -1,6 +1,7 @@
 // Loads the function of --edit, gives it the decoded value of a letter, and encodes what it returns.
 
 import { isUtf8 } from "node:buffer";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError, errorMessage } from "../../shared/runtime/errors.ts";
@@ -32,6 +33,7 @@ export type Edit = (value: unknown, letter: LetterFacts) => unknown;
 
 /** @throws ConfigurationError where the file cannot be loaded, or exports no function */
 export async function loadEdit(path: string): Promise<Edit> {
+  if (!existsSync(path)) throw new ConfigurationError([`--edit ${path}: there is no such file`]);
   let module: { default?: unknown };
   try {
     module = (await import(pathToFileURL(resolve(path)).href)) as { default?: unknown };

@@ -2,7 +2,8 @@
 import type { Config, DatabaseConfig } from "../../shared/config/config.ts";
 import { unverifiedServer } from "../../shared/config/database-config.ts";
 import { previewClaim } from "../../shared/store/database-owner.ts";
-import { previewMigrations, readMigrations } from "../../shared/store/migrate.ts";
+import { previewMigrations } from "../../shared/store/migrate.ts";
+import { readMigrations } from "../../shared/store/migration-files.ts";
 import { assertRights, CONSUMER_RIGHTS } from "../../shared/store/rights.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { assertOwnBackend } from "../../shared/store/pooler.ts";
@@ -107,7 +108,14 @@ const NEW_DATABASE = "the first start of the consumer creates the tables";
 
 async function probeTables(session: Session): Promise<Finding> {
   const migrations = await readMigrations();
-  const missing = await session.run((sql) => previewMigrations(sql, migrations));
+  const { applied: missing, newer } = await session.run((sql) => previewMigrations(sql, migrations));
+  if (newer.length > 0) {
+    const files = newer.join(", ");
+    return warning(
+      "postgres_tables",
+      `of a newer version, which has applied ${files}; this version works with them`,
+    );
+  }
   if (missing.length === 0) return ok("postgres_tables", "up to date");
   const detail =
     missing.length === migrations.length

@@ -3,8 +3,8 @@
 import { ConfigurationError } from "../../shared/runtime/errors.ts";
 import { ALL_HOURS, type HourRange } from "../../shared/store/rebuild/slices.ts";
 
-/** As `check` shows hours: 2026-11-22 21:00, or 2026-11-22T21:00:00Z. */
-const HOUR = /^(\d{4}-\d\d-\d\d)[T ](\d\d)(?::00(?::00)?)?Z?$/;
+/** As `check` shows hours: 2026-11-22 21:00, or 2026-11-22T21:00:00Z; or a date, for its first hour. */
+const HOUR = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d)(?::00(?::00)?)?Z?)?$/;
 
 /** @throws ConfigurationError where the text is not FROM..TO */
 export function parseHours(text: string | undefined): HourRange {
@@ -20,12 +20,12 @@ export function parseHours(text: string | undefined): HourRange {
     return { from: range.from, to: range.to };
   }
   throw new ConfigurationError([
-    `--hours ${text}: must be two whole hours in UTC, the first earlier than the second, such as 2026-11-22T21..2026-11-23T00 (see --help)`,
+    `--hours ${text}: must be two whole hours in UTC, the first earlier than the second, such as 2026-11-22T21..2026-11-23 (see --help)`,
   ]);
 }
 
 function parseHour(text: string): string | undefined {
-  const [, date, hour] = HOUR.exec(text) ?? [];
+  const [, date, hour = "00"] = HOUR.exec(text) ?? [];
   if (date === undefined) return undefined;
   const iso = `${date}T${hour}:00:00.000Z`;
   const at = new Date(iso);

@@ -2,7 +2,8 @@
 import { chown, mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import postgres from "postgres";
-import { migrate, readMigrations } from "../../../shared/store/migrate.ts";
+import { migrate } from "../../../shared/store/migrate.ts";
+import { readMigrations } from "../../../shared/store/migration-files.ts";
 import { Session } from "../../../shared/store/session.ts";
 import type { PostgresServer } from "../../support/postgres.ts";
 
