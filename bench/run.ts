@@ -1,21 +1,21 @@
 // Measures the programs with a real Kafka broker and a real PostgreSQL server: `bun run bench [scenario…]`.
 import { ConfigurationError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
-import { drain } from "./drain.ts";
-import { duplicates } from "./duplicates.ts";
-import { forms } from "./forms.ts";
-import { hostile } from "./hostile.ts";
-import { idle } from "./idle.ts";
-import { latency } from "./latency.ts";
-import { letters } from "./letters.ts";
+import { drain } from "./scenarios/drain.ts";
+import { duplicates } from "./scenarios/duplicates.ts";
+import { forms } from "./scenarios/forms.ts";
+import { hostile } from "./scenarios/hostile.ts";
+import { idle } from "./scenarios/idle.ts";
+import { latency } from "./scenarios/latency.ts";
+import { letters } from "./scenarios/letters.ts";
 import { machineOf } from "./machine.ts";
 import { Bench } from "./bench.ts";
 import { formatReport } from "./format.ts";
-import { producer } from "./producer.ts";
-import { rebuild } from "./rebuild.ts";
+import { producer } from "./scenarios/producer.ts";
+import { rebuild } from "./scenarios/rebuild.ts";
 import type { BenchReport } from "./report.ts";
-import { rewind } from "./rewind.ts";
-import { stages } from "./stages.ts";
+import { rewind } from "./scenarios/rewind.ts";
+import { stages } from "./scenarios/stages.ts";
 
 const SCENARIOS = [
   "drain",

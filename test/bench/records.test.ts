@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { withDuplicates } from "../../bench/duplicates.ts";
-import { FORM_NAMES, eventsOf } from "../../bench/forms.ts";
-import { withHostileRecords } from "../../bench/hostile.ts";
+import { withDuplicates } from "../../bench/scenarios/duplicates.ts";
+import { FORM_NAMES, eventsOf } from "../../bench/scenarios/forms.ts";
+import { withHostileRecords } from "../../bench/scenarios/hostile.ts";
 import { dumps } from "../../bench/json-dumps.ts";
 import { simulated } from "../../bench/records.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";

@@ -1,8 +1,8 @@
 // Measures the CPU time of a consumer that has nothing to do, and the lag that it reports.
-import type { Bench } from "./bench.ts";
-import { cpuMicros } from "./processes.ts";
-import { simulated } from "./records.ts";
-import type { Idle } from "./report.ts";
+import type { Bench } from "../bench.ts";
+import { cpuMicros } from "../processes.ts";
+import { simulated } from "../records.ts";
+import type { Idle } from "../report.ts";
 
 const SECONDS = 20;
 /** Events that the consumer stores before it is idle. */

@@ -1,11 +1,11 @@
 // Measures a rebuild of hours that were changed by hand, while events flow.
-import { changeHours, hourNames } from "../test/support/hours-by-hand.ts";
-import { runCommand } from "../test/support/command.ts";
-import { startProducer } from "../test/support/process.ts";
-import type { RebuildReport } from "../workers/rebuild/report.ts";
-import type { Bench } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Rebuild } from "./report.ts";
+import { changeHours, hourNames } from "../../test/support/hours-by-hand.ts";
+import { runCommand } from "../../test/support/command.ts";
+import { startProducer } from "../../test/support/process.ts";
+import type { RebuildReport } from "../../workers/rebuild/report.ts";
+import type { Bench } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { Rebuild } from "../report.ts";
 
 const HOURS = 24;
 const HOUR_MS = 3_600_000;

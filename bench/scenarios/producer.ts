@@ -1,11 +1,11 @@
 // Measures how fast the producer program publishes events, compared with Kafka's own Java producer.
-import { type Program, startProducer } from "../test/support/process.ts";
-import type { Scrape } from "../test/support/metrics-text.ts";
-import { JavaProducer } from "./java-producer.ts";
-import type { Bench } from "./bench.ts";
-import { cpuMicros } from "./processes.ts";
-import type { Producer, ProducerRound } from "./report.ts";
-import { interleave, medianOf, medianRates, type RoundOptions } from "./rounds.ts";
+import { type Program, startProducer } from "../../test/support/process.ts";
+import type { Scrape } from "../../test/support/metrics-text.ts";
+import { JavaProducer } from "../java-producer.ts";
+import type { Bench } from "../bench.ts";
+import { cpuMicros } from "../processes.ts";
+import type { Producer, ProducerRound } from "../report.ts";
+import { interleave, medianOf, medianRates, type RoundOptions } from "../rounds.ts";
 
 const DEADLINE_MS = 5 * 60_000;
 

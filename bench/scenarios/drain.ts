@@ -1,10 +1,10 @@
 // Measures how fast a full topic is drained into PostgreSQL, compared with INSERT only and with a bare COPY.
-import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
-import { captureRows, copyRound } from "./copy.ts";
-import { type Bench, WORKERS } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Drain, DrainRound } from "./report.ts";
-import { interleave, medianCosts, medianRates, type RoundOptions } from "./rounds.ts";
+import { INSERT_ONLY, consumerRound } from "../consumer-round.ts";
+import { captureRows, copyRound } from "../copy.ts";
+import { type Bench, WORKERS } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { Drain, DrainRound } from "../report.ts";
+import { interleave, medianCosts, medianRates, type RoundOptions } from "../rounds.ts";
 
 /** Fills one topic and drains it into a new database in each round. */
 export async function drain(bench: Bench, events: number, options: RoundOptions): Promise<Drain> {

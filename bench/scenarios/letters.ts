@@ -1,9 +1,9 @@
 // Measures how fast bad records of a topic are mended by one replay, and how long the list of a million letters takes.
-import { Program } from "../test/support/process.ts";
-import type { TestDatabase } from "../test/support/postgres.ts";
-import type { Bench, BenchRecord } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Letters } from "./report.ts";
+import { Program } from "../../test/support/process.ts";
+import type { TestDatabase } from "../../test/support/postgres.ts";
+import type { Bench, BenchRecord } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { Letters } from "../report.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,10 +1,10 @@
 // Measures how fast a topic with repeated event ids is drained, compared with INSERT only.
-import { seededRandom } from "../test/support/seeded-random.ts";
-import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
-import { type Bench, type BenchRecord, PARTITIONS } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { ConsumerRound, Duplicates, DuplicateShare } from "./report.ts";
-import { interleave, medianRates, type RoundOptions } from "./rounds.ts";
+import { seededRandom } from "../../test/support/seeded-random.ts";
+import { INSERT_ONLY, consumerRound } from "../consumer-round.ts";
+import { type Bench, type BenchRecord, PARTITIONS } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { ConsumerRound, Duplicates, DuplicateShare } from "../report.ts";
+import { interleave, medianRates, type RoundOptions } from "../rounds.ts";
 
 const SHARES = [0.01, 0.1];
 const SEED = 11;

@@ -1,14 +1,14 @@
 // Measures how fast a topic with hostile records is drained, compared with a clean one.
-import type { Verdict } from "../test/support/hostile/hostile-kind.ts";
-import { HOSTILE_KINDS } from "../test/support/hostile/hostile-kinds.ts";
-import { hostileRecords, sizeOf } from "../test/support/hostile/hostile-records.ts";
-import type { TestDatabase } from "../test/support/postgres.ts";
-import type { RawRecord } from "../test/support/raw-producer.ts";
-import { type Bench, PARTITIONS, bytesOf } from "./bench.ts";
-import { consumerRound } from "./consumer-round.ts";
-import { simulated } from "./records.ts";
-import type { ConsumerRound, Hostile } from "./report.ts";
-import { interleave, median, medianCosts, medianOf, type RoundOptions } from "./rounds.ts";
+import type { Verdict } from "../../test/support/hostile/hostile-kind.ts";
+import { HOSTILE_KINDS } from "../../test/support/hostile/hostile-kinds.ts";
+import { hostileRecords, sizeOf } from "../../test/support/hostile/hostile-records.ts";
+import type { TestDatabase } from "../../test/support/postgres.ts";
+import type { RawRecord } from "../../test/support/raw-producer.ts";
+import { type Bench, PARTITIONS, bytesOf } from "../bench.ts";
+import { consumerRound } from "../consumer-round.ts";
+import { simulated } from "../records.ts";
+import type { ConsumerRound, Hostile } from "../report.ts";
+import { interleave, median, medianCosts, medianOf, type RoundOptions } from "../rounds.ts";
 
 const CLEAN = 0;
 const SHARES = [CLEAN, 0.001, 0.01, 0.1, 1] as const;

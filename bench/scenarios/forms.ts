@@ -1,10 +1,10 @@
 // Measures how fast a consumer drains events written in different forms of JSON.
-import { consumerRound, type TopicContent } from "./consumer-round.ts";
-import { dumps } from "./json-dumps.ts";
-import type { Bench, BenchRecord } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { ConsumerRound, Form, Forms } from "./report.ts";
-import { interleave, medianCosts, medianOf, type RoundOptions } from "./rounds.ts";
+import { consumerRound, type TopicContent } from "../consumer-round.ts";
+import { dumps } from "../json-dumps.ts";
+import type { Bench, BenchRecord } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { ConsumerRound, Form, Forms } from "../report.ts";
+import { interleave, medianCosts, medianOf, type RoundOptions } from "../rounds.ts";
 
 type Event = {
   readonly event_id: string;

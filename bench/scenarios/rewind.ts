@@ -1,9 +1,9 @@
 // Measures how fast a topic is read again after a rewind.
-import { runCommand } from "../test/support/command.ts";
-import type { RewindReport } from "../workers/rewind/report.ts";
-import type { Bench } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Rewind } from "./report.ts";
+import { runCommand } from "../../test/support/command.ts";
+import type { RewindReport } from "../../workers/rewind/report.ts";
+import type { Bench } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { Rewind } from "../report.ts";
 
 /**
  * Drains a full topic, and rewinds it to its beginning under the running consumer.

@@ -1,15 +1,15 @@
 // Measures what each stage of the hot path costs for itself: one thread, records in memory, no Kafka, no PostgreSQL.
-import { aggregate } from "../shared/pipeline/aggregate.ts";
-import { Batch } from "../shared/pipeline/batch.ts";
-import { EventReader } from "../shared/pipeline/event-reader.ts";
-import { EventRows } from "../shared/pipeline/event-rows.ts";
-import { IdSet } from "../shared/pipeline/id-set.ts";
-import { KnownUsers } from "../shared/pipeline/known-users.ts";
-import type { RecordBlock } from "../shared/pipeline/record-block.ts";
-import { RecordScanner } from "../shared/pipeline/record-scanner.ts";
-import { simulated } from "./records.ts";
-import type { Stages } from "./report.ts";
-import { median } from "./rounds.ts";
+import { aggregate } from "../../shared/pipeline/aggregate.ts";
+import { Batch } from "../../shared/pipeline/batch.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
+import { EventRows } from "../../shared/pipeline/event-rows.ts";
+import { IdSet } from "../../shared/pipeline/id-set.ts";
+import { KnownUsers } from "../../shared/pipeline/known-users.ts";
+import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
+import { RecordScanner } from "../../shared/pipeline/record-scanner.ts";
+import { simulated } from "../records.ts";
+import type { Stages } from "../report.ts";
+import { median } from "../rounds.ts";
 
 const RECORDS = 10_000;
 /** Until the compilers of the engine are done. */

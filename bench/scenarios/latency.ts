@@ -1,8 +1,8 @@
 // Measures the time from publishing an event until a reader sees it in its hour, under a steady load.
-import type { Bench } from "./bench.ts";
-import type { Latency } from "./report.ts";
-import { startProducer } from "../test/support/process.ts";
-import type { TestPipeline } from "../test/support/pipeline.ts";
+import type { Bench } from "../bench.ts";
+import type { Latency } from "../report.ts";
+import { startProducer } from "../../test/support/process.ts";
+import type { TestPipeline } from "../../test/support/pipeline.ts";
 
 const SAMPLES = 200;
 /** Between two probes; not a multiple of any interval of the pipeline. */
