@@ -5,7 +5,7 @@ import type { TestDatabase } from "../test/support/postgres.ts";
 import type { TestConsumer } from "../test/support/test-consumer.ts";
 import { type Bench, PARTITIONS, WORKERS } from "./bench.ts";
 import { cpuMicros, peakResidentMiB, treeCpuMicros } from "./processes.ts";
-import type { ConsumerRound } from "./report.ts";
+import type { ConsumerRound } from "./shapes.ts";
 
 /** The content of a topic, known from filling it. */
 export interface TopicContent {

@@ -1,6 +1,6 @@
 // Runs variants of a measurement in turn, several rounds each, and computes medians.
 import { rate } from "../shared/text/format.ts";
-import type { ConsumerRound } from "./report.ts";
+import type { ConsumerRound } from "./shapes.ts";
 
 export interface RoundOptions {
   readonly rounds: number;

@@ -1,15 +1,34 @@
 // Measures the time from publishing an event until a reader sees it in its hour, under a steady load.
-import type { Bench } from "../bench.ts";
-import type { Latency } from "../report.ts";
-import { startProducer } from "../../test/support/process.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
 import type { TestPipeline } from "../../test/support/pipeline.ts";
+import { startProducer } from "../../test/support/process.ts";
+import type { Bench } from "../bench.ts";
+import { toDigits } from "../columns.ts";
+import type { Scenario } from "../scenario.ts";
+import { Count, Rate, closed } from "../shapes.ts";
 
+/** The time from publishing an event until a reader sees it in its hour. */
+const LatencyShape = Type.Object(
+  { ratePerSecond: Rate, samples: Count, p50Ms: Rate, p90Ms: Rate, p99Ms: Rate },
+  closed,
+);
+type Latency = Static<typeof LatencyShape>;
+
+export const latencyScenario: Scenario<typeof LatencyShape> = {
+  about: "the time from the producer to the visible row of the hour, at 1,000 events/s",
+  shape: LatencyShape,
+  run: (bench) => measureLatency(bench, RATE),
+  lines,
+};
+
+const RATE = 1000;
 const SAMPLES = 200;
 /** Between two probes; not a multiple of any interval of the pipeline. */
 const PAUSE_MS = 37;
 
 /** Publishes probes beside the load, each with an event type that no other has, and waits for its row in hourly_aggregations. */
-export async function latency(bench: Bench, ratePerSecond: number): Promise<Latency> {
+async function measureLatency(bench: Bench, ratePerSecond: number): Promise<Latency> {
   await using pipeline = await bench.pipeline(await bench.topic());
   const consumer = pipeline.consumer();
   await pipeline.settled();
@@ -56,4 +75,12 @@ async function probeOnce(pipeline: TestPipeline, eventType: string): Promise<num
   const tookMs = performance.now() - startedAt;
   await sent;
   return tookMs;
+}
+
+function lines({ ratePerSecond, samples, p50Ms, p90Ms, p99Ms }: Latency): string[] {
+  const [p50, p90, p99] = [p50Ms, p90Ms, p99Ms].map((ms) => toDigits(ms, 1));
+  return [
+    "",
+    `latency: ${p50} ms p50, ${p90} ms p90, ${p99} ms p99, from the producer to its hour at ${count(ratePerSecond)} events/s (${samples} samples)`,
+  ];
 }

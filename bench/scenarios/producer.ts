@@ -1,16 +1,59 @@
 // Measures how fast the producer program publishes events, compared with Kafka's own Java producer.
-import { type Program, startProducer } from "../../test/support/process.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import { formatTable } from "../../shared/text/table.ts";
 import type { Scrape } from "../../test/support/metrics-text.ts";
-import { JavaProducer } from "../java-producer.ts";
+import { type Program, startProducer } from "../../test/support/process.ts";
 import type { Bench } from "../bench.ts";
+import { RATES, rates, roundsOf, toDigits } from "../columns.ts";
+import { JavaProducer, JavaRoundShape } from "../java-producer.ts";
 import { cpuMicros } from "../processes.ts";
-import type { Producer, ProducerRound } from "../report.ts";
 import { interleave, medianOf, medianRates, type RoundOptions } from "../rounds.ts";
+import type { Scenario } from "../scenario.ts";
+import { Cost, Count, Rate, closed } from "../shapes.ts";
+
+/** Megabytes count record values before compression. */
+const ProducerRoundShape = Type.Object(
+  {
+    eventsPerSecond: Rate,
+    megabytesPerSecond: Rate,
+    cpuMicrosPerEvent: Cost,
+    brokerCpuMicrosPerEvent: Cost,
+    errors: Count,
+  },
+  closed,
+);
+
+/** The costs are those of our producer; the errors are those of all rounds. */
+const ProducerShape = Type.Object(
+  {
+    events: Count,
+    eventsPerSecond: Type.Object({ producer: Rate, java: Rate }, closed),
+    ratioToJava: Rate,
+    megabytesPerSecond: Rate,
+    cpuMicrosPerEvent: Cost,
+    brokerCpuMicrosPerEvent: Cost,
+    errors: Count,
+    rounds: Type.Array(Type.Object({ producer: ProducerRoundShape, java: JavaRoundShape }, closed), {
+      minItems: 1,
+    }),
+  },
+  closed,
+);
+type ProducerRound = Static<typeof ProducerRoundShape>;
+type Producer = Static<typeof ProducerShape>;
+
+export const producerScenario: Scenario<typeof ProducerShape> = {
+  about: "publishes simulated events as fast as possible, compared with Kafka's own kafka-producer-perf-test",
+  shape: ProducerShape,
+  run: (bench, { events = 1_000_000, ...options }) => producerRounds(bench, events, options),
+  lines,
+};
 
 const DEADLINE_MS = 5 * 60_000;
 
 /** Both producers use one broker, acks=all, idempotence, lz4 and the same values, and are measured after a warm-up. */
-export async function producer(bench: Bench, events: number, options: RoundOptions): Promise<Producer> {
+async function producerRounds(bench: Bench, events: number, options: RoundOptions): Promise<Producer> {
   await using java = await JavaProducer.prepare(bench);
   const rounds = await interleave(
     "producer",
@@ -94,4 +137,32 @@ async function assertDelivered(bench: Bench, topic: string, program: Program): P
   if (acknowledged !== inLog) {
     throw new Error(`the broker acknowledged ${acknowledged} records, but its log contains ${inLog}`);
   }
+}
+
+function lines({ events, errors, rounds }: Producer): string[] {
+  const ours = rounds.map(({ producer }) => producer);
+  const java = rounds.map((round) => round.java);
+  return [
+    "",
+    `producer: ${count(events)} events acknowledged (acks=all, idempotent, lz4); ${roundsOf(rounds)}; ${count(errors)} errors`,
+    ...formatTable(
+      ["", ...RATES, "MB/s", "µs CPU/event", "broker"],
+      [
+        [
+          "producer",
+          ...rates(ours),
+          toDigits(medianOf(ours, "megabytesPerSecond"), 1),
+          toDigits(medianOf(ours, "cpuMicrosPerEvent"), 2),
+          toDigits(medianOf(ours, "brokerCpuMicrosPerEvent"), 2),
+        ],
+        [
+          "kafka-producer-perf-test",
+          ...rates(java),
+          toDigits(medianOf(java, "megabytesPerSecond"), 1),
+          "",
+          "",
+        ],
+      ],
+    ),
+  ];
 }
