@@ -60,10 +60,10 @@ export class Bench implements AsyncDisposable {
     return String(row?.["server_version"]);
   }
 
-  /** An empty topic. @returns its name */
-  async topic(): Promise<string> {
+  /** An empty topic. @param properties those of the topic @returns its name */
+  async topic(properties: Readonly<Record<string, string>> = {}): Promise<string> {
     const topic = `bench-${++this.#topics}`;
-    await this.kafka.createTopic(topic, { partitions: PARTITIONS });
+    await this.kafka.createTopic(topic, { partitions: PARTITIONS, properties });
     return topic;
   }
 
@@ -95,6 +95,18 @@ export class Bench implements AsyncDisposable {
         ...env,
       },
     });
+  }
+
+  /**
+   * Measures on another PostgreSQL server, which has these settings alone; Kafka and its topics are those of this bench.
+   */
+  async withSettings<Result>(
+    settings: Readonly<Record<string, string>>,
+    measure: (bench: Bench) => Promise<Result>,
+  ): Promise<Result> {
+    await using postgres = await startPostgres({ durable: true, settings });
+    await using maintenance = await postgres.database();
+    return await measure(new Bench(this.kafka, postgres, maintenance));
   }
 
   /** Publishes records as fast as possible. @throws Error unless the broker acknowledges all of them */

@@ -14,7 +14,7 @@ const DEFAULT_ROUNDS = 3;
 /** Of the drain that finds the maximum, where the scenario `drain` does not run. */
 const MAXIMUM_EVENTS = 1_000_000;
 
-const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--json]
+const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--rows N] [--seconds N] [--json]
 
 ${SCENARIO_NAMES.map(aboutScenario).join("\n")}
 
@@ -23,6 +23,8 @@ its own Kafka broker (Java 17 and Maven) and PostgreSQL server and leaves nothin
 
   --events N   events of each round; those stored before a rebuild or a rewind
   --rounds N   rounds of what is compared (default ${DEFAULT_ROUNDS}); figures are medians
+  --rows N     the size to which growth lets raw_events grow (default 20,000,000)
+  --seconds N  the length of soak (default 3,600)
   --json       prints one JSON object on standard output; progress is on standard error
 
 Exit code: 0 done, 1 failed or the stored events differ from the published ones, 2 wrong usage.
@@ -38,6 +40,8 @@ const OPTIONS = {
   json: { type: "boolean" },
   events: { type: "string" },
   rounds: { type: "string" },
+  rows: { type: "string" },
+  seconds: { type: "string" },
 } as const;
 const isArgument = (name: string): boolean => SCENARIO_NAMES.some((scenario) => scenario === name);
 
@@ -48,8 +52,8 @@ await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, va
     options: {
       events: countOf("--events", values.events),
       rounds: countOf("--rounds", values.rounds) ?? DEFAULT_ROUNDS,
-      rows: undefined,
-      seconds: undefined,
+      rows: countOf("--rows", values.rows),
+      seconds: countOf("--seconds", values.seconds),
       say,
     },
   };

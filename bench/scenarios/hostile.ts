@@ -11,9 +11,10 @@ import { type Bench, PARTITIONS, bytesOf } from "../bench.ts";
 import { COSTS, RATES, consumerCosts, rates, roundsOf, toDigits } from "../columns.ts";
 import { consumerRound } from "../consumer-round.ts";
 import { simulated } from "../records.ts";
-import { interleave, median, medianCosts, medianOf, type RoundOptions } from "../rounds.ts";
+import { interleave, medianCosts, medianOf, type RoundOptions } from "../rounds.ts";
 import type { Scenario } from "../scenario.ts";
 import { type ConsumerRound, ConsumerRoundShape, Count, Rate, closed, costs } from "../shapes.ts";
+import { median } from "../statistics.ts";
 
 const HostileShareShape = Type.Object(
   {
@@ -121,15 +122,15 @@ async function hostileRounds(bench: Bench, events: number, options: RoundOptions
   );
   const rounds = await interleave<Record<string, ConsumerRound>>("hostile", variants, options);
   for (const { topic } of contents.values()) await bench.kafka.deleteTopic(topic);
-  const roundsOf = (share: number) => rounds.map((round) => round[nameOf(share)]!);
-  const clean = roundsOf(CLEAN);
+  const roundsWith = (share: number) => rounds.map((round) => round[nameOf(share)]!);
+  const clean = roundsWith(CLEAN);
   return {
     records: events,
     kinds: HOSTILE_KINDS.length,
     largeOfEach: Math.ceil(events / RECORDS_PER_LARGE),
     shares: SHARES.map((share) => {
       const { stored, duplicates, deadLetters, bytes } = contents.get(share)!;
-      const ofShare = roundsOf(share);
+      const ofShare = roundsWith(share);
       return {
         share,
         stored,

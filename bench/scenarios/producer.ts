@@ -9,6 +9,7 @@ import { RATES, rates, roundsOf, toDigits } from "../columns.ts";
 import { JavaProducer, JavaRoundShape } from "../java-producer.ts";
 import { cpuMicros } from "../processes.ts";
 import { interleave, medianOf, medianRates, type RoundOptions } from "../rounds.ts";
+import { endLoad } from "../load.ts";
 import type { Scenario } from "../scenario.ts";
 import { Cost, Count, Rate, closed } from "../shapes.ts";
 
@@ -106,16 +107,15 @@ async function producerRound(bench: Bench, events: number): Promise<ProducerRoun
   };
   const before = await reach(Math.ceil(events / 10));
   const after = await reach(before.acknowledged + events);
-  program.signal("SIGTERM");
   await assertDelivered(bench, topic, program);
   await bench.kafka.deleteTopic(topic);
-  const count = after.acknowledged - before.acknowledged;
+  const sent = after.acknowledged - before.acknowledged;
   const seconds = (after.atMs - before.atMs) / 1000;
   return {
-    eventsPerSecond: count / seconds,
+    eventsPerSecond: sent / seconds,
     megabytesPerSecond: (after.bytes - before.bytes) / 1e6 / seconds,
-    cpuMicrosPerEvent: (after.cpuMicros - before.cpuMicros) / count,
-    brokerCpuMicrosPerEvent: (after.brokerCpuMicros - before.brokerCpuMicros) / count,
+    cpuMicrosPerEvent: (after.cpuMicros - before.cpuMicros) / sent,
+    brokerCpuMicrosPerEvent: (after.brokerCpuMicros - before.brokerCpuMicros) / sent,
     errors: after.errors,
   };
 }
@@ -125,9 +125,7 @@ function acknowledgedIn(scrape: Scrape): number {
 }
 
 async function assertDelivered(bench: Bench, topic: string, program: Program): Promise<void> {
-  const code = await program.exit(DEADLINE_MS);
-  if (code !== 0) throw new Error(`the producer ended with ${code}\n${program.output}`);
-  const acknowledged = Number(/"acknowledged":(\d+)[^\n]*"msg":"finished"/.exec(program.output)?.[1]);
+  const acknowledged = await endLoad(program);
   // One line for each partition: topic:partition:end.
   const ends = await bench.kafka.tool("org.apache.kafka.tools.GetOffsetShell", ["--topic", topic]);
   const inLog = ends

@@ -11,9 +11,9 @@ import { RecordScanner } from "../../shared/pipeline/record-scanner.ts";
 import { count } from "../../shared/text/format.ts";
 import { formatTable } from "../../shared/text/table.ts";
 import { simulated } from "../records.ts";
-import { median } from "../rounds.ts";
 import type { Scenario } from "../scenario.ts";
 import { Cost, Count, closed } from "../shapes.ts";
+import { median } from "../statistics.ts";
 
 /** Wall time on one thread that is not disturbed, nanoseconds per event. */
 const StagesShape = Type.Object(
