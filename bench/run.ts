@@ -3,6 +3,7 @@ import { ConfigurationError } from "../shared/runtime/errors.ts";
 import { runProgram } from "../shared/runtime/run-program.ts";
 import { Bench } from "./bench.ts";
 import { consumerRound } from "./consumer-round.ts";
+import { keepReport } from "./keep.ts";
 import { machineOf } from "./machine.ts";
 import { simulated } from "./records.ts";
 import { type BenchReport, formatReport } from "./report.ts";
@@ -14,7 +15,7 @@ const DEFAULT_ROUNDS = 3;
 /** Of the drain that finds the maximum, where the scenario `drain` does not run. */
 const MAXIMUM_EVENTS = 1_000_000;
 
-const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--rows N] [--seconds N] [--json]
+const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--rows N] [--seconds N] [--keep] [--json]
 
 ${SCENARIO_NAMES.map(aboutScenario).join("\n")}
 
@@ -25,6 +26,7 @@ its own Kafka broker (Java 17 and Maven) and PostgreSQL server and leaves nothin
   --rounds N   rounds of what is compared (default ${DEFAULT_ROUNDS}); figures are medians
   --rows N     the size to which growth lets raw_events grow (default 20,000,000)
   --seconds N  the length of soak (default 3,600)
+  --keep       writes the report and a picture to bench/results; adds to what was kept on the same day and machine
   --json       prints one JSON object on standard output; progress is on standard error
 
 Exit code: 0 done, 1 failed or the stored events differ from the published ones, 2 wrong usage.
@@ -32,12 +34,14 @@ Exit code: 0 done, 1 failed or the stored events differ from the published ones,
 
 interface Arguments {
   readonly json: boolean;
+  readonly keep: boolean;
   readonly scenarios: readonly ScenarioName[];
   readonly options: Omit<ScenarioOptions, "maximum">;
 }
 
 const OPTIONS = {
   json: { type: "boolean" },
+  keep: { type: "boolean" },
   events: { type: "string" },
   rounds: { type: "string" },
   rows: { type: "string" },
@@ -46,8 +50,9 @@ const OPTIONS = {
 const isArgument = (name: string): boolean => SCENARIO_NAMES.some((scenario) => scenario === name);
 
 await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, values, names) => {
-  const { json, scenarios, options }: Arguments = {
+  const { json, ...run }: Arguments = {
     json: values.json === true,
+    keep: values.keep === true,
     scenarios: names.length === 0 ? BY_DEFAULT : SCENARIO_NAMES.filter((name) => names.includes(name)),
     options: {
       events: countOf("--events", values.events),
@@ -58,7 +63,7 @@ await runProgram({ usage: USAGE, options: OPTIONS, isArgument }, async (stop, va
     },
   };
   await using bench = await Bench.start(say);
-  const running = runAll(bench, scenarios, options);
+  const running = runAll(bench, run);
   const report = await stop.orStopped(running);
   if (report === undefined) {
     // The scenario fails when its servers stop; that failure is expected.
@@ -75,9 +80,9 @@ function say(line: string): void {
 
 async function runAll(
   bench: Bench,
-  scenarios: readonly ScenarioName[],
-  options: Arguments["options"],
+  { scenarios, options, keep }: Omit<Arguments, "json">,
 ): Promise<BenchReport> {
+  const startedAtMs = Date.now();
   const report: BenchReport = { machine: await machineOf(bench) };
   let measured: Promise<number> | undefined;
   const maximum = async () =>
@@ -86,6 +91,8 @@ async function runAll(
     say(`running ${name}`);
     const scenario: Scenario = SCENARIOS[name];
     Object.assign(report, { [name]: await scenario.run(bench, { ...options, maximum }) });
+    // After each, so that a failure of a later one loses nothing.
+    if (keep) say(`kept ${(await keepReport(report, startedAtMs)).join(" and ")}`);
   }
   return report;
 }
