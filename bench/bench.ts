@@ -16,7 +16,7 @@ export const PARTITIONS = 6;
 export const WORKERS = Math.min(PARTITIONS, availableParallelism());
 
 /** As in compose.yaml, without lz4, which the embedded server lacks; fsync is on, as in production. */
-const POSTGRES_SETTINGS = { max_wal_size: "4GB" };
+const POSTGRES_SETTINGS = { max_wal_size: "4GB", shared_buffers: "1GB" };
 
 /** Before compression: the broker accepts 1 MiB after it. */
 const MAX_RECORD_BYTES = "2000000";

@@ -65,7 +65,7 @@ function drainChart({ drain, peer }: BenchReport): Chart[] {
       : [
           bar(
             name,
-            rounds.map((round) => rates(round)!),
+            rounds.map((round) => rates(round)),
           ),
         ];
   const bars = [

@@ -50,8 +50,8 @@ const IDS = {
 
 export const growthScenario: Scenario<typeof GrowthShape> = {
   about:
-    "stores 1,000,000 events (or --events) at a time until raw_events has 20,000,000 (or --rows), with ids led by time\n" +
-    "and with random ones; and events of 1,000 to 1,000,000 users: rate, costs and WAL of each step",
+    "stores 1,000,000 events (or --events) at a time until raw_events has 20,000,000 (or --rows), with\n" +
+    "ids led by time and with random ones; and events of 1,000 to 1,000,000 users: rate, costs, WAL",
   shape: GrowthShape,
   async run(bench, options) {
     return {

@@ -46,8 +46,8 @@ type Peer = Static<typeof PeerShape>;
 
 export const peerScenario: Scenario<typeof PeerShape> = {
   about:
-    `drains a full topic, compared with Kafka Connect and Debezium's JDBC sink ${DEBEZIUM_VERSION}, which stores the same\n` +
-    "events with a primary key and without one; Maven fetches it once",
+    `drains a full topic, compared with Kafka Connect and Debezium's JDBC sink ${DEBEZIUM_VERSION}, which\n` +
+    "stores the same events with a primary key and without one; Maven fetches it once",
   shape: PeerShape,
   run: (bench, { events = 1_000_000, ...options }) => peerRounds(bench, events, options),
   lines,

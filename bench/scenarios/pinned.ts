@@ -35,8 +35,8 @@ const POSTGRES_CORES = [1];
 
 export const pinnedScenario: Scenario<typeof PinnedShape> = {
   about:
-    "drains a full topic with PostgreSQL on one core, and consumer and broker on another, compared with a bare COPY\n" +
-    "whose client has that other core",
+    "drains a full topic with PostgreSQL on one core, and consumer and broker on another, compared with a\n" +
+    "bare COPY whose client has that other core",
   shape: PinnedShape,
   run: (bench, { events = 1_000_000, ...options }) => pinnedRounds(bench, events, options),
   lines,

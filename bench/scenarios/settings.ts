@@ -55,8 +55,8 @@ interface Filled {
 
 export const settingsScenario: Scenario<typeof SettingsShape> = {
   about:
-    "drains with candidate settings of PostgreSQL, each on a new server, beside the bare COPY: what each gains, with\n" +
-    "ids led by time and with random ones",
+    "drains with candidate settings of PostgreSQL, each on a new server, beside the bare COPY: what each\n" +
+    "gains, with ids led by time and with random ones",
   shape: SettingsShape,
   run: (bench, { events = 2_000_000, ...options }) => settingsRounds(bench, events, options),
   lines,

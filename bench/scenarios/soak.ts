@@ -49,8 +49,8 @@ const SECONDS_PER_HOUR = 3600;
 
 export const soakScenario: Scenario<typeof SoakShape> = {
   about:
-    "stores half of the rate of a drain for an hour (or --seconds): rate, latency, memory and its slope. It empties\n" +
-    "raw_events now and then, so that the disk holds it",
+    "stores half of the rate of a drain for an hour (or --seconds): rate, latency, memory and its slope.\n" +
+    "It empties raw_events now and then, so that the disk holds it",
   shape: SoakShape,
   run: soak,
   lines,

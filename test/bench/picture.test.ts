@@ -69,7 +69,7 @@ function textsOf(svg: string): string[] {
   for (const [, closing, name, selfClosing, text] of svg.matchAll(
     /<(\/?)([a-z]+)(?: [a-zA-Z0-9-]+="[^"<]*")*(\/?)>([^<]*)/g,
   )) {
-    if (closing !== "") expect(name).toBe(open.pop()!);
+    if (closing !== "") expect(name).toBe(open.pop());
     else if (selfClosing === "") open.push(name!);
     if (name === "text" && closing === "") texts.push(text!);
   }
