@@ -122,6 +122,7 @@ describe("the picture of a report", () => {
 
 describe("the axes of a chart", () => {
   test("have four to ten round steps that reach the greatest value", () => {
+    expect(ticks(35)).toEqual([0, 5, 10, 15, 20, 25, 30, 35]);
     expect(ticks(92)).toEqual([0, 20, 40, 60, 80, 100]);
     expect(ticks(20_000_000)).toEqual([0, 5, 10, 15, 20].map((million) => million * 1e6));
     for (let most = 1; most < 1e6; most = most * 1.37 + 1) {
