@@ -17,7 +17,7 @@ export const PARTITIONS = 6;
 export const WORKERS = Math.min(PARTITIONS, availableParallelism());
 
 /** As in compose.yaml, without lz4, which the embedded server lacks; fsync is on, as in production. */
-const POSTGRES_SETTINGS = { max_wal_size: "4GB" };
+const POSTGRES_SETTINGS = { max_wal_size: "4GB", shared_buffers: "1GB" };
 
 /** Before compression: the broker accepts 1 MiB after it. */
 const MAX_RECORD_BYTES = "2000000";
@@ -61,10 +61,10 @@ export class Bench implements AsyncDisposable {
     return String(row?.["server_version"]);
   }
 
-  /** An empty topic. @returns its name */
-  async topic(): Promise<string> {
+  /** An empty topic. @param properties those of the topic @returns its name */
+  async topic(properties: Readonly<Record<string, string>> = {}): Promise<string> {
     const topic = `bench-${++this.#topics}`;
-    await this.kafka.createTopic(topic, { partitions: PARTITIONS });
+    await this.kafka.createTopic(topic, { partitions: PARTITIONS, properties });
     return topic;
   }
 
@@ -96,6 +96,18 @@ export class Bench implements AsyncDisposable {
         ...env,
       },
     });
+  }
+
+  /**
+   * Measures on another PostgreSQL server, which has these settings alone; Kafka and its topics are those of this bench.
+   */
+  async withSettings<Result>(
+    settings: Readonly<Record<string, string>>,
+    measure: (bench: Bench) => Promise<Result>,
+  ): Promise<Result> {
+    await using postgres = await startPostgres({ durable: true, settings });
+    await using maintenance = await postgres.database();
+    return await measure(new Bench(this.kafka, postgres, maintenance));
   }
 
   /** Publishes records as fast as possible. @throws Error unless the broker acknowledges all of them */

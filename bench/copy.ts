@@ -7,7 +7,7 @@ import type { Bench } from "./bench.ts";
 import { consumerRound, type TopicContent } from "./consumer-round.ts";
 import { CopyCapture } from "./copy-capture.ts";
 import { treeCpuMicros } from "./processes.ts";
-import type { CopyRound } from "./report.ts";
+import type { CopyRound } from "./shapes.ts";
 
 /** Bytes written to the socket at a time; other sizes are as fast. */
 const CHUNK_BYTES = 256 * 1024;

@@ -2,12 +2,16 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Static, Type } from "typebox";
 import { reapOnExit, removeOnExit, type Reaper } from "../shared/runtime/child-reaper.ts";
 import { inherited } from "../test/support/process.ts";
 import { kafkaArtifacts } from "../test/support/kafka-artifacts.ts";
 import type { Bench } from "./bench.ts";
 import { simulated } from "./records.ts";
-import type { JavaRound } from "./report.ts";
+import { Rate, closed } from "./shapes.ts";
+
+export const JavaRoundShape = Type.Object({ eventsPerSecond: Rate, megabytesPerSecond: Rate }, closed);
+type JavaRound = Static<typeof JavaRoundShape>;
 
 /** The number of different values that it sends, at random. */
 const VALUES = 10_000;

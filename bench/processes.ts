@@ -34,15 +34,33 @@ export async function cpuMicros(pid: number): Promise<number> {
 
 /** CPU time of a process and its children, in microseconds: PostgreSQL's postmaster and its backends. */
 export async function treeCpuMicros(root: number): Promise<number> {
-  const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 0);
-  const stats = await Promise.all(pids.map(async (pid) => ({ pid, stat: await statOf(pid) })));
-  return stats.reduce((sum, { pid, stat }) => {
-    if (stat === undefined || (pid !== root && stat.parent !== root)) return sum;
-    return sum + (pid === root ? stat.cpuMicrosWithChildren : stat.cpuMicros);
-  }, 0);
+  const tree = await statsOfTree(root);
+  return tree.reduce(
+    (sum, { pid, stat }) => sum + (pid === root ? stat.cpuMicrosWithChildren : stat.cpuMicros),
+    0,
+  );
 }
 
-/** The peak resident memory of a process, in MiB; 0 after the process ended. */
+/** A process and its children. */
+export async function processTree(root: number): Promise<number[]> {
+  return (await statsOfTree(root)).map(({ pid }) => pid);
+}
+
+async function statsOfTree(root: number): Promise<{ pid: number; stat: ProcessStat }[]> {
+  const pids = (await readdir("/proc")).map(Number).filter((pid) => pid > 0);
+  const stats = await Promise.all(pids.map(async (pid) => ({ pid, stat: await statOf(pid) })));
+  return stats.flatMap(({ pid, stat }) =>
+    stat !== undefined && (pid === root || stat.parent === root) ? [{ pid, stat }] : [],
+  );
+}
+
+/** The resident memory of a process, in MiB; 0 after the process ended. */
+export async function residentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "latin1").catch(() => "");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** The peak of the resident memory of a process, in MiB; 0 after the process ended. */
 export async function peakResidentMiB(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, "latin1").catch(() => "");
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;

@@ -10,9 +10,9 @@ const USERS = 1000;
  * Simulated events as the producer publishes them; only their timestamps differ from run to run.
  * @param now their clock, ms since 1970
  */
-export function* simulated(events: number, now = Date.now): Generator<BenchRecord> {
+export function* simulated(events: number, now = Date.now, userCount = USERS): Generator<BenchRecord> {
   const simulator = new EventSimulator({
-    userCount: USERS,
+    userCount,
     minIntervalSeconds: 0.1,
     maxIntervalSeconds: 5,
     random: seededRandom(SEED),
@@ -22,5 +22,12 @@ export function* simulated(events: number, now = Date.now): Generator<BenchRecor
   for (let made = 0; made < events; made++) {
     const { userId, json } = simulator.next();
     yield { key: userId, value: json };
+  }
+}
+
+/** The same events with random ids (UUIDv4), which lead to all places of an index. */
+export function* withRandomIds(records: Iterable<BenchRecord>): Generator<BenchRecord> {
+  for (const { key, value } of records) {
+    yield { key, value: value.replace(/(?<="event_id":")[^"]+/, () => crypto.randomUUID()) };
   }
 }

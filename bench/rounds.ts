@@ -1,6 +1,7 @@
-// Runs variants of a measurement in turn, several rounds each, and computes medians.
+// Runs variants of a measurement in turn, several rounds each, and computes the medians.
 import { rate } from "../shared/text/format.ts";
-import type { ConsumerRound } from "./report.ts";
+import type { ConsumerRound } from "./shapes.ts";
+import { median } from "./statistics.ts";
 
 export interface RoundOptions {
   readonly rounds: number;
@@ -28,13 +29,6 @@ export async function interleave<Round extends Record<string, { readonly eventsP
     done.push(results as Round);
   }
   return done;
-}
-
-/** The median; of an even number of values, the mean of the middle two. */
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 /** The median of one figure over the rounds. */

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { withDuplicates } from "../../bench/duplicates.ts";
-import { FORM_NAMES, eventsOf } from "../../bench/forms.ts";
-import { withHostileRecords } from "../../bench/hostile.ts";
+import { withDuplicates } from "../../bench/scenarios/duplicates.ts";
+import { FORM_NAMES, eventsOf } from "../../bench/scenarios/forms.ts";
+import { withHostileRecords } from "../../bench/scenarios/hostile.ts";
 import { dumps } from "../../bench/json-dumps.ts";
-import { simulated } from "../../bench/records.ts";
+import { isShared, withTextData } from "../../bench/peer-round.ts";
+import { simulated, withRandomIds } from "../../bench/records.ts";
 import { EventReader } from "../../shared/pipeline/event-reader.ts";
 import { isRejection } from "../../shared/pipeline/rejection.ts";
 import { LARGE_RECORD_BYTES, sizeOf } from "../support/hostile/hostile-records.ts";
@@ -50,6 +51,54 @@ function idsOf(text: string): Record<string, unknown> {
     purchaseAmount,
   };
 }
+
+describe("the events of a scenario", () => {
+  test("have other ids where these are random, and nothing else differs", () => {
+    const clock = () => 1_769_817_600_000;
+    const plain = [...simulated(EVENTS, clock)];
+    const random = [...withRandomIds(simulated(EVENTS, clock))];
+    const ids = new Set(random.map(({ value }) => (JSON.parse(value) as { event_id: string }).event_id));
+    expect(ids.size).toBe(EVENTS);
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-/);
+    const withoutIds = (records: typeof plain) =>
+      records.map(({ key, value }) => [key, value.replace(/"event_id":"[^"]+"/, "")]);
+    expect(withoutIds(random)).toEqual(withoutIds(plain));
+  });
+
+  test("have as many users as asked for", () => {
+    const users = new Set([...simulated(5000, Date.now, 50)].map(({ key }) => key));
+    expect(users.size).toBe(50);
+  });
+
+  test("have their data as text for Kafka Connect", () => {
+    const [plain] = simulated(1);
+    const [peer] = withTextData([plain!]);
+    const { event_data: data, ...rest } = JSON.parse(peer!.value) as Record<string, unknown>;
+    expect({ ...rest, event_data: JSON.parse(String(data)) as unknown }).toEqual(JSON.parse(plain!.value));
+    expect(peer!.key).toBe(plain!.key);
+  });
+});
+
+describe("the tasks of Kafka Connect", () => {
+  const members = (...shares: number[]) =>
+    [
+      "",
+      "GROUP           CONSUMER-ID    HOST            CLIENT-ID       #PARTITIONS",
+      ...shares.map(
+        (share, task) => `connect-bench-2 connector-${task}  /127.0.0.1      connector-${task}  ${share}`,
+      ),
+      "",
+    ].join("\n");
+
+  test("have shared the partitions when each has as many as the others, give or take one", () => {
+    expect(isShared(members(3, 3), 2)).toBeTrue();
+    expect(isShared(members(2, 2, 1, 1), 4)).toBeTrue();
+    expect(isShared(members(6, 0), 2)).toBeFalse();
+    expect(isShared(members(6), 2)).toBeFalse();
+    expect(isShared(members(0, 0), 2)).toBeFalse();
+    expect(isShared("", 2)).toBeFalse();
+  });
+});
 
 describe("records with duplicates", () => {
   const RECORDS = 60_000;

@@ -5,23 +5,28 @@ import { Program } from "../support/process.ts";
 import { clusterTest } from "../support/requirements.ts";
 
 const RUN = "bench/run.ts";
-const TIMEOUT_MS = 240_000;
+const TIMEOUT_MS = 480_000;
 const EVENTS = 4000;
+const ROWS = 8000;
+const SECONDS = 4;
 
 clusterTest(
   "bench prints one JSON object of the documented shape, with consistent figures",
   async () => {
     await using bench = Program.start(RUN, {
-      args: ["producer", "drain", "--events", String(EVENTS), "--rounds", "1", "--json"],
+      args: [
+        ...["soak", "producer", "growth", "drain", "--rounds", "1", "--json"],
+        ...["--events", String(EVENTS), "--rows", String(ROWS), "--seconds", String(SECONDS)],
+      ],
     });
     const code = await bench.exit(TIMEOUT_MS);
     if (code !== 0) throw new Error(`the bench ended with ${code}:\n${bench.output}`);
 
     const report = JSON.parse(bench.stdout) as BenchReport;
     expect(Errors(BenchReportShape, report)).toEqual([]);
-    expect(Object.keys(report)).toEqual(["machine", "drain", "producer"]);
+    expect(Object.keys(report)).toEqual(["machine", "drain", "producer", "growth", "soak"]);
 
-    const { drain, producer } = report;
+    const { drain, producer, growth, soak } = report;
     expect(drain!.events).toBe(EVENTS);
     expect(drain!.rounds).toHaveLength(1);
     const { consumer, unnest, copy } = drain!.rounds[0]!;
@@ -45,6 +50,21 @@ clusterTest(
     expect(errors).toBe(0);
     // A simulated event has about 350 bytes.
     expect((megabytesPerSecond * 1e6) / eventsPerSecond.producer).toBeWithin(250, 450);
+
+    const { eventsPerStep, timeLed, random, users } = growth!;
+    expect(eventsPerStep).toBe(EVENTS);
+    for (const steps of [timeLed, random]) {
+      expect(steps.map(({ rows }) => rows)).toEqual([0, EVENTS]);
+      // A row has about 300 bytes, and its parts of the indexes.
+      for (const { walBytesPerEvent } of steps) expect(walBytesPerEvent).toBeWithin(300, 20_000);
+    }
+    expect(users.at(-1)!.users).toBe(1_000_000);
+
+    const { seconds, ratePerSecond, events, samples } = soak!;
+    expect(ratePerSecond).toBe(Math.round(drain!.eventsPerSecond.consumer / 2));
+    expect(seconds).toBeGreaterThanOrEqual(SECONDS);
+    expect(events).toBeGreaterThan(samples.length);
+    expect(soak!.rssMiB).toBe(Math.max(...samples.map(({ rssMiB }) => rssMiB)));
   },
   TIMEOUT_MS,
 );

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory, cachedDirectory } from "../../shared/runtime/cache.ts";
+import { copyJars } from "./maven.ts";
 
 export const KAFKA_VERSION = "4.3.1";
 const LOG4J_VERSION = "2.25.4";
@@ -60,50 +61,13 @@ export async function kafkaArtifacts(say: (line: string) => void): Promise<Kafka
 }
 
 async function fetchJars(directory: string): Promise<void> {
-  const pom = join(directory, "pom.xml");
-  await Bun.write(pom, POM);
   await Bun.write(join(directory, "log4j2.xml"), LOG4J);
-  const maven = Bun.spawn(
-    [
-      "mvn",
-      "--batch-mode",
-      "--quiet",
-      "--file",
-      pom,
-      "dependency:copy-dependencies",
-      "-DincludeScope=runtime",
-      `-DoutputDirectory=${join(directory, "libs")}`,
-    ],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
-  const [output, errors] = await Promise.all([maven.stdout.text(), maven.stderr.text()]);
-  if ((await maven.exited) !== 0) throw new Error(`Maven could not fetch Kafka:\n${output}${errors}`.trim());
+  await copyJars(join(directory, "libs"), [
+    { artifact: `org.apache.kafka:kafka_2.13:${KAFKA_VERSION}` },
+    { artifact: `org.apache.kafka:kafka-tools:${KAFKA_VERSION}` },
+    { artifact: `org.apache.logging.log4j:log4j-slf4j-impl:${LOG4J_VERSION}` },
+  ]);
 }
-
-const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>test</groupId>
-  <artifactId>kafka</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>${KAFKA_VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka-tools</artifactId>
-      <version>${KAFKA_VERSION}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId>
-      <version>${LOG4J_VERSION}</version>
-    </dependency>
-  </dependencies>
-</project>
-`;
 
 // Without a configuration a broker logs nothing, not even why it failed.
 const LOG4J = `<Configuration status="warn">

@@ -171,11 +171,11 @@ export function randomUuid(): string {
     .slice(1)}`;
 }
 
-function javaArguments({ classPath, log4jConfiguration }: KafkaArtifacts): string[] {
+export function javaArguments({ classPath, log4jConfiguration }: KafkaArtifacts): string[] {
   return ["-cp", classPath, `-Dlog4j2.configurationFile=${log4jConfiguration}`];
 }
 
 /** Without KAFKA_* of the surroundings and without JAVA_TOOL_OPTIONS, which change what a JVM prints and does. */
-function javaEnvironment(): Record<string, string> {
+export function javaEnvironment(): Record<string, string> {
   return inherited("PATH", "HOME", "JAVA_HOME", "TMPDIR");
 }

@@ -213,7 +213,7 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /** What `check --json` says, and what the tables hold beside what was published. */
-  async ledger(): Promise<Ledger> {
+  async ledger(timeoutMs = 60_000): Promise<Ledger> {
     await using check = Program.start("workers/check.ts", {
       args: ["--json"],
       env: {
@@ -223,7 +223,7 @@ export class TestPipeline implements AsyncDisposable {
         KAFKA_TOPIC: this.topic,
       },
     });
-    const code = await check.exit(60_000);
+    const code = await check.exit(timeoutMs);
     const report = JSON.parse(check.stdout) as {
       ok: boolean;
       invariants: { name: string; ok: boolean; detail: string }[];

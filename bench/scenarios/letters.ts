@@ -1,12 +1,36 @@
 // Measures how fast bad records of a topic are mended by one replay, and how long the list of a million letters takes.
-import { Program } from "../test/support/process.ts";
-import type { TestDatabase } from "../test/support/postgres.ts";
-import type { Bench, BenchRecord } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Letters } from "./report.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import type { TestDatabase } from "../../test/support/postgres.ts";
+import { Program } from "../../test/support/process.ts";
+import type { Bench, BenchRecord } from "../bench.ts";
+import { toDigits } from "../columns.ts";
+import { simulated } from "../records.ts";
+import type { Scenario } from "../scenario.ts";
+import { Count, Rate, closed } from "../shapes.ts";
+
+const LettersShape = Type.Object(
+  {
+    /** Mended and stored by one replay, its start included. */
+    letters: Count,
+    lettersPerSecond: Rate,
+    /** Letters in the table while the newest are listed. */
+    listed: Count,
+    listSeconds: Rate,
+  },
+  closed,
+);
+type Letters = Static<typeof LettersShape>;
+
+export const lettersScenario: Scenario<typeof LettersShape> = {
+  about: "mends a topic's bad records, a tenth, by one replay of dead letters; lists a million dead letters",
+  shape: LettersShape,
+  run: (bench, { events = 200_000 }) => measureLetters(bench, events),
+  lines,
+};
 
 /** Every so many records one has its user under another name. */
 const BAD_EVERY = 10;
@@ -22,7 +46,7 @@ function* withBad(events: number): Generator<BenchRecord> {
 }
 
 /** @param events in the topic; a tenth of them are bad */
-export async function letters(bench: Bench, events: number): Promise<Letters> {
+async function measureLetters(bench: Bench, events: number): Promise<Letters> {
   await using pipeline = await bench.pipeline(await bench.topic());
   const { database } = pipeline;
   await bench.fill(pipeline.topic, withBad(events));
@@ -73,4 +97,11 @@ async function addLetters({ sql }: TestDatabase): Promise<void> {
     from generate_series(1, ${LISTED}) n`;
   // As autovacuum does some minutes later.
   await sql`vacuum analyze dead_letter_events`;
+}
+
+function lines({ letters, lettersPerSecond, listed, listSeconds }: Letters): string[] {
+  return [
+    "",
+    `letters: ${count(letters)} mended by one replay at ${count(lettersPerSecond)}/s; the list of ${count(listed)} in ${toDigits(listSeconds, 2)} s; check holds`,
+  ];
 }

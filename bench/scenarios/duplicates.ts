@@ -1,10 +1,40 @@
 // Measures how fast a topic with repeated event ids is drained, compared with INSERT only.
-import { seededRandom } from "../test/support/seeded-random.ts";
-import { INSERT_ONLY, consumerRound } from "./consumer-round.ts";
-import { type Bench, type BenchRecord, PARTITIONS } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { ConsumerRound, Duplicates, DuplicateShare } from "./report.ts";
-import { interleave, medianRates, type RoundOptions } from "./rounds.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import { formatTable } from "../../shared/text/table.ts";
+import { seededRandom } from "../../test/support/seeded-random.ts";
+import { type Bench, type BenchRecord, PARTITIONS } from "../bench.ts";
+import { COSTS, RATES, consumerCosts, rates, roundsOf } from "../columns.ts";
+import { INSERT_ONLY, consumerRound } from "../consumer-round.ts";
+import { simulated } from "../records.ts";
+import { interleave, medianRates, type RoundOptions } from "../rounds.ts";
+import type { Scenario } from "../scenario.ts";
+import { type ConsumerRound, ConsumerRoundShape, Count, Rate, closed } from "../shapes.ts";
+
+const DuplicateShareShape = Type.Object(
+  {
+    /** The share of events that repeat an earlier event_id. */
+    share: Type.Number({ exclusiveMinimum: 0, exclusiveMaximum: 1 }),
+    duplicates: Count,
+    eventsPerSecond: Type.Object({ consumer: Rate, unnest: Rate }, closed),
+    ratioToUnnest: Rate,
+    rounds: Type.Array(Type.Object({ consumer: ConsumerRoundShape, unnest: ConsumerRoundShape }, closed), {
+      minItems: 1,
+    }),
+  },
+  closed,
+);
+
+const DuplicatesShape = Type.Object({ events: Count, shares: Type.Array(DuplicateShareShape) }, closed);
+type DuplicateShare = Static<typeof DuplicateShareShape>;
+type Duplicates = Static<typeof DuplicatesShape>;
+
+export const duplicatesScenario: Scenario<typeof DuplicatesShape> = {
+  about: "drains topics in which 1 % and 10 % of the events repeat an event_id, compared with INSERT only",
+  shape: DuplicatesShape,
+  run: (bench, { events = 500_000, ...options }) => duplicateRounds(bench, events, options),
+  lines,
+};
 
 const SHARES = [0.01, 0.1];
 const SEED = 11;
@@ -57,7 +87,7 @@ export function withDuplicates(events: number, share: number): RecordsWithDuplic
 }
 
 /** Fills one topic for each share; every round proves that each event is stored once. */
-export async function duplicates(bench: Bench, events: number, options: RoundOptions): Promise<Duplicates> {
+async function duplicateRounds(bench: Bench, events: number, options: RoundOptions): Promise<Duplicates> {
   const shares: DuplicateShare[] = [];
   for (const share of SHARES) shares.push(await ofShare(bench, events, share, options));
   return { events, shares };
@@ -90,4 +120,19 @@ async function ofShare(
     ratioToUnnest: eventsPerSecond.consumer / eventsPerSecond.unnest,
     rounds,
   };
+}
+
+function lines({ events, shares }: Duplicates): string[] {
+  const rows = shares.flatMap(({ share, duplicates, rounds }) =>
+    (["consumer", "unnest"] as const).map((variant) => {
+      const ofVariant = rounds.map((round) => round[variant]);
+      const name = `${share * 100} %, ${variant === "consumer" ? "consumer" : "INSERT only"}`;
+      return [name, duplicates, ...rates(ofVariant), ...consumerCosts(ofVariant)];
+    }),
+  );
+  return [
+    "",
+    `duplicates: ${count(events)} records; ${roundsOf(shares[0]?.rounds ?? [])}; check holds after each, duplicates as published`,
+    ...formatTable(["", "duplicates", ...RATES, ...COSTS], rows),
+  ];
 }

@@ -1,24 +1,48 @@
 // Measures what each stage of the hot path costs for itself: one thread, records in memory, no Kafka, no PostgreSQL.
-import { aggregate } from "../shared/pipeline/aggregate.ts";
-import { Batch } from "../shared/pipeline/batch.ts";
-import { EventReader } from "../shared/pipeline/event-reader.ts";
-import { EventRows } from "../shared/pipeline/event-rows.ts";
-import { IdSet } from "../shared/pipeline/id-set.ts";
-import { KnownUsers } from "../shared/pipeline/known-users.ts";
-import type { RecordBlock } from "../shared/pipeline/record-block.ts";
-import { RecordScanner } from "../shared/pipeline/record-scanner.ts";
-import { simulated } from "./records.ts";
-import type { Stages } from "./report.ts";
-import { median } from "./rounds.ts";
+import { type Static, Type } from "typebox";
+import { aggregate } from "../../shared/pipeline/aggregate.ts";
+import { Batch } from "../../shared/pipeline/batch.ts";
+import { EventReader } from "../../shared/pipeline/event-reader.ts";
+import { EventRows } from "../../shared/pipeline/event-rows.ts";
+import { IdSet } from "../../shared/pipeline/id-set.ts";
+import { KnownUsers } from "../../shared/pipeline/known-users.ts";
+import type { RecordBlock } from "../../shared/pipeline/record-block.ts";
+import { RecordScanner } from "../../shared/pipeline/record-scanner.ts";
+import { count } from "../../shared/text/format.ts";
+import { formatTable } from "../../shared/text/table.ts";
+import { simulated } from "../records.ts";
+import type { Scenario } from "../scenario.ts";
+import { Cost, Count, closed } from "../shapes.ts";
+import { median } from "../statistics.ts";
+
+/** Wall time on one thread that is not disturbed, nanoseconds per event. */
+const StagesShape = Type.Object(
+  {
+    records: Count,
+    rounds: Type.Integer({ minimum: 1 }),
+    stages: Type.Array(Type.Object({ stage: Type.String(), nanosPerEvent: Cost }, closed)),
+  },
+  closed,
+);
+type Stages = Static<typeof StagesShape>;
+
+export const stagesScenario: Scenario<typeof StagesShape> = {
+  about: "what each stage of the hot path costs for itself, in memory",
+  shape: StagesShape,
+  run: async () => measureStages(STAGE_ROUNDS),
+  lines,
+};
 
 const RECORDS = 10_000;
+/** Each takes milliseconds, and its median has to be free of other load. */
+const STAGE_ROUNDS = 300;
 /** Until the compilers of the engine are done. */
 const WARM_UP_ROUNDS = 60;
 const AGGREGATION = { processedAtMs: Date.now(), hourGraceMs: 300_000, unsaved: false };
 const MAX_FUTURE_SKEW_MS = 86_400_000;
 
 /** The stages of one batch, each given what the ones before it have made. */
-export function stages(rounds: number): Stages {
+function measureStages(rounds: number): Stages {
   const batch = new Batch(RECORDS);
   const rows = new EventRows(RECORDS);
   const scanner = new RecordScanner();
@@ -81,4 +105,15 @@ function fill(block: RecordBlock, values: readonly Buffer[]): void {
     block.valueEnd[record] = start + value.length;
     block.count++;
   }
+}
+
+function lines({ records, rounds, stages }: Stages): string[] {
+  return [
+    "",
+    `stages: one thread, ${count(records)} simulated records in memory; median of ${count(rounds)} rounds`,
+    ...formatTable(
+      ["", "ns/event"],
+      stages.map(({ stage, nanosPerEvent }) => [stage, Math.round(nanosPerEvent)]),
+    ),
+  ];
 }

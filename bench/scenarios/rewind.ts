@@ -1,15 +1,37 @@
 // Measures how fast a topic is read again after a rewind.
-import { runCommand } from "../test/support/command.ts";
-import type { RewindReport } from "../workers/rewind/report.ts";
-import type { Bench } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Rewind } from "./report.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import { runCommand } from "../../test/support/command.ts";
+import type { RewindReport } from "../../workers/rewind/report.ts";
+import type { Bench } from "../bench.ts";
+import { simulated } from "../records.ts";
+import type { Scenario } from "../scenario.ts";
+import { Count, Rate, closed } from "../shapes.ts";
+
+const RewindShape = Type.Object(
+  {
+    events: Count,
+    /** Of those that were read again. */
+    stored: Count,
+    duplicates: Count,
+    eventsPerSecond: Rate,
+  },
+  closed,
+);
+type Rewind = Static<typeof RewindShape>;
+
+export const rewindScenario: Scenario<typeof RewindShape> = {
+  about: "drains a full topic, and reads it again from its beginning",
+  shape: RewindShape,
+  run: (bench, { events = 1_000_000 }) => measureRewind(bench, events),
+  lines,
+};
 
 /**
  * Drains a full topic, and rewinds it to its beginning under the running consumer.
  * @throws Error where an event is stored again, an hour changes, or `check` fails
  */
-export async function rewind(bench: Bench, events: number): Promise<Rewind> {
+async function measureRewind(bench: Bench, events: number): Promise<Rewind> {
   const topic = await bench.topic();
   await bench.fill(topic, simulated(events));
   await using pipeline = await bench.pipeline(topic);
@@ -43,4 +65,11 @@ export async function rewind(bench: Bench, events: number): Promise<Rewind> {
     duplicates: again.duplicates,
     eventsPerSecond: events / seconds!,
   };
+}
+
+function lines({ events, stored, duplicates, eventsPerSecond }: Rewind): string[] {
+  return [
+    "",
+    `rewind: ${count(events)} records read again, ${count(eventsPerSecond)} records/s: ${count(stored)} stored, ${count(duplicates)} duplicates, hours unchanged; check holds`,
+  ];
 }

@@ -1,10 +1,37 @@
 // Measures how fast a consumer drains events written in different forms of JSON.
-import { consumerRound, type TopicContent } from "./consumer-round.ts";
-import { dumps } from "./json-dumps.ts";
-import type { Bench, BenchRecord } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { ConsumerRound, Form, Forms } from "./report.ts";
-import { interleave, medianCosts, medianOf, type RoundOptions } from "./rounds.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import { formatTable } from "../../shared/text/table.ts";
+import type { Bench, BenchRecord } from "../bench.ts";
+import { COSTS, RATES, consumerCosts, rates, roundsOf } from "../columns.ts";
+import { consumerRound, type TopicContent } from "../consumer-round.ts";
+import { dumps } from "../json-dumps.ts";
+import { simulated } from "../records.ts";
+import { interleave, medianCosts, medianOf, type RoundOptions } from "../rounds.ts";
+import type { Scenario } from "../scenario.ts";
+import { type ConsumerRound, ConsumerRoundShape, Count, Rate, closed, costs } from "../shapes.ts";
+
+const FormShape = Type.Object(
+  {
+    form: Type.String(),
+    bytesPerEvent: Rate,
+    eventsPerSecond: Rate,
+    ...costs,
+    rounds: Type.Array(ConsumerRoundShape, { minItems: 1 }),
+  },
+  closed,
+);
+
+const FormsShape = Type.Object({ events: Count, forms: Type.Array(FormShape) }, closed);
+type Form = Static<typeof FormShape>;
+type Forms = Static<typeof FormsShape>;
+
+export const formsScenario: Scenario<typeof FormsShape> = {
+  about: "drains events as other producers write them: Python, another order of keys, UTF-8, escapes, nested",
+  shape: FormsShape,
+  run: (bench, { events = 500_000, ...options }) => formRounds(bench, events, options),
+  lines,
+};
 
 type Event = {
   readonly event_id: string;
@@ -59,7 +86,7 @@ export function* eventsOf(form: FormName, events: number): Generator<BenchRecord
 }
 
 /** Fills one topic for each form; the rounds drain the topics in turn. */
-export async function forms(bench: Bench, events: number, options: RoundOptions): Promise<Forms> {
+async function formRounds(bench: Bench, events: number, options: RoundOptions): Promise<Forms> {
   const contents = new Map<FormName, TopicContent & { bytes: number }>();
   for (const form of FORM_NAMES) {
     const topic = await bench.topic();
@@ -102,4 +129,20 @@ function byPython(event: Event): Event {
 function fromAbroad(event: Event, index: number): Event {
   const city = CITIES[index % CITIES.length]!;
   return { ...event, event_data: { ...event.event_data, city, note: `${city}, ${index}` } };
+}
+
+function lines({ events, forms }: Forms): string[] {
+  return [
+    "",
+    `forms: ${count(events)} events of each; ${roundsOf(forms[0]?.rounds ?? [])}; check holds after each`,
+    ...formatTable(
+      ["", "bytes/event", ...RATES, ...COSTS],
+      forms.map(({ form, bytesPerEvent, rounds }) => [
+        form,
+        Math.round(bytesPerEvent),
+        ...rates(rounds),
+        ...consumerCosts(rounds),
+      ]),
+    ),
+  ];
 }

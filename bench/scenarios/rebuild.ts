@@ -1,11 +1,37 @@
 // Measures a rebuild of hours that were changed by hand, while events flow.
-import { changeHours, hourNames } from "../test/support/hours-by-hand.ts";
-import { runCommand } from "../test/support/command.ts";
-import { startProducer } from "../test/support/process.ts";
-import type { RebuildReport } from "../workers/rebuild/report.ts";
-import type { Bench } from "./bench.ts";
-import { simulated } from "./records.ts";
-import type { Rebuild } from "./report.ts";
+import { type Static, Type } from "typebox";
+import { count } from "../../shared/text/format.ts";
+import { runCommand } from "../../test/support/command.ts";
+import { changeHours, hourNames } from "../../test/support/hours-by-hand.ts";
+import { startProducer } from "../../test/support/process.ts";
+import type { RebuildReport } from "../../workers/rebuild/report.ts";
+import type { Bench } from "../bench.ts";
+import { toDigits } from "../columns.ts";
+import { simulated } from "../records.ts";
+import type { Scenario } from "../scenario.ts";
+import { Count, Rate, closed } from "../shapes.ts";
+
+const RebuildShape = Type.Object(
+  {
+    /** Rows of raw_events that were compared. */
+    events: Count,
+    /** Rows of hourly_aggregations that were changed by hand, and that were found and mended: the same ones. */
+    changed: Count,
+    found: Count,
+    slices: Count,
+    seconds: Rate,
+    eventsPerSecondMeanwhile: Rate,
+  },
+  closed,
+);
+type Rebuild = Static<typeof RebuildShape>;
+
+export const rebuildScenario: Scenario<typeof RebuildShape> = {
+  about: "changes 50 rows of hours by hand while 10,000 events/s flow, and mends them",
+  shape: RebuildShape,
+  run: (bench, { events = 1_000_000 }) => measureRebuild(bench, events),
+  lines,
+};
 
 const HOURS = 24;
 const HOUR_MS = 3_600_000;
@@ -19,7 +45,7 @@ const FLOWED = 50_000;
  * Stores events of the last 24 hours, changes rows by hand, also of the hour that goes on, and rebuilds.
  * @throws Error unless exactly those rows are found and mended, and `check` holds while the events still flow
  */
-export async function rebuild(bench: Bench, events: number): Promise<Rebuild> {
+async function measureRebuild(bench: Bench, events: number): Promise<Rebuild> {
   const topic = await bench.topic();
   const beginMs = Date.now() - HOURS * HOUR_MS;
   let made = 0;
@@ -62,4 +88,11 @@ export async function rebuild(bench: Bench, events: number): Promise<Rebuild> {
     seconds: report.seconds,
     eventsPerSecondMeanwhile,
   };
+}
+
+function lines({ events, changed, found, slices, seconds, eventsPerSecondMeanwhile }: Rebuild): string[] {
+  return [
+    "",
+    `rebuild: ${changed} rows of hours changed by hand, ${found} found and mended, in ${toDigits(seconds, 1)} s: ${count(events)} events in ${slices} slices, while ${count(eventsPerSecondMeanwhile)} events/s were stored; check holds`,
+  ];
 }
