@@ -21,6 +21,7 @@ export const BenchReportShape = Type.Object(
     forms: Type.Optional(SCENARIOS.forms.shape),
     duplicates: Type.Optional(SCENARIOS.duplicates.shape),
     hostile: Type.Optional(SCENARIOS.hostile.shape),
+    rebalance: Type.Optional(SCENARIOS.rebalance.shape),
     rebuild: Type.Optional(SCENARIOS.rebuild.shape),
     rewind: Type.Optional(SCENARIOS.rewind.shape),
     letters: Type.Optional(SCENARIOS.letters.shape),

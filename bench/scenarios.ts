@@ -10,6 +10,7 @@ import { lettersScenario } from "./scenarios/letters.ts";
 import { peerScenario } from "./scenarios/peer.ts";
 import { pinnedScenario } from "./scenarios/pinned.ts";
 import { producerScenario } from "./scenarios/producer.ts";
+import { rebalanceScenario } from "./scenarios/rebalance.ts";
 import { rebuildScenario } from "./scenarios/rebuild.ts";
 import { rewindScenario } from "./scenarios/rewind.ts";
 import { settingsScenario } from "./scenarios/settings.ts";
@@ -29,6 +30,7 @@ export const SCENARIOS = {
   forms: formsScenario,
   duplicates: duplicatesScenario,
   hostile: hostileScenario,
+  rebalance: rebalanceScenario,
   rebuild: rebuildScenario,
   rewind: rewindScenario,
   letters: lettersScenario,
