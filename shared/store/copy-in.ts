@@ -1,4 +1,4 @@
-// Runs COPY … FROM STDIN, past two faults of the driver.
+// Sends the input of COPY … FROM STDIN to the server without copying it.
 
 import type { Socket } from "node:net";
 import type { TransactionSql } from "postgres";
@@ -9,15 +9,14 @@ const TYPE_BYTES = 1;
 const LENGTH_BYTES = 4;
 
 /**
- * Sends the whole input of a COPY, and waits for the server's verdict.
- *
- * The input goes to the socket as it is: the driver would copy it into fresh memory first, a tenth of what the client
- * does for a batch of events. And the driver does not report an error that answers the COPY (porsager/postgres, issue
- * 1173); the next statement shows it, because in a failed transaction it fails too.
+ * Begins a COPY and sends its whole input. The input goes to the socket as it is: the driver would copy it into fresh
+ * memory first, which is a tenth of what the client does for a batch of events.
  *
  * @param socket of the connection that the transaction runs on
- * @param input must stay as it is until this is done
- * @throws what the driver throws where the server refuses the rows, or the connection is lost
+ * @param input must stay as it is until the transaction has ended
+ * @returns when the end is sent. Whether the server takes the rows is not known then: the driver does not report an error
+ *   that answers the COPY (porsager/postgres, issue 1173), but in a failed transaction the next statement fails too
+ * @throws what the driver throws where the COPY cannot begin, or the connection is lost
  */
 export async function copyIn(
   tx: TransactionSql,
@@ -44,5 +43,4 @@ export async function copyIn(
     socket.write(head);
     socket.write(input, (error) => (error ? reject(error) : stream.end()));
   });
-  await tx.unsafe("select 1");
 }

@@ -207,6 +207,8 @@ async function insertByCopy(tx: SessionTransaction, batch: Batch, rows: Int32Arr
   if (rows.length === 0) return;
   try {
     await tx.copyIn(COPY, batch.rows.copyInput(rows));
+    // Shows whether the COPY failed, see `copyIn`.
+    await tx.unsafe("select 1");
   } catch (error) {
     throw classify(error) === "connection" ? error : new CopyFailed("the COPY failed", { cause: error });
   }

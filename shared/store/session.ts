@@ -25,7 +25,7 @@ const TYPES = {
 export type Transaction = TransactionSql<{ bigint: number }>;
 /** A transaction of `Session.transaction`. */
 export type SessionTransaction = Transaction & {
-  /** Runs a COPY … FROM STDIN with its whole input. @throws as `copyIn` */
+  /** Begins a COPY … FROM STDIN and sends its input, see copy-in.ts. */
   copyIn(statement: string, input: Uint8Array): Promise<void>;
 };
 export type Database = Sql<{ bigint: number }>;

@@ -50,9 +50,9 @@ class RecordedEvents {
   }
 }
 
-const COPIED = "copy";
-const LOOKED_UP = "select, copy";
-const WITH_REPEATED = "select, with, copy";
+const COPIED = "copy, select";
+const LOOKED_UP = "select, copy, select";
+const WITH_REPEATED = "select, with, copy, select";
 const INSERTED = "with";
 
 test("ids are looked up after one was stored already, until five batches in a row were new", async () => {
