@@ -12,6 +12,7 @@ import {
   startReadingStatement,
 } from "./statements/positions.ts";
 import { copyStatement, insertByUnnestStatement, lookUpStatement } from "./statements/raw-events.ts";
+import { readStateStatement } from "./statements/pipeline-state.ts";
 import { readRefusedStatement, searchStatement, setEventsStatement } from "./statements/poison-search.ts";
 import {
   consumerGroupStatement,
@@ -37,6 +38,7 @@ interface Pattern {
 const PATTERNS: readonly Pattern[] = [
   fenceStatement,
   advanceStatement,
+  readStateStatement,
   positionsStatement,
   enterStatement,
   skipGapStatement,

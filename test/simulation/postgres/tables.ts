@@ -65,18 +65,29 @@ export interface DeadLetterRow extends ReadingKey {
   readonly maxFutureSkewSeconds: number;
 }
 
-/** All tables that a worker writes. */
+/** The row of pipeline_state. */
+export interface StateRow {
+  /** It changes only when a history says so. */
+  readonly consumerGroup: string;
+  readonly usersEpoch: number;
+  /** Ms since 1970. */
+  readonly cutoffMs: number | undefined;
+}
+
+/** The key of the only row of pipeline_state. */
+export const STATE_KEY = "";
+
+/** All tables that a worker reads or writes. */
 export class Tables {
   readonly offsets = new RowTable<OffsetRow>("pipeline_offsets");
   readonly rawEvents = new RowTable<RawEventRow>("raw_events");
   readonly hours = new RowTable<HourRow>("hourly_aggregations");
   readonly hourUsers = new RowTable<HourUserRow>("hourly_users");
   readonly deadLetters = new RowTable<DeadLetterRow>("dead_letter_events");
-  /** Of pipeline_state; it changes only when a history says so. */
-  consumerGroup: string;
+  readonly state = new RowTable<StateRow>("pipeline_state");
 
   constructor(consumerGroup: string) {
-    this.consumerGroup = consumerGroup;
+    this.state.restore(STATE_KEY, { consumerGroup, usersEpoch: 0, cutoffMs: undefined });
   }
 }
 
@@ -94,7 +105,8 @@ export type Change =
   | ChangeOf<"raw_events", RawEventRow>
   | ChangeOf<"hourly_aggregations", HourRow>
   | ChangeOf<"hourly_users", HourUserRow>
-  | ChangeOf<"dead_letter_events", DeadLetterRow>;
+  | ChangeOf<"dead_letter_events", DeadLetterRow>
+  | ChangeOf<"pipeline_state", StateRow>;
 
 interface ChangeOf<Table extends string, Row extends object> {
   readonly table: Table;

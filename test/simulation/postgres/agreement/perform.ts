@@ -16,7 +16,7 @@ import type { StoreSession, Transaction } from "../../../../shared/store/session
 import type { Store } from "../../../../shared/store/store.ts";
 import { batchOf, CLOCK, eventText, eventTextWith, NOW_MS } from "../../../pipeline/record.ts";
 import { REFUSED_DATA } from "../../../support/refused-content.ts";
-import { countedSpans, partitionKey } from "../../../store/pipeline-database.ts";
+import { countedSpans, EMPTY_STATE, partitionKey } from "../../../store/pipeline-database.ts";
 import { type EventsOf, type LoneStep, PARTITIONS, type TransactionStep } from "./operation.ts";
 
 /** Where a partition is, as far as it is committed. */
@@ -110,7 +110,11 @@ export async function performInTransaction(
     case "hours":
       return await addToHours(tx, step.deltas.map(deltaOf));
     case "advance":
-      return await advance(tx, [spanOf(stale(positionOf(step.partition), step.isStale), step.by)]);
+      return await advance(
+        tx,
+        [spanOf(stale(positionOf(step.partition), step.isStale), step.by)],
+        EMPTY_STATE,
+      );
   }
 }
 
