@@ -95,8 +95,7 @@ export class Store {
     const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
     const spans = [...batch.spans.values()];
-    const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch);
-    let stored = distinct;
+    let stored: Int32Array = new Int32Array();
     let aggregationSeconds = 0;
     let added: AddedToHours = { createdTypes: [], newUsers: 0, lateEvents: 0 };
     let deltas: HourDelta[] = [];
@@ -105,7 +104,10 @@ export class Store {
       const { usersEpoch, cutoffMs } = await ledger.open(tx, spans);
       if (usersEpoch !== this.#usersEpoch || sendsAllUsers) this.#users.clear();
       this.#usersEpoch = usersEpoch;
-      if (saveRawEvents) stored = await this.#insertRawEvents(tx, batch, distinct);
+      if (cutoffMs !== undefined) batch.expire(cutoffMs);
+      stored = saveRawEvents
+        ? await this.#insertRawEvents(tx, batch, batch.distinct())
+        : this.#dropRecent(batch);
       const aggregationStartedAt = performance.now();
       deltas = aggregate(batch.rows, stored, this.#users, {
         processedAtMs,
