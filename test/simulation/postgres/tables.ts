@@ -65,6 +65,9 @@ export interface DeadLetterRow extends ReadingKey {
   readonly maxFutureSkewSeconds: number;
 }
 
+/** A row of sealed_hours; its figures are those of the hour. */
+export type SealedHourRow = Omit<HourRow, "closedAtMs">;
+
 /** The row of pipeline_state. */
 export interface StateRow {
   /** It changes only when a history says so. */
@@ -84,6 +87,7 @@ export class Tables {
   readonly hours = new RowTable<HourRow>("hourly_aggregations");
   readonly hourUsers = new RowTable<HourUserRow>("hourly_users");
   readonly deadLetters = new RowTable<DeadLetterRow>("dead_letter_events");
+  readonly sealedHours = new RowTable<SealedHourRow>("sealed_hours");
   readonly state = new RowTable<StateRow>("pipeline_state");
 
   constructor(consumerGroup: string) {
@@ -106,13 +110,23 @@ export type Change =
   | ChangeOf<"hourly_aggregations", HourRow>
   | ChangeOf<"hourly_users", HourUserRow>
   | ChangeOf<"dead_letter_events", DeadLetterRow>
-  | ChangeOf<"pipeline_state", StateRow>;
+  | ChangeOf<"sealed_hours", SealedHourRow>
+  | ChangeOf<"pipeline_state", StateRow>
+  | DeletionOf<"raw_events", RawEventRow>
+  | DeletionOf<"hourly_users", HourUserRow>;
 
 interface ChangeOf<Table extends string, Row extends object> {
   readonly table: Table;
   readonly key: string;
   readonly before: Row | undefined;
   readonly after: Row;
+}
+
+interface DeletionOf<Table extends string, Row extends object> {
+  readonly table: Table;
+  readonly key: string;
+  readonly before: Row;
+  readonly after: undefined;
 }
 
 /** A transaction whose COMMIT took effect. */
