@@ -14,6 +14,7 @@ import type {
   Letters,
   Producer,
   Rebuild,
+  Retention,
   Rewind,
 } from "./report.ts";
 import { medianCosts, medianOf } from "./rounds.ts";
@@ -31,6 +32,7 @@ export function formatReport({
   rebuild,
   rewind,
   letters,
+  retention,
 }: BenchReport): string[] {
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Bun ${machine.bun}, librdkafka ${machine.librdkafka}, ` +
@@ -45,6 +47,7 @@ export function formatReport({
     ...(rebuild ? [rebuildLine(rebuild)] : []),
     ...(rewind ? [rewindLine(rewind)] : []),
     ...(letters ? [lettersLine(letters)] : []),
+    ...(retention ? retentionLines(retention) : []),
   ];
 }
 
@@ -180,6 +183,31 @@ function rewindLine({ events, stored, duplicates, eventsPerSecond }: Rewind): st
 
 function lettersLine({ letters, lettersPerSecond, listed, listSeconds }: Letters): string {
   return `\nletters: ${count(letters)} mended by one replay at ${count(lettersPerSecond)}/s; the list of ${count(listed)} in ${toDigits(listSeconds, 2)} s; check holds`;
+}
+
+function retentionLines(report: Retention): string[] {
+  const { rate, cuts, events, checkSeconds, checkLastDaySeconds, checkLastHourSeconds } = report;
+  const rows = (["without", "with"] as const).map((variant) => {
+    const round = report[variant];
+    return [
+      `${variant} retention`,
+      Math.round(round.eventsPerSecond),
+      toDigits(round.clientCpuMicrosPerEvent, 2),
+      toDigits(round.postgresCpuMicrosPerEvent, 2),
+      round.pruned,
+      `${Math.min(...round.megabytes)} to ${Math.max(...round.megabytes)}`,
+      round.longestStepMs,
+    ];
+  });
+  return [
+    "",
+    `retention: ${count(rate)} events/s, an hour deleted ${cuts} times, vacuumed and checked after each; check holds`,
+    ...formatTable(
+      ["", "events/s", "µs CPU/event", "PostgreSQL", "deleted", "MiB", "longest step, ms"],
+      rows,
+    ),
+    `check of ${count(events)} events: all in ${toDigits(checkSeconds, 1)} s, since the last day in ${toDigits(checkLastDaySeconds, 1)} s, since the last hour in ${toDigits(checkLastHourSeconds, 1)} s`,
+  ];
 }
 
 const RATES = ["events/s", "min", "max"];

@@ -188,6 +188,36 @@ const LettersShape = Type.Object(
   closed,
 );
 
+const RetentionRoundShape = Type.Object(
+  {
+    /** While hours are cut. */
+    eventsPerSecond: Rate,
+    clientCpuMicrosPerEvent: Cost,
+    postgresCpuMicrosPerEvent: Cost,
+    pruned: Count,
+    /** Of raw_events with its indexes, after each hour. */
+    megabytes: Type.Array(Count),
+    longestStepMs: Cost,
+  },
+  closed,
+);
+
+const RetentionShape = Type.Object(
+  {
+    /** Events a second that are published. */
+    rate: Rate,
+    cuts: Count,
+    without: RetentionRoundShape,
+    with: RetentionRoundShape,
+    /** Of the table that is checked. */
+    events: Count,
+    checkSeconds: Rate,
+    checkLastDaySeconds: Rate,
+    checkLastHourSeconds: Rate,
+  },
+  closed,
+);
+
 /** The machine, and one key for each scenario that ran. */
 export const BenchReportShape = Type.Object(
   {
@@ -202,6 +232,7 @@ export const BenchReportShape = Type.Object(
     rebuild: Type.Optional(RebuildShape),
     rewind: Type.Optional(RewindShape),
     letters: Type.Optional(LettersShape),
+    retention: Type.Optional(RetentionShape),
   },
   closed,
 );
@@ -226,3 +257,5 @@ export type Idle = Static<typeof IdleShape>;
 export type Rebuild = Static<typeof RebuildShape>;
 export type Rewind = Static<typeof RewindShape>;
 export type Letters = Static<typeof LettersShape>;
+export type RetentionRound = Static<typeof RetentionRoundShape>;
+export type Retention = Static<typeof RetentionShape>;

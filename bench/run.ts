@@ -14,6 +14,7 @@ import { formatReport } from "./format.ts";
 import { producer } from "./producer.ts";
 import { rebuild } from "./rebuild.ts";
 import type { BenchReport } from "./report.ts";
+import { retention } from "./retention.ts";
 import { rewind } from "./rewind.ts";
 
 const SCENARIOS = [
@@ -27,6 +28,7 @@ const SCENARIOS = [
   "rebuild",
   "rewind",
   "letters",
+  "retention",
 ] as const;
 type Scenario = (typeof SCENARIOS)[number];
 const BY_DEFAULT: readonly Scenario[] = ["drain", "producer", "latency", "idle"];
@@ -40,6 +42,7 @@ const DEFAULT_EVENTS: Readonly<Record<Exclude<Scenario, "latency" | "idle">, num
   rebuild: 1_000_000,
   rewind: 1_000_000,
   letters: 200_000,
+  retention: 2_000_000,
 };
 const DEFAULT_ROUNDS = 3;
 const LATENCY_RATE = 1000;
@@ -56,15 +59,17 @@ const USAGE = `Usage: bun run bench [scenario…] [--events N] [--rounds N] [--j
   hostile     drains topics of which 0.1, 1, 10 and 100 % are hostile records, compared with a clean one
   rebuild     changes 50 rows of hours by hand while 10,000 events/s flow, and mends them
   rewind      drains a full topic, and reads it again from its beginning
+  retention   deletes old hours while 10,000 events/s flow, compared with a run that keeps them; checks a big table,
+              all of it and since its last hours
   letters     mends a topic's bad records, a tenth, by one replay of dead letters; lists a million dead letters
 
 Without a scenario it runs ${BY_DEFAULT.join(", ")}: about 4 minutes on two idle cores. forms, duplicates and
-hostile take about 3 minutes more each, rebuild and rewind one. It starts its own Kafka broker (Java 17 and Maven) and
+hostile take about 3 minutes more each, rebuild and rewind one, retention four. It starts its own Kafka broker (Java 17 and Maven) and
 PostgreSQL server and leaves nothing behind.
 
   --events N  events of each drain, form, share of duplicates, or round of the producer; those stored before a rebuild
-              or a rewind
-              (default ${DEFAULT_EVENTS.drain}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile and letters ${DEFAULT_EVENTS.hostile})
+              or a rewind, or checked by retention
+              (default ${DEFAULT_EVENTS.drain}; retention ${DEFAULT_EVENTS.retention}; forms and duplicates ${DEFAULT_EVENTS.forms}; hostile and letters ${DEFAULT_EVENTS.hostile})
   --rounds N  rounds of drain, producer, forms, duplicates, hostile (default ${DEFAULT_ROUNDS}); figures are medians
   --json      prints one JSON object on standard output; progress is on standard error
 
@@ -139,6 +144,8 @@ async function run(scenario: Scenario, bench: Bench, { rounds, events }: Argumen
       return await latency(bench, LATENCY_RATE);
     case "idle":
       return await idle(bench);
+    case "retention":
+      return await retention(bench, events ?? DEFAULT_EVENTS.retention, say);
     case "letters":
       return await letters(bench, events ?? DEFAULT_EVENTS.letters);
   }

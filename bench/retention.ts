@@ -1,0 +1,152 @@
+// Measures what the retention costs at a steady load, and how long a check of a big table takes.
+import { runCommand } from "../test/support/command.ts";
+import type { TestPipeline } from "../test/support/pipeline.ts";
+import type { TestDatabase } from "../test/support/postgres.ts";
+import { type Bench, bytesOf } from "./bench.ts";
+import { bigTable } from "./big-table.ts";
+import { cpuMicros, treeCpuMicros } from "./processes.ts";
+import { simulated } from "./records.ts";
+import type { Retention, RetentionRound } from "./report.ts";
+
+const HOUR_MS = 3_600_000;
+const RATE = 10_000;
+/** The events' time runs faster than the clock: an hour of it has so many seconds. */
+const HOUR_SECONDS = 8;
+/** Hours that are kept. */
+const KEPT = 5;
+const CUTS = 10;
+const MIB = 1024 * 1024;
+
+/** The consumers delete what is below the cut-off, which the bench raises; by their own clock nothing is old enough. */
+const ON = { RETENTION_DAYS: "36500", HOURLY_USERS_RETENTION_DAYS: "36500" };
+
+/**
+ * @param events of the table that is checked
+ * @throws Error where `check` fails
+ */
+export async function retention(
+  bench: Bench,
+  events: number,
+  say: (line: string) => void,
+): Promise<Retention> {
+  const without = await round(bench, {}, say);
+  const pruned = await round(bench, ON, say);
+  const checks = await timeChecks(bench, events, say);
+  return { rate: RATE, cuts: CUTS, without, with: pruned, ...checks };
+}
+
+async function round(
+  bench: Bench,
+  env: Readonly<Record<string, string>>,
+  say: (line: string) => void,
+): Promise<RetentionRound> {
+  const topic = await bench.topic();
+  await using pipeline = await bench.pipeline(topic, { FLUSH_INTERVAL_SECONDS: "1", ...env });
+  const { sql } = pipeline.database;
+  const isOn = Object.keys(env).length > 0;
+  const consumer = pipeline.consumer();
+  await consumer.port();
+  await pipeline.settled();
+  const cpu = () => Promise.all([cpuMicros(consumer.program.pid), treeCpuMicros(bench.postgres.pid!)]);
+  const firstHour = Math.floor(Date.now() / HOUR_MS) - KEPT - CUTS - 1;
+  const startedAt = performance.now();
+  const untilHour = (hour: number) =>
+    Bun.sleep(Math.max(0, startedAt + hour * HOUR_SECONDS * 1000 - performance.now()));
+  const load = publish(pipeline, firstHour, startedAt);
+  load.catch(() => undefined);
+  await untilHour(KEPT);
+  const from = { atMs: performance.now(), events: await pipeline.consumed(), cpu: await cpu() };
+  const megabytes: number[] = [];
+  for (let cut = 0; cut < CUTS; cut++) {
+    await untilHour(KEPT + cut);
+    if (isOn) {
+      await raiseCutoff(pipeline, firstHour + cut + 1);
+      await untilPruned(pipeline);
+    }
+    // As autovacuum does in time; an hour has only seconds here.
+    await sql`vacuum raw_events, hourly_users`;
+    const [table] = await sql<[{ bytes: string }]>`select pg_total_relation_size('raw_events') as bytes`;
+    megabytes.push(Math.round(Number(table.bytes) / MIB));
+    const { violated } = await pipeline.ledger();
+    if (violated.length > 0) throw new Error(`check fails after cut ${cut + 1}: ${violated.join("; ")}`);
+    say(`${isOn ? "with" : "without"} retention, cut ${cut + 1} of ${CUTS}: ${megabytes.at(-1)!} MiB`);
+  }
+  const sent = await load;
+  await pipeline.until("all is stored", async () => (await pipeline.consumed()) >= sent, 600_000);
+  const seconds = (performance.now() - from.atMs) / 1000;
+  const events = sent - from.events;
+  const [client = 0, postgres = 0] = (await cpu()).map(
+    (micros, index) => (micros - from.cpu[index]!) / events,
+  );
+  const [counts] = await sql<[{ pruned: number }]>`
+    select coalesce(sum(pruned_events), 0)::int as pruned from sealed_hours`;
+  const steps = [...consumer.program.output.matchAll(/"longestMs":(\d+)/g)].map(([, ms]) => Number(ms));
+  await consumer.drain();
+  return {
+    eventsPerSecond: events / seconds,
+    clientCpuMicrosPerEvent: client,
+    postgresCpuMicrosPerEvent: postgres,
+    pruned: counts.pruned,
+    megabytes,
+    longestStepMs: Math.max(0, ...steps),
+  };
+}
+
+/** Publishes at a steady rate, hour after hour of the events' time. @returns how many */
+async function publish(pipeline: TestPipeline, firstHour: number, startedAt: number): Promise<number> {
+  const seconds = (KEPT + CUTS + 1) * HOUR_SECONDS;
+  for (let second = 0; second < seconds; second++) {
+    await Bun.sleep(Math.max(0, startedAt + second * 1000 - performance.now()));
+    const beginMs = firstHour * HOUR_MS + (second / HOUR_SECONDS) * HOUR_MS;
+    let made = 0;
+    const now = () => beginMs + Math.floor((made++ / RATE) * (HOUR_MS / HOUR_SECONDS));
+    await pipeline.send([...bytesOf(simulated(RATE, now, `second${second}_`))]);
+  }
+  return seconds * RATE;
+}
+
+/** As the consumers do when an hour has become old enough. */
+async function raiseCutoff({ database: { sql } }: TestPipeline, hour: number): Promise<void> {
+  const cutoff = new Date(hour * HOUR_MS).toISOString();
+  await sql`
+    update pipeline_state set users_epoch = users_epoch + 1, raw_events_cutoff = ${cutoff}, hourly_users_cutoff = ${cutoff}`;
+}
+
+/** Waits until nothing below the cut-off is left. */
+async function untilPruned(pipeline: TestPipeline): Promise<void> {
+  const { sql } = pipeline.database;
+  await pipeline.until("the hour is deleted", async () => {
+    const [row] = await sql<[{ left: number; unsealed: number }]>`
+      select (select count(*)::int from sealed_hours where events_pruned_at is null or users_pruned_at is null) as left,
+        (select count(*)::int from hourly_aggregations h, pipeline_state where aggregation_hour < retention_cutoff
+          and not exists (select from sealed_hours s where s.aggregation_hour = h.aggregation_hour
+            and s.event_type = h.event_type)) as unsealed`;
+    return row.left + row.unsealed === 0;
+  });
+}
+
+async function timeChecks(
+  bench: Bench,
+  events: number,
+  say: (line: string) => void,
+): Promise<Pick<Retention, "events" | "checkSeconds" | "checkLastDaySeconds" | "checkLastHourSeconds">> {
+  const database = await bench.database();
+  say(`storing ${events} events`);
+  const lastHour = await bigTable(database, events);
+  const hours = (count: number) =>
+    new Date(lastHour.getTime() - (count - 1) * HOUR_MS).toISOString().slice(0, 13);
+  return {
+    events,
+    checkLastHourSeconds: await timeCheck(database, ["--since", hours(1)]),
+    checkLastDaySeconds: await timeCheck(database, ["--since", hours(24)]),
+    checkSeconds: await timeCheck(database, ["--minutes", "60"]),
+  };
+}
+
+/** The whole program, its start included. */
+async function timeCheck({ env }: TestDatabase, args: readonly string[]): Promise<number> {
+  const startedAt = performance.now();
+  const { exitCode, stdout, stderr } = await runCommand("workers/check.ts", [...args], env);
+  if (exitCode !== 0) throw new Error(`check ${args.join(" ")} ended with ${exitCode}:\n${stdout}${stderr}`);
+  return (performance.now() - startedAt) / 1000;
+}
