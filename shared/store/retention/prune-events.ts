@@ -1,13 +1,17 @@
 // Deletes the raw events of sealed hours, some pages of the table at a time.
 
 import { codeOf } from "../../runtime/errors.ts";
-import type { Session } from "../session.ts";
+import type { Session, Transaction } from "../session.ts";
 import type { Pruner, PruneStep } from "./pruner.ts";
 import { StepSize } from "./step-size.ts";
 
 /** A search holds no lock, but a consumer that stops waits for it. */
 const SEARCH_MS = 5000;
 const QUERY_CANCELED = "57014";
+const INSUFFICIENT_PRIVILEGE = "42501";
+const LOCK_NOT_AVAILABLE = "55P03";
+/** Below the second after which an autovacuum that is waited for gives up. */
+const FORGET_MS = 100;
 
 /** Pages of 8 kB; the most of one step hold some thousands of events. */
 const LEAST_PAGES = 16;
@@ -21,6 +25,7 @@ interface Walk {
   readonly types: string;
   /** Rows that are still there, unless somebody has deleted some by hand. */
   readonly left: number;
+  readonly firstPage: number;
   readonly nextPage: number;
   readonly endPage: number;
   /** The pages are those of the whole table: nothing of the hour is left behind them. */
@@ -53,6 +58,11 @@ const DELETE_PAGES = `
     where s.aggregation_hour = $1::text::timestamptz and s.event_type = c.event_type
   )
   select coalesce(sum(events), 0)::int as rows from counted`;
+
+// The summary of a range of pages only ever widens: once new events use its space, the range would still be read for each
+// search of an old hour. Without a summary it is read until the next vacuum, which makes another one.
+const FORGET_SUMMARIES = `
+  select brin_desummarize_range('raw_events_timestamp_idx', page) from generate_series($1::bigint, $2::bigint, 128) as page`;
 
 const FINISH = `
   update sealed_hours set events_pruned_at = now()
@@ -100,10 +110,11 @@ export class EventPruner implements Pruner {
     };
   }
 
-  #finish({ hour, types }: Walk): PruneStep {
+  #finish({ hour, types, firstPage, endPage }: Walk): PruneStep {
     return {
       run: async (tx) => {
         await tx.unsafe(FINISH, [hour, types]);
+        if (endPage > 0) await forgetSummaries(tx, firstPage, endPage - 1);
         return 0;
       },
       committed: () => this.forget(),
@@ -113,7 +124,7 @@ export class EventPruner implements Pruner {
 
 async function findHour(session: Session): Promise<Walk | undefined> {
   const [found] = await session.run((sql) => sql.unsafe<Pick<Walk, "hour" | "types" | "left">[]>(FIND_HOUR));
-  return found && { ...found, nextPage: 0, endPage: 0, isWholeTable: false };
+  return found && { ...found, firstPage: 0, nextPage: 0, endPage: 0, isWholeTable: false };
 }
 
 /** Finds the pages of what is left of an hour, none where nothing is; where that takes too long, all pages of the table. */
@@ -125,14 +136,27 @@ async function findPages(session: Session, walk: Walk, searchMs: number): Promis
         walk.hour,
         walk.types,
       ]);
-      if (first === null || last === null) return { ...walk, nextPage: 0, endPage: 0 };
-      return { ...walk, nextPage: pageOf(first), endPage: pageOf(last) + 1 };
+      // The pages that were walked before are those whose summaries are forgotten.
+      if (first === null || last === null) return { ...walk, nextPage: walk.endPage };
+      return { ...walk, firstPage: pageOf(first), nextPage: pageOf(first), endPage: pageOf(last) + 1 };
     });
   } catch (error) {
     if (codeOf(error) !== QUERY_CANCELED) throw error;
     const [{ pages }] = await session.run((sql) => sql.unsafe<[{ pages: number }]>(COUNT_PAGES));
-    return { ...walk, nextPage: 0, endPage: pages, isWholeTable: true };
+    return { ...walk, firstPage: 0, nextPage: 0, endPage: pages, isWholeTable: true };
   }
+}
+
+/** It saves reading, no more: left out for a role that does not own the index, and while a vacuum runs. */
+async function forgetSummaries(tx: Transaction, firstPage: number, lastPage: number): Promise<void> {
+  await tx
+    .savepoint(async (savepoint) => {
+      await savepoint.unsafe(`set local lock_timeout = '${FORGET_MS}ms'`);
+      await savepoint.unsafe(FORGET_SUMMARIES, [firstPage, lastPage]);
+    })
+    .catch((error: unknown) => {
+      if (codeOf(error) !== INSUFFICIENT_PRIVILEGE && codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+    });
 }
 
 /** @param ctid "(page,row)" */
