@@ -9,15 +9,20 @@ const USERS = 1000;
 /**
  * Simulated events as the producer publishes them; only their timestamps differ from run to run.
  * @param now their clock, ms since 1970
+ * @param who `userCount`, and `instance`, a part of the ids
  */
-export function* simulated(events: number, now = Date.now, userCount = USERS): Generator<BenchRecord> {
+export function* simulated(
+  events: number,
+  now = Date.now,
+  { userCount = USERS, instance = "bench" } = {},
+): Generator<BenchRecord> {
   const simulator = new EventSimulator({
     userCount,
     minIntervalSeconds: 0.1,
     maxIntervalSeconds: 5,
     random: seededRandom(SEED),
     now,
-    instance: "bench",
+    instance,
   });
   for (let made = 0; made < events; made++) {
     const { userId, json } = simulator.next();

@@ -24,6 +24,7 @@ export const BenchReportShape = Type.Object(
     rebalance: Type.Optional(SCENARIOS.rebalance.shape),
     rebuild: Type.Optional(SCENARIOS.rebuild.shape),
     rewind: Type.Optional(SCENARIOS.rewind.shape),
+    retention: Type.Optional(SCENARIOS.retention.shape),
     letters: Type.Optional(SCENARIOS.letters.shape),
     stages: Type.Optional(SCENARIOS.stages.shape),
   },

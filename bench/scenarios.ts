@@ -12,6 +12,7 @@ import { pinnedScenario } from "./scenarios/pinned.ts";
 import { producerScenario } from "./scenarios/producer.ts";
 import { rebalanceScenario } from "./scenarios/rebalance.ts";
 import { rebuildScenario } from "./scenarios/rebuild.ts";
+import { retentionScenario } from "./scenarios/retention.ts";
 import { rewindScenario } from "./scenarios/rewind.ts";
 import { settingsScenario } from "./scenarios/settings.ts";
 import { soakScenario } from "./scenarios/soak.ts";
@@ -33,6 +34,7 @@ export const SCENARIOS = {
   rebalance: rebalanceScenario,
   rebuild: rebuildScenario,
   rewind: rewindScenario,
+  retention: retentionScenario,
   letters: lettersScenario,
   stages: stagesScenario,
 };

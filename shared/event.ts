@@ -31,7 +31,9 @@ export type RejectionReason =
   | "invalid_timestamp"
   | "future_timestamp"
   | "unstorable_text"
-  | "refused_by_database";
+  | "refused_by_database"
+  /** Of an hour below the cut-off of the retention. */
+  | "expired";
 
 /** A record that can never be stored: a value, not an exception. `error` names the field and what is wrong with it. */
 export interface Rejection {

@@ -18,14 +18,15 @@ const USAGE = `Usage: bun run rebuild [--hours FROM..TO] [--dry-run] [--json] [-
 
 Recomputes hourly_aggregations and hourly_users from raw_events, slice by slice, says which rows differed, and mends them.
 It can run while consumers run, and can be killed at any moment and started again. What has no raw row is never lowered.
+Hours that are past their retention are left as they are, and nothing is pruned while it runs.
 late_events cannot be recomputed, and is only brought within what the raw events prove. Configured by environment
 variables (DB_*; see config.example.env).
 
   --hours FROM..TO  only the hours that begin at FROM or later, and before TO, in UTC: 2026-11-22T21..2026-11-23;
                     either may be left out
   --dry-run         shows which rows differ, and changes nothing
-  --json            prints one JSON object: {"ok", "dry_run", "seconds", "events", "slices", "events_without_raw_row",
-                    "may_lower", "differing": [{"hour", "event_type", "outcome", "stored", "recomputed", "missing_users",
+  --json            prints one JSON object: {"ok", "dry_run", "seconds", "events", "slices", "sealed_before",
+                    "events_without_raw_row", "may_lower", "differing": [{"hour", "event_type", "outcome", "stored", "recomputed", "missing_users",
                     "extra_users"}]}, where outcome is mended, would be mended, kept or not mended
 
 Exit code: 0 done, 1 a row could not be mended or something failed, 2 wrong usage or configuration.

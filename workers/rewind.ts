@@ -7,7 +7,7 @@ import { runProgram } from "../shared/runtime/run-program.ts";
 import type { StopSignal } from "../shared/runtime/stop-signal.ts";
 import { assertTables } from "../shared/store/check/overview.ts";
 import { assertOwnBackend } from "../shared/store/pooler.ts";
-import { readRawAccount } from "../shared/store/raw-account.ts";
+import { readRawAccount, withoutRawRow } from "../shared/store/raw-account.ts";
 import { currentReadings, rewind, type RewindTarget, type Rewound } from "../shared/store/readings.ts";
 import { CONSUMER_RIGHTS, assertRights } from "../shared/store/rights.ts";
 import { Session, type SessionOptions } from "../shared/store/session.ts";
@@ -25,6 +25,7 @@ Reads the partitions of a topic again from there, in a new reading of each, whil
 is stored counts as a duplicate; one that is not stored, is stored now, as the consumers judge it today. Running consumers
 take it up at once, others when they start. It then shows how far they are; Ctrl-C ends only that. Without a raw row for
 every stored event it is refused, because events would count twice: while it is read again, keep SAVE_RAW_EVENTS=true.
+Events of hours that are past their retention become dead letters (expired) of the new reading; they stay counted.
 Configured by environment variables (DB_*, KAFKA_*; see config.example.env).
 
   --topic T         the topic
@@ -94,14 +95,15 @@ async function openSession({ kafka, database }: Config): Promise<Session> {
 
 /** @throws FatalError where an event is stored without a raw row: nothing would keep it from being stored again */
 async function assertRewindable(session: Session): Promise<void> {
-  const { stored, rows } = await inSnapshot(session.sql, async (tx) => {
+  const account = await inSnapshot(session.sql, async (tx) => {
     await assertTables(tx);
     await assertRights(tx, CONSUMER_RIGHTS, ["pipeline_offsets"]);
     return await readRawAccount(tx);
   });
-  if (stored <= rows) return;
+  const missing = withoutRawRow(account);
+  if (missing === 0) return;
   throw new FatalError(
-    `${count(stored - rows)} of ${count(stored)} stored events have no row in raw_events (SAVE_RAW_EVENTS=false, or the rows were deleted): read again, they would count twice`,
+    `${count(missing)} of ${count(account.stored)} stored events have no row in raw_events (SAVE_RAW_EVENTS=false, or the rows were deleted): read again, they would count twice`,
   );
 }
 

@@ -97,7 +97,7 @@ async function growUsers(
   const results: Growth["users"] = [];
   for (const users of USERS) {
     const topic = await bench.topic();
-    await bench.fill(topic, simulated(events, Date.now, users));
+    await bench.fill(topic, simulated(events, Date.now, { userCount: users }));
     const round = await consumerRound(bench, { topic, records: events, duplicates: 0 });
     await bench.kafka.deleteTopic(topic);
     results.push({ users, ...round });

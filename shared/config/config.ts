@@ -2,7 +2,12 @@
 import { availableParallelism } from "node:os";
 import { type Static, Type } from "typebox";
 import { ConfigurationError } from "../runtime/errors.ts";
-import { CONSUMER_SECTION, type ConsumerConfig, readConsumerConfig } from "./consumer-config.ts";
+import {
+  CONSUMER_SECTION,
+  type ConsumerConfig,
+  readConsumerConfig,
+  surprisingRetention,
+} from "./consumer-config.ts";
 import {
   DATABASE_SECTION,
   type DatabaseConfig,
@@ -79,16 +84,18 @@ export function loadConfig(
   const problems: string[] = [];
   const source = (section: SectionName) => ({ environment, problems, readSecrets: isUsed(section, role) });
   const database = readDatabaseConfig(source("database"));
+  const consumer = readConsumerConfig(source("consumer"), database, processors);
   const config: Config = {
     kafka: readKafkaConfig(source("kafka")),
     database,
     producer: readProducerConfig(source("producer")),
-    consumer: readConsumerConfig(source("consumer"), database, processors),
+    consumer,
     monitoring: readMonitoringConfig(source("monitoring")),
     logLevel: readSection(GENERAL_SECTION, { environment, problems, readSecrets: true }).logLevel,
     warnings: [
       ...unknownVariables(environment, Object.keys(VARIABLES)),
       ...(isUsed("database", role) ? unverifiedServer(database) : []),
+      ...(isUsed("consumer", role) ? surprisingRetention(consumer) : []),
     ],
   };
   if (problems.length > 0) throw new ConfigurationError([...new Set(problems)]);

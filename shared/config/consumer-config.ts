@@ -4,6 +4,8 @@ import { type DatabaseConfig, MAIN_CONNECTIONS } from "./database-config.ts";
 import { addProblem, readSection, type SectionSource, type SectionValues } from "./section.ts";
 import { boolean, decimal, integer } from "./setting.ts";
 
+const RETENTION_DAYS = [0.001, 36_500] as const;
+
 export const CONSUMER_SECTION = Type.Object({
   /** Worker threads. */
   workers: Type.Optional(integer("CONSUMER_WORKERS", [1, 1000])),
@@ -16,6 +18,11 @@ export const CONSUMER_SECTION = Type.Object({
   copyRawEvents: boolean("COPY_RAW_EVENTS", true),
   savePipelineMetrics: boolean("SAVE_PIPELINE_METRICS", true),
   maxFutureSkewSeconds: decimal("MAX_FUTURE_SKEW_SECONDS", [0, 1e10], 86_400),
+  /** Days that each table keeps; without a number it keeps everything. */
+  rawEventsDays: Type.Optional(decimal("RETENTION_DAYS", RETENTION_DAYS)),
+  hourlyUsersDays: Type.Optional(decimal("HOURLY_USERS_RETENTION_DAYS", RETENTION_DAYS)),
+  deadLettersDays: Type.Optional(decimal("DEAD_LETTER_RETENTION_DAYS", RETENTION_DAYS)),
+  pipelineMetricsDays: Type.Optional(decimal("PIPELINE_METRICS_RETENTION_DAYS", RETENTION_DAYS)),
   /** The share of dead letters among the last 1,000 records of a partition above which it stops. */
   deadLetterLimit: Type.Optional(decimal("DEAD_LETTER_LIMIT", [0, 1])),
 });
@@ -43,4 +50,20 @@ export function readConsumerConfig(
   }
   const byDefault = Math.max(1, database.minConnections - 1, Math.min(processors, most));
   return { ...values, workers: wanted ?? Math.min(most, byDefault) };
+}
+
+/** True where anything is to be deleted. */
+export function hasRetention(config: ConsumerConfig): boolean {
+  const { rawEventsDays, hourlyUsersDays, deadLettersDays, pipelineMetricsDays } = config;
+  return [rawEventsDays, hourlyUsersDays, deadLettersDays, pipelineMetricsDays].some(
+    (days) => days !== undefined,
+  );
+}
+
+/** One sentence where the retention of the users decides which events are stored. */
+export function surprisingRetention({ rawEventsDays, hourlyUsersDays }: ConsumerConfig): readonly string[] {
+  if (hourlyUsersDays === undefined || hourlyUsersDays >= (rawEventsDays ?? Infinity)) return [];
+  return [
+    `HOURLY_USERS_RETENTION_DAYS=${hourlyUsersDays} is shorter than RETENTION_DAYS${rawEventsDays === undefined ? ", which is not set" : `=${rawEventsDays}`}: events older than ${hourlyUsersDays} days become dead letters (expired), because the users of their hours are gone`,
+  ];
 }

@@ -148,6 +148,28 @@ export class Batch {
   }
 
   /**
+   * Turns the events of hours before the cut-off of the retention into dead letters.
+   * @param cutoffMs a whole hour, ms since 1970
+   */
+  expire(cutoffMs: number): void {
+    const { timestampMs } = this.rows;
+    const expired = this.#kept().filter(
+      (row) => timestampMs[row]! < cutoffMs && !this.rejected.isRefused(row),
+    );
+    const cutoff = new Date(cutoffMs).toISOString();
+    for (const row of expired) {
+      const time = new Date(timestampMs[row]!).toISOString();
+      const error = `the timestamp ${time} is past the retention: events before ${cutoff} are not stored any more`;
+      this.rejected.refuse(
+        row,
+        this.#spanOf(row),
+        this.rows.record[row]!,
+        makeRejection("store", "expired", error),
+      );
+    }
+  }
+
+  /**
    * The rows of the events to store: of each event_id the one with the lowest (topic, partition, offset). The others
    * are counted as duplicates of their own partitions.
    */

@@ -20,7 +20,7 @@ interface RejectedRecord {
   readonly rejection: Rejection;
 }
 
-/** The records that a batch has rejected while it read them, and those of the events that PostgreSQL has refused. */
+/** The records that a batch has rejected while it read them, and those of the events that were refused when they were to be stored. */
 export class RejectedRecords {
   readonly #block: RecordBlock;
   #rejected: RejectedRecord[] = [];
@@ -32,17 +32,17 @@ export class RejectedRecords {
     this.#block = block;
   }
 
-  /** How many records the batch itself has rejected; PostgreSQL may refuse more. */
+  /** How many records the batch itself has rejected; more may be refused when they are to be stored. */
   get count(): number {
     return this.#rejected.length;
   }
 
-  /** How many events PostgreSQL has refused. */
+  /** How many events were refused when they were to be stored. */
   get refusedCount(): number {
     return this.#refused.size;
   }
 
-  /** True where PostgreSQL has refused the event of a row. */
+  /** True where the event of a row was refused when it was to be stored. */
   isRefused(row: number): boolean {
     return this.#refused.has(row);
   }
@@ -53,7 +53,7 @@ export class RejectedRecords {
     this.#rejected.push({ span, record, rejection });
   }
 
-  /** PostgreSQL has refused the event of a row, which was not counted as rejected before. */
+  /** The event of a row cannot be stored; it was not counted as rejected before. */
   refuse(row: number, span: Span, record: number, rejection: Rejection): void {
     span.deadLettered++;
     this.#refused.set(row, { span, record, rejection });
@@ -69,7 +69,7 @@ export class RejectedRecords {
     for (const rejected of this.#rejected.slice(count)) yield this.#placeOf(rejected);
   }
 
-  /** The records that PostgreSQL has refused. */
+  /** The records of the events that were refused. */
   *refusedPlaces(): Generator<RejectedPlace> {
     for (const rejected of this.#refused.values()) yield this.#placeOf(rejected);
   }

@@ -28,4 +28,5 @@ export const REJECTION_REASONS = Object.keys({
   future_timestamp: true,
   unstorable_text: true,
   refused_by_database: true,
+  expired: true,
 } satisfies Record<RejectionReason, true>) as RejectionReason[];

@@ -4,7 +4,7 @@ import { FatalError } from "../runtime/errors.ts";
 import type { Database, Transaction } from "./session.ts";
 import { APPLICATION_PREFIX, applicationName } from "./session-settings.ts";
 import { textArray } from "./array-literal.ts";
-import { SchemaFault } from "./sqlstate.ts";
+import { assertStateRow } from "./pipeline-state.ts";
 
 interface StateRow {
   consumer_group: string | null;
@@ -12,10 +12,7 @@ interface StateRow {
 
 /** @throws SchemaFault where somebody has deleted the row */
 function groupOf(state: StateRow | undefined): string | undefined {
-  if (state !== undefined) return state.consumer_group ?? undefined;
-  throw new SchemaFault(
-    'pipeline_state has lost its row; restore it with "insert into pipeline_state default values"',
-  );
+  return assertStateRow(state).consumer_group ?? undefined;
 }
 
 /** The result of a claim. */

@@ -4,6 +4,15 @@ import type { PartitionKey, ReadingKey, Span } from "../pipeline/span.ts";
 import type { Database, StoreSession, Transaction } from "./session.ts";
 import { assertAccounted } from "./account.ts";
 import { numberArray, textArray } from "./array-literal.ts";
+import {
+  assertState,
+  type ExpectedState,
+  type PipelineState,
+  stateCondition,
+  stateOf,
+  stateParameters,
+  type StateRow,
+} from "./pipeline-state.ts";
 
 /** A partition's next offset, as this worker last knew it to be stored. */
 export interface StoredOffset extends ReadingKey {
@@ -15,7 +24,7 @@ export class FenceFailed extends Error {
   override readonly name = "FenceFailed";
 }
 
-interface FenceRow {
+interface FenceRow extends StateRow {
   topic: string;
   topic_id: string;
   partition: number;
@@ -62,14 +71,16 @@ const FENCE = `
     select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, false
     from pipeline_offsets o join previous using (topic, topic_id, partition, reading)
   )
-  select *, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms
-  from rows`;
+  select rows.*, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms,
+    users_epoch, extract(epoch from retention_cutoff)::float8 * 1000 as cutoff_ms
+  from rows left join pipeline_state on true`;
 
 /**
  * Locks the offsets of a batch and compares them with the batch's beginnings; must be the first statement of a transaction.
  *
  * @param previous the offsets that this worker's last transaction advanced. They must still be stored, because the
  *   worker's memory of the database depends on that transaction, and a crash of the server may have lost it
+ * @returns the state of the pipeline when the statement began; `advance` finds out whether it still holds
  * @throws FenceFailed where anything differs: nothing of the batch may be stored
  */
 export async function fence(
@@ -77,7 +88,7 @@ export async function fence(
   session: Pick<StoreSession, "backendPid" | "observeClock">,
   spans: readonly Span[],
   previous: readonly StoredOffset[],
-): Promise<void> {
+): Promise<PipelineState> {
   const rows = await tx.unsafe<FenceRow[]>(
     FENCE,
     [...keyArrays(spans), ...keyArrays(previous), readingsOf(previous)],
@@ -119,6 +130,7 @@ export async function fence(
       );
     }
   }
+  return stateOf(rows[0]);
 }
 
 const ADVANCE = `
@@ -136,13 +148,20 @@ const ADVANCE = `
     as b (topic, topic_id, partition, reading, from_offset, to_offset, leader_epoch, consumed,
       gaps, stored, duplicates, dead_lettered)
   where o.topic = b.topic and o.topic_id = b.topic_id and o.partition = b.partition and o.reading = b.reading
-    and o.closed_at is null and o.next_offset = b.from_offset`;
+    and o.closed_at is null and o.next_offset = b.from_offset
+    and ${stateCondition("$13", "$14")}`;
 
 /**
- * Moves the fenced offsets to the end of the batch, and adds the batch to the counts of each partition.
- * @throws FenceFailed where a row is no longer as the fence read it, InvariantViolated for a span that does not add up
+ * Moves the fenced offsets to the end of the batch, and adds the batch to the counts of each partition. Must run after the
+ * hours were added to.
+ * @throws FenceFailed where a row is no longer as the fence read it, StateChanged where pipeline_state is not as expected,
+ *   InvariantViolated for a span that does not add up
  */
-export async function advance(tx: Transaction, spans: readonly Span[]): Promise<void> {
+export async function advance(
+  tx: Transaction,
+  spans: readonly Span[],
+  expected: ExpectedState,
+): Promise<void> {
   for (const span of spans) assertAccounted(span);
   const result = await tx.unsafe(
     ADVANCE,
@@ -157,10 +176,12 @@ export async function advance(tx: Transaction, spans: readonly Span[]): Promise<
       numberArray(spans.map(({ stored }) => stored)),
       numberArray(spans.map(({ duplicates }) => duplicates)),
       numberArray(spans.map(({ deadLettered }) => deadLettered)),
+      ...stateParameters(expected),
     ],
     { prepare: true },
   );
   if (result.count !== spans.length) {
+    await assertState(tx, expected);
     throw new FenceFailed(`only ${result.count} of ${spans.length} offsets could be advanced`);
   }
 }

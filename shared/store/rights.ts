@@ -15,7 +15,12 @@ const TABLES = [
   "pipeline_offsets",
   "pipeline_metrics",
   "pipeline_state",
+  "sealed_hours",
+  "pruned_dead_letters",
 ];
+
+/** What retention deletes from. */
+const PRUNED_TABLES = ["raw_events", "hourly_users", "dead_letter_events", "pipeline_metrics"];
 
 /** What the consumer does with its tables. */
 export const CONSUMER_RIGHTS: readonly Right[] = ["SELECT", "INSERT", "UPDATE"];
@@ -42,6 +47,11 @@ export async function assertRights(
   throw new FatalError(
     `role "${first.role}" lacks the right to ${missing} on ${on}: as the owner of the tables, GRANT ${missing} ON ${on} TO "${first.role}"`,
   );
+}
+
+/** @throws FatalError where the session's role may not delete what is past its retention */
+export async function assertPruningRights(sql: Database): Promise<void> {
+  await assertRights(sql, ["DELETE"], PRUNED_TABLES);
 }
 
 /** A policy hides rows: each figure would be too small, and an event stored before would look new. */

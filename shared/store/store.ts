@@ -9,6 +9,7 @@ import { RecentIds } from "../pipeline/recent-ids.ts";
 import { codeOf } from "../runtime/errors.ts";
 import { type BatchLedger, OffsetLedger } from "./batch-ledger.ts";
 import { type AddedToHours, addToHours } from "./hourly.ts";
+import { StateChanged } from "./pipeline-state.ts";
 import type { SessionTransaction, StoreSession } from "./session.ts";
 import { findPoisonEvents } from "./poison-search.ts";
 import { CopyFailed, RawEvents } from "./raw-events.ts";
@@ -33,6 +34,8 @@ export class Store {
   readonly #options: StoreOptions;
   readonly #rawEvents: RawEvents;
   readonly #users = new KnownUsers();
+  /** Of pipeline_state, when the known users were stored. */
+  #usersEpoch: number | undefined;
   readonly #recentIds = new RecentIds();
   readonly #offsets: OffsetLedger;
 
@@ -45,7 +48,8 @@ export class Store {
 
   /**
    * Stores a batch. After a failed COPY it repeats the batch in a way that takes more, see `RawEvents`; events that
-   * PostgreSQL refuses for their content become dead letters, and the batch is repeated without them.
+   * PostgreSQL refuses for their content become dead letters, and the batch is repeated without them. It is also repeated
+   * where users were deleted meanwhile, or the retention's cut-off has risen.
    *
    * @param proof nothing is committed before it resolves; it settles within seconds, because locks are held meanwhile
    * @param ledger the accounts that the records belong to; by default the stored offsets
@@ -58,10 +62,15 @@ export class Store {
     ledger: BatchLedger = this.#offsets,
   ): Promise<CommitReport> {
     let copyFailed = false;
+    let sendsAllUsers = false;
     for (;;) {
       try {
-        return { ...(await this.#tryCommit(batch, proof, ledger)), copyFailed };
+        return { ...(await this.#tryCommit(batch, proof, ledger, sendsAllUsers)), copyFailed };
       } catch (error) {
+        if (error instanceof StateChanged) {
+          sendsAllUsers = true;
+          continue;
+        }
         if (error instanceof CopyFailed) {
           copyFailed = true;
           continue;
@@ -80,20 +89,25 @@ export class Store {
     batch: Batch,
     proof: Promise<unknown>,
     ledger: BatchLedger,
+    sendsAllUsers: boolean,
   ): Promise<Omit<CommitReport, "copyFailed">> {
     const { saveRawEvents, hourGraceMs } = this.#options;
     const { processedAtMs } = batch.clock;
     const startedAt = performance.now();
     const spans = [...batch.spans.values()];
-    const distinct = saveRawEvents ? batch.distinct() : this.#dropRecent(batch);
-    let stored = distinct;
+    let stored: Int32Array = new Int32Array();
     let aggregationSeconds = 0;
     let added: AddedToHours = { createdTypes: [], newUsers: 0, lateEvents: 0 };
     let deltas: HourDelta[] = [];
 
     await this.#session.transaction(TRANSACTION_DEADLINE_MS, async (tx) => {
-      await ledger.open(tx, spans);
-      if (saveRawEvents) stored = await this.#insertRawEvents(tx, batch, distinct);
+      const { usersEpoch, cutoffMs } = await ledger.open(tx, spans);
+      if (usersEpoch !== this.#usersEpoch || sendsAllUsers) this.#users.clear();
+      this.#usersEpoch = usersEpoch;
+      if (cutoffMs !== undefined) batch.expire(cutoffMs);
+      stored = saveRawEvents
+        ? await this.#insertRawEvents(tx, batch, batch.distinct())
+        : this.#dropRecent(batch);
       const aggregationStartedAt = performance.now();
       deltas = aggregate(batch.rows, stored, this.#users, {
         processedAtMs,
@@ -104,7 +118,8 @@ export class Store {
       await ledger.record(tx, batch, stored);
       added = await addToHours(tx, deltas);
       batch.countStored(stored);
-      await ledger.close(tx, spans);
+      // With all users sent, it does not matter which of them were deleted meanwhile.
+      await ledger.close(tx, spans, { usersEpoch: sendsAllUsers ? undefined : usersEpoch, cutoffMs });
       await proof;
     });
 

@@ -23,6 +23,7 @@ const RESYNC_CAUSES = keysOf<ResyncCause>({
 const OTHER_RETRIES = ["copy", "stuck_peer"] as const;
 const REBALANCES = ["assign", "revoke", "lost"] as const;
 const TABLES = ["raw_events", "hourly_aggregations", "hourly_users", "dead_letter_events"] as const;
+const PRUNED_TABLES = ["raw_events", "hourly_users", "dead_letter_events", "pipeline_metrics"] as const;
 
 /**
  * Call this before the first scrape. Prometheus sees a counter grow only from its second sample on: if a series
@@ -40,6 +41,7 @@ export function initializeSeries(metrics: Recorder, topics: readonly string[]): 
   }
   for (const reason of REJECTION_REASONS) metrics.add("dead_letter_events_total", 0, reason);
   for (const table of TABLES) metrics.add("db_inserts_total", 0, table);
+  for (const table of PRUNED_TABLES) metrics.add("retention_pruned_rows_total", 0, table);
   for (const cause of RESYNC_CAUSES) {
     metrics.add("resyncs_total", 0, cause);
     metrics.add("retries_total", 0, cause);

@@ -121,6 +121,19 @@ const CONSUMER_METRICS = {
   resyncs_total: counter("Resyncs: a worker dropped its state and read its offsets again.", ["cause"]),
   paused_seconds_total: counter("Time that workers spent paused because nothing could be stored.", []),
 
+  // Retention.
+  retention_pruned_rows_total: counter("Rows deleted because they were past their retention.", ["table"]),
+  retention_behind_seconds: gauge(
+    "How much older than its retention the oldest row of a table is; nothing is due at 0.",
+    ["table"],
+    "last",
+  ),
+  retention_step_duration_seconds: histogram(
+    "One transaction that deletes rows past their retention, or seals hours.",
+    [],
+    BATCH_SECONDS,
+  ),
+
   // Kafka.
   kafka_consume_errors_total: counter("Errors reported by the Kafka client.", []),
   kafka_consumer_lag: gauge(

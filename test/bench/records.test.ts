@@ -66,7 +66,7 @@ describe("the events of a scenario", () => {
   });
 
   test("have as many users as asked for", () => {
-    const users = new Set([...simulated(5000, Date.now, 50)].map(({ key }) => key));
+    const users = new Set([...simulated(5000, Date.now, { userCount: 50 })].map(({ key }) => key));
     expect(users.size).toBe(50);
   });
 

@@ -28,7 +28,7 @@ describe("bun run check", () => {
     expect({ exitCode, stderr: linesOf(stderr) }).toEqual({ exitCode: 0, stderr: [] });
     expect(stdout).toMatch(/raw_events +18\n/);
     expect(stdout).toContain("Kafka does not answer");
-    expect(stdout).toEndWith("ok: all 16 proofs hold\n");
+    expect(stdout).toEndWith("ok: all 17 proofs hold\n");
   });
 
   test("shows the figures of a proof that does not hold, and exits with 1", async () => {
@@ -37,7 +37,7 @@ describe("bun run check", () => {
     const { exitCode, stdout } = await run({ ...database.env, ...NO_KAFKA });
     expect(exitCode).toBe(1);
     expect(stdout).toContain("FALSE  stored_events_kept           18 events stored, 17 rows");
-    expect(stdout).toEndWith("FALSE: 2 of 16 proofs do not hold\n");
+    expect(stdout).toEndWith("FALSE: 2 of 17 proofs do not hold\n");
   });
 
   test("prints one object and nothing else with --json", async () => {
@@ -48,6 +48,7 @@ describe("bun run check", () => {
     expect(Object.keys(report)).toEqual([
       "ok",
       "invariants",
+      "trusted_hours",
       "tables",
       "partitions",
       "unread_partitions",
@@ -81,6 +82,25 @@ describe("bun run check", () => {
       "hourly_users_recomputed",
       "unique_users_counted",
     ]);
+  });
+
+  test("proves the hours from --since on, and says which ones it takes on trust", async () => {
+    await using database = await healthyDatabase();
+    const { exitCode, stdout } = await run({ ...database.env, ...NO_KAFKA }, "--since", "2026-03-14T09");
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(
+      /\nhours before 2026-03-14T09:00:00.000Z: \d hours and types with \d+ events; 0 equal their seals, \d are taken on trust\n/,
+    );
+    expect(stdout).toMatch(
+      /18 events stored, \d+ rows of raw_events \+ 0 without one \+ \d+ of earlier hours, taken on trust\n/,
+    );
+    for (const hour of ["2026-03-14", "2026-03-14T09:30", "2026-02-30T00", "yesterday"]) {
+      const refused = await run({ ...database.env, ...NO_KAFKA }, "--since", hour);
+      expect({ code: refused.exitCode, text: refused.stderr }).toMatchObject({
+        code: 2,
+        text: expect.stringContaining(`--since ${hour}: must be a whole hour in UTC, such as 2026-11-22T21`),
+      });
+    }
   });
 
   test("changes nothing in the database", async () => {

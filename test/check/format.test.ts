@@ -32,6 +32,7 @@ const FAILS: Invariant = { name: "short", ok: false, detail: "1 too few" };
 const REPORT: CheckReport = {
   ok: true,
   invariants: [HOLDS],
+  trusted_hours: null,
   tables: { raw_events: 1_234_560 },
   partitions: [PARTITION],
   unread_partitions: [],

@@ -23,6 +23,7 @@ const PROOFS = [
   "hourly_users_recomputed",
   "unique_users_counted",
   "closed_hours_final",
+  "sealed_hours_unchanged",
   "dead_letters_kept",
   "dead_letters_within_offsets",
   "dead_letters_rejected_again",
@@ -51,6 +52,8 @@ test("every invariant holds after commits of every kind of record", async () => 
     dead_letter_events: 16,
     pipeline_offsets: 3,
     pipeline_metrics: 0,
+    sealed_hours: 0,
+    pruned_dead_letters: 0,
   });
   expect(report.partitions).toMatchObject([
     {

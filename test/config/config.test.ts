@@ -44,6 +44,10 @@ describe("a configuration without variables", () => {
       copyRawEvents: true,
       savePipelineMetrics: true,
       maxFutureSkewSeconds: 86_400,
+      rawEventsDays: undefined,
+      hourlyUsersDays: undefined,
+      deadLettersDays: undefined,
+      pipelineMetricsDays: undefined,
       deadLetterLimit: undefined,
     });
     expect(monitoring).toEqual({
@@ -100,6 +104,10 @@ describe("a configuration with every variable", () => {
     COPY_RAW_EVENTS: "false",
     SAVE_PIPELINE_METRICS: "0",
     MAX_FUTURE_SKEW_SECONDS: "60",
+    RETENTION_DAYS: "30",
+    HOURLY_USERS_RETENTION_DAYS: "365",
+    DEAD_LETTER_RETENTION_DAYS: "90.5",
+    PIPELINE_METRICS_RETENTION_DAYS: "7",
     DEAD_LETTER_LIMIT: "0.25",
     HTTP_HOST: "127.0.0.1",
     CONSOLE: "off",
@@ -155,6 +163,10 @@ describe("a configuration with every variable", () => {
         copyRawEvents: false,
         savePipelineMetrics: false,
         maxFutureSkewSeconds: 60,
+        rawEventsDays: 30,
+        hourlyUsersDays: 365,
+        deadLettersDays: 90.5,
+        pipelineMetricsDays: 7,
         deadLetterLimit: 0.25,
       },
       monitoring: {
@@ -250,5 +262,32 @@ describe("the start-up line", () => {
   test("says unlimited for a rate without a limit", () => {
     const line = describeConfig(load({ PRODUCER_RATE: "unlimited" }), "producer");
     expect(line["producer.ratePerSecond"]).toBe("unlimited");
+  });
+});
+
+describe("the retention", () => {
+  test("is a positive number of days, or nothing", () => {
+    for (const variable of [
+      "RETENTION_DAYS",
+      "HOURLY_USERS_RETENTION_DAYS",
+      "DEAD_LETTER_RETENTION_DAYS",
+      "PIPELINE_METRICS_RETENTION_DAYS",
+    ]) {
+      for (const wrong of ["0", "-1", "a month", "36501"]) {
+        expect(() => load({ [variable]: wrong })).toThrow(
+          `${variable}=${wrong}: must be a number from 0.001 to 36500`,
+        );
+      }
+    }
+  });
+
+  test("warns where users go before raw events, because such events are not stored any more", () => {
+    const warningsOf = (users: string, events?: string) =>
+      load({ HOURLY_USERS_RETENTION_DAYS: users, ...(events && { RETENTION_DAYS: events }) }).warnings;
+    expect(warningsOf("7", "30")).toEqual([
+      "HOURLY_USERS_RETENTION_DAYS=7 is shorter than RETENTION_DAYS=30: events older than 7 days become dead letters (expired), because the users of their hours are gone",
+    ]);
+    expect(warningsOf("7")).toEqual([expect.stringContaining("RETENTION_DAYS, which is not set")]);
+    expect(warningsOf("30", "30")).toEqual([]);
   });
 });

@@ -32,6 +32,27 @@ async function edit(source: string): Promise<string> {
 const ADD_USER = `export default (value: { user_id?: string }) => ({ ...value, user_id: "mended" });`;
 
 describe("a replay", () => {
+  test("leaves a letter open whose hour is past the retention by now", async () => {
+    await using database = await letterDatabase([
+      eventWithId("a"),
+      eventText({ event_id: "b", timestamp: LATER }),
+    ]);
+    await database.sql`update pipeline_state set raw_events_cutoff = '2100-01-01T01:00:00Z'`;
+    const { code, stdout } = await run(database, ["replay", "--all", "--json"], ANY_TIME);
+    expect({ code, report: JSON.parse(stdout) as unknown }).toMatchObject({
+      code: 1,
+      report: { letters: 1, stored: 0, rejected: { expired: 1 } },
+    });
+    expect(await lettersOf(database)).toMatchObject([
+      {
+        state: "open",
+        attempts: 1,
+        attempt_error: expect.stringMatching(/^expired: the timestamp 2100-01-01T00:00:00.000Z is past/),
+      },
+    ]);
+    await expectProofs(database);
+  });
+
   test("stores a letter whose fault has ended, as it is, and moves its record in the ledger", async () => {
     await using database = await letterDatabase([
       eventWithId("a"),

@@ -96,6 +96,15 @@ describe("a role that does not own the tables", () => {
       ),
     });
     await database.sql.unsafe(
+      `grant select, insert, update on all tables in schema public to "${login.DB_USER}"`,
+    );
+    expect(await failing("workers/consumer.ts", { ...env, RETENTION_DAYS: "30" })).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(
+        new RegExp(`^role [^\\n]* lacks the right to DELETE on raw_events, hourly_users, [^\\n]*${grantee}$`),
+      ),
+    });
+    await database.sql.unsafe(
       `grant select, insert, update, delete on all tables in schema public to "${login.DB_USER}"`,
     );
     await database.sql`alter table raw_events enable row level security`;

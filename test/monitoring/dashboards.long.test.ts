@@ -49,7 +49,9 @@ describe("dashboard", () => {
   monitoringTest(
     "has data of a running pipeline for every query",
     async () => {
-      await using pipeline = await TestPipeline.start({ env: { FLUSH_INTERVAL_SECONDS: "1" } });
+      await using pipeline = await TestPipeline.start({
+        env: { FLUSH_INTERVAL_SECONDS: "1", RETENTION_DAYS: "10000", PIPELINE_METRICS_RETENTION_DAYS: "1" },
+      });
       const consumer = pipeline.consumer();
       await using producer = startProducer(pipeline, { PRODUCER_RATE: "300", PRODUCER_USER_COUNT: "50" });
       const producerPort = await producer.port();

@@ -10,7 +10,7 @@ import { advance, fence } from "../../shared/store/offsets.ts";
 import type { Session, Transaction } from "../../shared/store/session.ts";
 import { insertByUnnest } from "../../shared/store/raw-events.ts";
 import { findPoisonEvents } from "../../shared/store/poison-search.ts";
-import { STORE_OPTIONS } from "../store/pipeline-database.ts";
+import { EMPTY_STATE, STORE_OPTIONS } from "../store/pipeline-database.ts";
 import type { Committer } from "./simulated-worker.ts";
 
 /** The rule that is broken. */
@@ -66,7 +66,7 @@ export class MutantStore implements Committer {
         await tx`update hourly_aggregations set unique_users = unique_users + 1 where total_events > 3`;
       batch.countStored(stored);
       if (this.#mutation === "no fence") await advanceBlindly(tx, spans);
-      else await advance(tx, spans);
+      else await advance(tx, spans, EMPTY_STATE);
     });
   }
 }

@@ -24,6 +24,8 @@ export const SOMETIMES = [
   "out of range",
   "truncation",
   "rewound",
+  "pruned",
+  "expired",
   "truncation noticed at the start",
   "truncation noticed while reading",
   "records deleted before they were read",

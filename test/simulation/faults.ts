@@ -4,6 +4,7 @@ import { HOUR_MS } from "../../shared/pipeline/aggregate.ts";
 import type { Fault } from "./fault.ts";
 import { KAFKA_FAULTS } from "./kafka-faults.ts";
 import type { ProcessClock } from "./process-clock.ts";
+import { prune } from "./prune.ts";
 import type { World } from "./world.ts";
 
 const TABLES = [
@@ -180,6 +181,11 @@ const POSTGRES_FAULTS: Readonly<Record<string, Fault>> = {
       at: beginning + choices.below(end - beginning + 1),
     }));
     void world.rewind(targets);
+    return undefined;
+  },
+  "database: pruned": (world) => {
+    // The hours of the topics' events are up to 3 hours old, or much older.
+    void prune(world, world.choices.one([0.1, 1, 2, 50]));
     return undefined;
   },
   "database: clock moved": ({ postgres, choices }) => {

@@ -16,6 +16,7 @@ import type {
   RawEventRow,
   Tables,
 } from "./postgres/tables.ts";
+import { RetentionOracle } from "./retention-oracle.ts";
 import { expectStart, isNextReading, recordsOf } from "./records-read.ts";
 import type { TopicRecord } from "./topic-record.ts";
 import { expectSame, violated, type Violations } from "./violations.ts";
@@ -34,6 +35,8 @@ export interface OracleOptions {
   /** Called for an id that was stored before. */
   readonly onDuplicate: (where: "within a partition" | "across partitions") => void;
   readonly onSkipped: () => void;
+  /** Called for an event of an hour below the cut-off that has become a dead letter. */
+  readonly onExpired: () => void;
   /** Called for a reading that begins where the log was cut, or is rewound to. @param backendPid whose commit it is */
   readonly onReadAgain: (backendPid: number) => void;
 }
@@ -48,6 +51,7 @@ export class Oracle {
   /** By event_id: the partition of the record that was stored. */
   readonly #partitionOf = new Map<string, string>();
   readonly #hours = new ExpectedHours();
+  readonly #retention = new RetentionOracle();
   readonly #steps: Step[] = [];
   /** What `moveOf` names: every advance of an offset so far. */
   readonly #moves = new Set<string>();
@@ -84,14 +88,19 @@ export class Oracle {
   checkAll(tables: Tables): void {
     const { saveRawEvents } = this.#options;
     const rawRows = tables.rawEvents.rows();
-    expectSame("rows of raw_events", rawRows.length, saveRawEvents ? this.#events.size : 0);
+    expectSame(
+      "rows of raw_events",
+      rawRows.length,
+      saveRawEvents ? this.#events.size - this.#retention.events : 0,
+    );
     for (const row of rawRows) expectRawRow(row, this.#events.get(row.eventId));
     const hours = tables.hours.rows();
     const expected = this.#hours.all();
     expectSame("rows of hourly_aggregations", hours.length, expected.length);
     for (const row of hours) this.#expectHour(row);
     const users = expected.reduce((sum, hour) => sum + hour.users.size, 0);
-    expectSame("rows of hourly_users", tables.hourUsers.rows().length, users);
+    expectSame("rows of hourly_users", tables.hourUsers.rows().length, users - this.#retention.users);
+    this.#retention.checkSeals(tables);
     for (const row of tables.offsets.rows()) expectAccount(row);
     const deadLettered = tables.offsets.rows().reduce((sum, row) => sum + row.deadLettered, 0);
     expectSame("rows of dead_letter_events", tables.deadLetters.rows().length, deadLettered);
@@ -104,18 +113,21 @@ export class Oracle {
       (change): change is ChangeIn<"pipeline_offsets"> => change.table === "pipeline_offsets",
     );
     const deadLetters = new Map<string, DeadLetterRow>();
+    this.#retention.check(tables, changes);
     const newRaw = new Map<string, RawEventRow>();
     for (const change of changes) {
       if (change.table === "dead_letter_events") {
         if (change.before !== undefined) violated(`the dead letter ${change.key} is stored twice`);
         deadLetters.set(change.key, change.after);
       }
-      if (change.table === "raw_events") {
+      if (change.table === "raw_events" && change.after !== undefined) {
         if (change.before !== undefined) violated(`the event ${change.key} is stored twice`);
         newRaw.set(change.key, change.after);
       }
     }
-    const found = this.#records(offsets, backendPid);
+    const found = this.#records(offsets, deadLetters, backendPid).map((each) =>
+      this.#judged(tables, each, deadLetters),
+    );
     const rows = this.#storeEvents(found);
     this.#steps.push({ sequence, rows });
     if (this.#options.saveRawEvents) {
@@ -129,7 +141,11 @@ export class Oracle {
   }
 
   /** The records between the offsets that a commit moves. */
-  #records(offsets: readonly ChangeIn<"pipeline_offsets">[], backendPid: number): Found[] {
+  #records(
+    offsets: readonly ChangeIn<"pipeline_offsets">[],
+    letters: ReadonlyMap<string, DeadLetterRow>,
+    backendPid: number,
+  ): Found[] {
     return offsets.flatMap(({ before, after }) => {
       expectAccount(after);
       const log = this.#log(after);
@@ -163,14 +179,26 @@ export class Oracle {
         after.gaps - before.gaps,
         gaps,
       );
-      const rejected = records.filter(({ record }) => record.reason !== undefined);
-      expectSame(`dead letters of ${name}`, after.deadLettered - before.deadLettered, rejected.length);
-      return records.map(({ offset, record }) => ({
+      const found = records.map(({ offset, record }) => ({
         record,
         partition: name,
         key: keyOf(after.topic, after.topicId, after.partition, after.reading, offset),
       }));
+      const rejected = found.filter(
+        ({ record, key }) => record.reason !== undefined || letters.get(key)?.reason === "expired",
+      );
+      expectSame(`dead letters of ${name}`, after.deadLettered - before.deadLettered, rejected.length);
+      return found;
     });
+  }
+
+  /** A record whose hour is below the cut-off by now may be expired, unless the cut-off has risen just before the COMMIT. */
+  #judged(tables: Tables, found: Found, letters: ReadonlyMap<string, DeadLetterRow>): Found {
+    const { event } = found.record;
+    if (event === undefined || letters.get(found.key)?.reason !== "expired") return found;
+    if (!this.#retention.isBelowCutoff(tables, event)) violated(`${event.id} is expired, above the cut-off`);
+    this.#options.onExpired();
+    return { ...found, record: { ...found.record, event: undefined, reason: "expired" } };
   }
 
   /** @returns those that are new */
@@ -202,6 +230,9 @@ export class Oracle {
   }
 
   #checkHours(tables: Tables, changes: readonly Change[], rows: readonly RawRow[]): void {
+    for (const row of rows) {
+      if (this.#retention.isSealed(tables, row)) violated(`${row.id} is stored in an hour that is sealed`);
+    }
     const touched = new Set(rows.map((row) => this.#hours.add(row)));
     for (const { hour, eventType } of touched) {
       const row = tables.hours.row(keyOf(hour, eventType));
@@ -218,7 +249,7 @@ export class Oracle {
       }
     }
     for (const change of changes) {
-      if (change.table !== "hourly_users") continue;
+      if (change.table !== "hourly_users" || change.after === undefined) continue;
       const { hour, eventType, userId } = change.after;
       const expected = this.#hours.get(hour, eventType);
       if (!expected?.users.has(userId)) violated(`${userId} is a user of an hour without an event`);

@@ -76,6 +76,7 @@ export class World {
       violations: this.violations,
       onDuplicate: (where) => this.counters.count(`duplicate ${where}`),
       onSkipped: () => this.counters.count("records deleted before they were read"),
+      onExpired: () => this.counters.count("expired"),
       onReadAgain: (pid) => this.counters.count(this.#rewindingPids.has(pid) ? "rewound" : "truncation"),
     });
     this.postgres = new PostgresModel(time, {

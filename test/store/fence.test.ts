@@ -6,6 +6,7 @@ import {
   ledgerOf,
   batchFrom,
   countedSpans,
+  EMPTY_STATE,
   everything,
   expectClock,
   expectProven,
@@ -150,10 +151,10 @@ describe("the fence", () => {
   test("is repeated by advance, which refuses a stale span alone", async () => {
     await using worker = await freshStore(2);
     const spans = (from: number) => countedSpans(batchFrom(from, events("a")));
-    await worker.session.transaction(5000, (tx) => advance(tx, spans(0)));
-    await expect(worker.session.transaction(5000, (tx) => advance(tx, spans(0)))).rejects.toThrow(
-      "0 of 1 offsets could be advanced",
-    );
+    await worker.session.transaction(5000, (tx) => advance(tx, spans(0), EMPTY_STATE));
+    await expect(
+      worker.session.transaction(5000, (tx) => advance(tx, spans(0), EMPTY_STATE)),
+    ).rejects.toThrow("0 of 1 offsets could be advanced");
   });
 
   test("fails in a transaction of another backend", async () => {

@@ -6,6 +6,7 @@ import {
   ledgerOf,
   batchFrom,
   countedSpans,
+  EMPTY_STATE,
   everything,
   expectProven,
   freshStore,
@@ -129,7 +130,7 @@ describe("readPositions", () => {
     const release = Promise.withResolvers<void>();
     const inFlight = old.session.transaction(20_000, async (tx) => {
       await fence(tx, old.session, spans, []);
-      await advance(tx, spans);
+      await advance(tx, spans, EMPTY_STATE);
       held.resolve();
       await release.promise;
     });

@@ -4,6 +4,7 @@ import type { Batch } from "../../shared/pipeline/batch.ts";
 import type { ReadingKey, Span } from "../../shared/pipeline/span.ts";
 import { migrate } from "../../shared/store/migrate.ts";
 import { readMigrations } from "../../shared/store/migration-files.ts";
+import type { PipelineState } from "../../shared/store/pipeline-state.ts";
 import { enterPartitions } from "../../shared/store/positions.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { Store, type StoreOptions } from "../../shared/store/store.ts";
@@ -53,6 +54,9 @@ export async function openSession(
 ): Promise<Session> {
   return await Session.open(database.config, { role: "worker", consumerGroup: GROUP, ...options });
 }
+
+/** What a fresh database has in pipeline_state. */
+export const EMPTY_STATE: PipelineState = { usersEpoch: 0, cutoffMs: undefined };
 
 /** The defaults of a consumer. */
 export const STORE_OPTIONS: StoreOptions = { saveRawEvents: true, copyRawEvents: true, hourGraceMs: 300_000 };

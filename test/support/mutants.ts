@@ -80,6 +80,20 @@ export const MUTANTS = {
       replacement: "",
     },
   ],
+  "cut-off not compared": [
+    {
+      file: "shared/store/offsets.ts",
+      text: '    and ${stateCondition("$13", "$14")}`;',
+      replacement: "`;",
+    },
+  ],
+  "sealed without a lock": [
+    {
+      file: "shared/store/retention/cutoff.ts",
+      text: "    limit $1\n    for update\n",
+      replacement: "    limit $1\n",
+    },
+  ],
   "topic check dropped": [
     {
       file: "workers/consumer/batch-committer.ts",

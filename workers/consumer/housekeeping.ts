@@ -1,4 +1,4 @@
-// Prepares the database at the start, then closes hours and writes metrics at intervals.
+// Prepares the database at the start, then closes hours, writes metrics and prunes tables at intervals.
 
 import { Backoff } from "../../shared/runtime/backoff.ts";
 import type { Config } from "../../shared/config/config.ts";
@@ -17,6 +17,7 @@ import type { Session } from "../../shared/store/session.ts";
 import { classify, describeFault, describeRefusedLogin } from "../../shared/store/sqlstate.ts";
 import type { Logger } from "../../shared/telemetry/log.ts";
 import type { MetricsRegistry } from "../../shared/telemetry/registry.ts";
+import { Pruning } from "./pruning.ts";
 
 /** Time between two log lines about a database that is waited for. */
 const WAITING_LOG_MS = 10_000;
@@ -29,8 +30,8 @@ const TABLES_IN_USE_MS = 5000;
 const IDLE_SNAPSHOT_SECONDS = 300;
 
 /**
- * The main thread's use of the database: prepares it for the workers, then closes hours, ends forgotten
- * transactions and writes metrics once per FLUSH_INTERVAL_SECONDS. A lost connection is opened again at the next use; nothing is remembered from the old one.
+ * The main thread's use of the database: prepares it for the workers, then closes hours, ends forgotten transactions,
+ * writes metrics and prunes tables once per FLUSH_INTERVAL_SECONDS. A lost connection is opened again at the next use; nothing is remembered from the old one.
  */
 export class Housekeeping {
   readonly #config: Config;
@@ -38,6 +39,7 @@ export class Housekeeping {
   readonly #metrics: MetricsRegistry;
   readonly #session: LazySession;
   readonly #idleSnapshotSeconds: number;
+  readonly #pruning: Pruning;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #isFailing = false;
@@ -57,6 +59,7 @@ export class Housekeeping {
     this.#config = config;
     this.#log = log;
     this.#metrics = metrics;
+    this.#pruning = new Pruning(config.consumer, log, metrics);
     this.#session = new LazySession({
       database: config.database,
       role: "main",
@@ -145,6 +148,7 @@ export class Housekeeping {
         await session.run((sql) => insertPipelineMetrics(sql, samples));
         this.#metrics.add("db_inserts_total", samples.length, "pipeline_metrics");
       }
+      await this.#pruning.run(session, () => this.#isStopping);
       this.#isFailing = false;
       this.#recordOutcome(undefined);
     } catch (error) {
@@ -179,7 +183,10 @@ export class Housekeeping {
   #runFailed(error: unknown): void {
     this.#metrics.add("db_insert_errors_total", 1, "pipeline_metrics", classify(error));
     if (!this.#isFailing) {
-      this.#log.warn({ reason: describeFault(error) }, "closing hours and writing metrics failed; retrying");
+      this.#log.warn(
+        { reason: describeFault(error) },
+        "closing hours, writing metrics or pruning tables failed; retrying",
+      );
     }
     this.#isFailing = true;
   }
@@ -225,6 +232,7 @@ export class Housekeeping {
       this.#log.warn({ newer }, "a newer version has changed the tables; this version works with them");
     }
     await assertRights(session.sql, CONSUMER_RIGHTS);
+    await this.#pruning.assertRights(session);
     const { previousGroup } = await claimDatabase(session.sql, consumerGroup);
     if (previousGroup !== undefined) {
       this.#log.warn(

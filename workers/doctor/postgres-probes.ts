@@ -1,10 +1,11 @@
 // Probes PostgreSQL: address, login, TLS, session, tables and rights, with the sentences of the consumer's start.
 import type { Config, DatabaseConfig } from "../../shared/config/config.ts";
+import { hasRetention } from "../../shared/config/consumer-config.ts";
 import { unverifiedServer } from "../../shared/config/database-config.ts";
 import { previewClaim } from "../../shared/store/database-owner.ts";
 import { previewMigrations } from "../../shared/store/migrate.ts";
 import { readMigrations } from "../../shared/store/migration-files.ts";
-import { assertRights, CONSUMER_RIGHTS } from "../../shared/store/rights.ts";
+import { assertPruningRights, assertRights, CONSUMER_RIGHTS } from "../../shared/store/rights.ts";
 import { Session, type SessionOptions } from "../../shared/store/session.ts";
 import { assertOwnBackend } from "../../shared/store/pooler.ts";
 import { explainUnavailable } from "../../shared/store/unavailable.ts";
@@ -22,7 +23,7 @@ const AFTER_LOGIN = [
 /** The producer's clock gives the events their time, and the database's clock judges it. */
 const MAX_CLOCK_DIFFERENCE_MS = 60_000;
 
-export async function probePostgres({ database, kafka }: Config): Promise<Finding[]> {
+export async function probePostgres({ database, kafka, consumer }: Config): Promise<Finding[]> {
   const address = database.host.startsWith("/")
     ? ok("postgres_address", `the Unix socket in ${database.host}`)
     : await probeAddresses("postgres_address", [database], {
@@ -50,13 +51,22 @@ export async function probePostgres({ database, kafka }: Config): Promise<Findin
     if (session === undefined || login.result === "failed") {
       return [address, login, ...skipped(AFTER_LOGIN, "postgres_login")];
     }
-    return [address, login, ...(await probeSession(session, database, kafka.consumerGroup))];
+    return [
+      address,
+      login,
+      ...(await probeSession(session, database, kafka.consumerGroup, hasRetention(consumer))),
+    ];
   } finally {
     await session?.close();
   }
 }
 
-async function probeSession(session: Session, database: DatabaseConfig, group: string): Promise<Finding[]> {
+async function probeSession(
+  session: Session,
+  database: DatabaseConfig,
+  group: string,
+  isPruned: boolean,
+): Promise<Finding[]> {
   const tls = await probe("postgres_tls", () => probeTls(session, database));
   const tables = await probe("postgres_tables", () => probeTables(session));
   const settled = [tls, probeSettings(session), tables];
@@ -67,7 +77,10 @@ async function probeSession(session: Session, database: DatabaseConfig, group: s
   return [
     ...settled,
     await probe("postgres_rights", async () => {
-      await session.run((sql) => assertRights(sql, CONSUMER_RIGHTS));
+      await session.run(async (sql) => {
+        await assertRights(sql, CONSUMER_RIGHTS);
+        if (isPruned) await assertPruningRights(sql);
+      });
       return ok("postgres_rights", "this user may read and write the tables");
     }),
     await probe("postgres_group", async () => {

@@ -24,7 +24,8 @@ export function parseHours(text: string | undefined): HourRange {
   ]);
 }
 
-function parseHour(text: string): string | undefined {
+/** @returns ISO 8601; undefined where the text is no whole hour */
+export function parseHour(text: string): string | undefined {
   const [, date, hour = "00"] = HOUR.exec(text) ?? [];
   if (date === undefined) return undefined;
   const iso = `${date}T${hour}:00:00.000Z`;

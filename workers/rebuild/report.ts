@@ -2,6 +2,7 @@
 
 import { type DifferingHour, type HourFigures, isMendable } from "../../shared/store/rebuild/compare.ts";
 import type { RebuildResult } from "../../shared/store/rebuild/rebuild.ts";
+import { withoutRawRow } from "../../shared/store/raw-account.ts";
 import { count, duration, plural } from "../../shared/text/format.ts";
 
 export interface RebuildReport {
@@ -12,7 +13,9 @@ export interface RebuildReport {
   /** Rows of raw_events that were compared. */
   readonly events: number;
   readonly slices: number;
-  /** Stored events without a row in raw_events. */
+  /** ISO 8601, UTC: earlier hours are past their retention, and were left as they are. */
+  readonly sealed_before: string | null;
+  /** Stored events without a row in raw_events, but for those that retention has deleted. */
   readonly events_without_raw_row: number;
   /** False: raw rows are gone, and no figure was lowered. */
   readonly may_lower: boolean;
@@ -30,7 +33,7 @@ export interface ReportedHour {
 }
 
 export function reportOf(
-  { account, evidence, unmended }: RebuildResult,
+  { account, evidence, unmended, sealedBefore }: RebuildResult,
   differing: readonly DifferingHour[],
   run: Pick<RebuildReport, "dry_run" | "seconds" | "events" | "slices">,
 ): RebuildReport {
@@ -38,7 +41,8 @@ export function reportOf(
   return {
     ok: unmended.length === 0,
     ...run,
-    events_without_raw_row: Math.max(0, account.stored - account.rows),
+    events_without_raw_row: withoutRawRow(account),
+    sealed_before: sealedBefore ?? null,
     may_lower: evidence.mayLower,
     differing: differing.map((hour) => ({
       hour: hour.hour,
@@ -94,14 +98,24 @@ function lineOf({ stored, recomputed, missing_users, extra_users, outcome, ...ho
   return `  ${nameOf(hour)}: ${[...row, ...users].join("; ") || otherwise} (${outcome})`;
 }
 
-function notesOf({ events_without_raw_row: without, may_lower: mayLower }: RebuildReport): string[] {
-  if (without === 0) return [];
+function notesOf({
+  events_without_raw_row: without,
+  may_lower: mayLower,
+  sealed_before,
+}: RebuildReport): string[] {
+  const sealed =
+    sealed_before === null
+      ? []
+      : [`note: hours before ${sealed_before} are past their retention, and were left as they are`];
+  if (without === 0) return sealed;
   if (!mayLower) {
     return [
+      ...sealed,
       `note: ${count(without)} stored events have no raw row any more, and it is not known in which hours: no figure was lowered`,
     ];
   }
   return [
+    ...sealed,
     `note: ${count(without)} events were stored without raw rows (SAVE_RAW_EVENTS=false): their hours keep them, and their users and durations were not lowered`,
   ];
 }

@@ -8,7 +8,8 @@ import { inSnapshot } from "../snapshot.ts";
 import { classify, describeFault } from "../sqlstate.ts";
 import { checkClosedHours } from "./closed-hours.ts";
 import { checkDeadLetters } from "./dead-letters.ts";
-import { checkHourCounts, checkHours } from "./hours.ts";
+import { checkHourCounts } from "./hour-counts.ts";
+import { checkHours } from "./hours.ts";
 import { assertTables, countDeadLetters, countRows, newestEvents, newestHours } from "./overview.ts";
 import {
   checkAccounts,
@@ -18,6 +19,8 @@ import {
   storedEvents,
 } from "./partitions.ts";
 import { checkRawEvents } from "./raw-events.ts";
+import { checkSealedHours, readTrustedHours } from "./sealed-hours.ts";
+import type { CheckScope } from "./scope.ts";
 import type { CheckReport, Invariant, PartitionReport, UnreadPartition } from "./report.ts";
 
 /** What Kafka says of the stored partitions, and of others. */
@@ -34,6 +37,8 @@ export type LagReader = (partitions: readonly StoredOffset[]) => Promise<KafkaLa
 export interface CheckOptions {
   /** Runs while the database is read. Without it the lag is unknown. */
   readonly lag?: LagReader;
+  /** ISO 8601, UTC: the first hour whose raw events and users are read; earlier hours are taken on trust. */
+  readonly since?: string | undefined;
   /** How long the snapshot may stay open; by default without an end. */
   readonly minutes?: number;
 }
@@ -50,16 +55,17 @@ const QUERY_CANCELED = "57014";
  */
 export async function checkDatabase(
   sql: Database,
-  { lag, minutes = 0 }: CheckOptions = {},
+  { lag, since, minutes = 0 }: CheckOptions = {},
 ): Promise<CheckReport> {
   try {
     const { invariants, partitions, lags, ...figures } = await inSnapshot(sql, (tx) =>
-      checkSnapshot(tx, lag, minutes),
+      checkSnapshot(tx, { since }, lag, minutes),
     );
     invariants.push(await checkDeadLetters(sql));
     return {
       ok: invariants.every(({ ok }) => ok),
       invariants,
+      trusted_hours: figures.trusted_hours,
       tables: figures.tables,
       partitions: withLags(partitions, await lags),
       unread_partitions: (await lags)?.unread ?? null,
@@ -94,7 +100,7 @@ interface Lags extends Pick<KafkaLags, "unread"> {
 /** What comes from the snapshot. */
 type Figures = Pick<
   CheckReport,
-  "tables" | "dead_letters" | "dead_letter_states" | "hours" | "newest_events"
+  "trusted_hours" | "tables" | "dead_letters" | "dead_letter_states" | "hours" | "newest_events"
 > & {
   readonly invariants: Invariant[];
   readonly partitions: readonly PartitionRow[];
@@ -102,20 +108,25 @@ type Figures = Pick<
   readonly lags: Promise<Lags | undefined>;
 };
 
-async function checkSnapshot(tx: Transaction, lag: LagReader | undefined, minutes: number): Promise<Figures> {
+async function checkSnapshot(
+  tx: Transaction,
+  scope: CheckScope,
+  lag: LagReader | undefined,
+  minutes: number,
+): Promise<Figures> {
   const limit = timeLimit(tx, minutes);
   await assertTables(tx);
   await assertRights(tx, ["SELECT"]);
   const partitions = await readPartitions(tx);
   const lags = readLags(partitions, lag);
   const stored = storedEvents(partitions);
-  const hourCounts = await checkHourCounts(tx, stored);
+  const hourCounts = await checkHourCounts(tx, stored, scope);
   await limit();
-  const rawEvents = await checkRawEvents(tx, stored, hourCounts.unsavedEvents);
+  const rawEvents = await checkRawEvents(tx, stored, hourCounts.sums, scope);
   await limit();
-  const hours = await checkHours(tx);
+  const hours = await checkHours(tx, scope);
   await limit();
-  const closedHours = await checkClosedHours(tx);
+  const closedHours = await checkClosedHours(tx, scope);
   await limit();
   return {
     invariants: [
@@ -124,9 +135,11 @@ async function checkSnapshot(tx: Transaction, lag: LagReader | undefined, minute
       ...hourCounts.invariants,
       ...hours,
       closedHours,
+      await checkSealedHours(tx),
       ...(await checkDeadLetterCounts(tx)),
     ],
-    tables: await countRows(tx, rawEvents.rows),
+    trusted_hours: await readTrustedHours(tx, scope),
+    tables: await countRows(tx, rawEvents.rows, scope),
     partitions,
     lags,
     ...(await countDeadLetters(tx)),

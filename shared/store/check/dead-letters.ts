@@ -4,6 +4,7 @@ import type { RejectionReason } from "../../event.ts";
 import { enrich } from "../../pipeline/enrich.ts";
 import { EventReader } from "../../pipeline/event-reader.ts";
 import { isRejection } from "../../pipeline/rejection.ts";
+import { readPipelineState } from "../pipeline-state.ts";
 import type { Database, Transaction } from "../session.ts";
 import { classify } from "../sqlstate.ts";
 import type { LetterState } from "../dead-letters/selection.ts";
@@ -57,9 +58,10 @@ export async function checkDeadLetters(sql: Database): Promise<Invariant> {
   const reader = new EventReader();
   for (;;) {
     const rows = await sql.begin("isolation level repeatable read read only", async (tx) => {
+      const { cutoffMs } = await readPipelineState(tx);
       const page = await readPage(tx, last);
       for (const row of page) {
-        const problem = await contradictionOf(tx, reader, row);
+        const problem = await contradictionOf(tx, reader, row, cutoffMs);
         if (problem === undefined) continue;
         wrong++;
         if (samples.length < MAX_SAMPLES)
@@ -98,6 +100,7 @@ async function contradictionOf(
   tx: Transaction,
   reader: EventReader,
   row: LetterRow,
+  cutoffMs = -Infinity,
 ): Promise<string | undefined> {
   const value = row.is_tombstone ? undefined : (row.value ?? (await readLarge(tx, row, "value")));
   const isReplayed = row.state === "stored" || row.state === "duplicate";
@@ -116,6 +119,8 @@ async function contradictionOf(
   if (isRejection(event)) {
     return event.reason === row.reason ? undefined : `reason ${row.reason}, now ${event.reason}`;
   }
+  // The cut-off that it was judged by has only risen since.
+  if (row.reason === "expired" && event.timestampMs < cutoffMs) return undefined;
   if (row.reason !== "refused_by_database") return `reason ${row.reason}, but it is a valid event`;
   // PostgreSQL may accept it by now: then an open letter can be replayed, and a settled one is history.
   if (row.state !== "open") return undefined;

@@ -1,6 +1,7 @@
 // Formats a report as text: tables of what the database contains, then the proofs.
 
 import { type CheckReport, type Invariant } from "./report.ts";
+import { describeTrust } from "./sealed-hours.ts";
 import { count, printable } from "../../text/format.ts";
 import { formatTable } from "../../text/table.ts";
 
@@ -40,6 +41,7 @@ export function formatReport(report: CheckReport): string {
     ...unreadLines(report),
     ...section("dead letters", ["reason", "records"], Object.entries(dead_letters)),
     ...section("dead letters by state", ["state", "records"], Object.entries(dead_letter_states)),
+    ...(report.trusted_hours === null ? [] : [describeTrust(report.trusted_hours), ""]),
     formatProofs(report),
   ].join("\n");
 }

@@ -2,25 +2,28 @@
 
 import type { Transaction } from "../session.ts";
 import { type Faults, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { type CheckScope, eventsIn, hoursIn } from "./scope.ts";
 import { count } from "../../text/format.ts";
 
 // The distinct users of raw_events are grouped together with the rows of hourly_users, so that a user in only one of
 // the two shows without a join; there are many groups, so they carry only their origin. A duration out of range would
-// fail the sum and is left out of it. For an hour with unsaved events raw_events has only a part, so its figures are
-// lower bounds.
+// fail the sum and is left out of it. For an hour of which raw rows are missing, because they were never saved or are
+// pruned, raw_events has only a part, so its figures are lower bounds. Such a row is counted by its hour or its seal.
 const HOUR = `date_bin('1 hour', "timestamp", timestamptz '1970-01-01 00:00:00+00')`;
-const COMPARE = `
+const compare = (scope: CheckScope): string => `
   with events as (
     select ${HOUR} as aggregation_hour, event_type, count(*) as events, count(duration_seconds) as durations,
       coalesce(sum(case when duration_seconds between 0 and 1e9 then round(duration_seconds * 1000)::bigint end), 0) as duration_ms
     from raw_events
+    where ${eventsIn(scope)}
     group by 1, 2
   ), each_user as (
     select aggregation_hour, event_type, user_id, bit_or(origin) as origins
     from (
       select ${HOUR} as aggregation_hour, event_type, user_id, 1 as origin from raw_events
+      where ${eventsIn(scope)}
       union all
-      select aggregation_hour, event_type, user_id, 2 from hourly_users
+      select aggregation_hour, event_type, user_id, 2 from hourly_users where ${hoursIn(scope)}
     ) as either
     group by 1, 2, 3
   ), users as (
@@ -33,10 +36,16 @@ const COMPARE = `
     group by 1, 2
   ), recomputed as (
     select * from users left join events using (aggregation_hour, event_type)
+  ), hours as (
+    select h.*, coalesce(s.pruned_events, 0) as pruned_events, coalesce(s.pruned_users, 0) as pruned_users
+    from hourly_aggregations h left join sealed_hours s using (aggregation_hour, event_type)
+    where ${hoursIn(scope)}
   ), compared as materialized (
     select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type,
       h.total_events is not null as is_stored,
       coalesce(h.total_events, 0) as stored_events, coalesce(h.unsaved_events, 0) as unsaved_events,
+      coalesce(h.pruned_events, 0) as pruned_events, coalesce(h.pruned_users, 0) as pruned_users,
+      coalesce(h.unsaved_events + h.pruned_events, 0) as without_row,
       coalesce(h.unique_users, 0) as unique_users,
       coalesce(h.total_duration_ms, 0) as stored_duration_ms, coalesce(h.duration_count, 0) as stored_durations,
       round(h.avg_duration_seconds, 6) as stored_average,
@@ -45,21 +54,21 @@ const COMPARE = `
       round(r.duration_ms / nullif(r.durations, 0) / 1000, 6) as average,
       coalesce(r.users, 0) as users, coalesce(r.listed_users, 0) as listed_users,
       coalesce(r.missing_users, 0) as missing_users, coalesce(r.extra_users, 0) as extra_users
-    from recomputed r full join hourly_aggregations h using (aggregation_hour, event_type)
+    from recomputed r full join hours h using (aggregation_hour, event_type)
   ), marked as materialized (
     select *,
-      (stored_events - unsaved_events <> events)
+      (stored_events - without_row <> events)
         or (is_stored and stored_events = 0)
-        or (is_stored and unsaved_events = 0 and (unique_users <> users or stored_duration_ms <> duration_ms
+        or (is_stored and without_row = 0 and (unique_users <> users or stored_duration_ms <> duration_ms
           or stored_durations <> durations or stored_average is distinct from average))
-        or (unsaved_events > 0 and (unique_users < users or stored_duration_ms < duration_ms
-          or stored_durations < durations or stored_durations - durations > unsaved_events))
+        or (without_row > 0 and (unique_users < users or stored_duration_ms < duration_ms
+          or stored_durations < durations or stored_durations - durations > without_row))
         as is_wrong,
-      (missing_users > 0) or (extra_users > 0 and unsaved_events = 0) as has_wrong_users,
-      unique_users <> listed_users as is_miscounted
+      (missing_users > 0 and pruned_users = 0) or (extra_users > 0 and without_row = 0) as has_wrong_users,
+      unique_users <> listed_users + pruned_users as is_miscounted
     from compared
   ), shown as (
-    select hour, event_type, is_stored, stored_events, unsaved_events, unique_users, stored_durations, events, durations,
+    select hour, event_type, is_stored, stored_events, unsaved_events, pruned_events, pruned_users, without_row, unique_users, stored_durations, events, durations,
       users, listed_users, missing_users, extra_users, is_wrong, has_wrong_users, is_miscounted,
       trim_scale(stored_duration_ms)::text as stored_duration_ms, trim_scale(duration_ms)::text as duration_ms
     from marked
@@ -69,6 +78,7 @@ const COMPARE = `
     count(*) as hours, coalesce(sum(events), 0)::bigint as events, coalesce(sum(users), 0)::bigint as users,
     coalesce(sum(listed_users), 0)::bigint as listed_users,
     count(*) filter (where unsaved_events > 0) as unsaved_hours,
+    count(*) filter (where pruned_events > 0) as pruned_hours, coalesce(sum(pruned_users), 0)::bigint as pruned_users,
     count(*) filter (where is_wrong) as wrong,
     count(*) filter (where has_wrong_users) as with_wrong_users,
     count(*) filter (where is_miscounted) as miscounted,
@@ -84,6 +94,11 @@ interface ComparedHour {
   is_stored: boolean;
   stored_events: number;
   unsaved_events: number;
+  /** Rows of raw_events and hourly_users that retention has deleted. */
+  pruned_events: number;
+  pruned_users: number;
+  /** Unsaved and pruned events. */
+  without_row: number;
   unique_users: number;
   /** Text: a sum may have more digits than a number holds. */
   stored_duration_ms: string;
@@ -103,6 +118,8 @@ interface ComparisonRow {
   users: number;
   listed_users: number;
   unsaved_hours: number;
+  pruned_hours: number;
+  pruned_users: number;
   wrong: number;
   with_wrong_users: number;
   miscounted: number;
@@ -112,100 +129,49 @@ interface ComparisonRow {
 }
 
 /** Compares the hours and their users with raw_events. */
-export async function checkHours(tx: Transaction): Promise<Invariant[]> {
-  const [row] = await tx.unsafe<[ComparisonRow]>(COMPARE);
+export async function checkHours(tx: Transaction, scope: CheckScope): Promise<Invariant[]> {
+  const [row] = await tx.unsafe<[ComparisonRow]>(compare(scope));
   const hours = `${count(row.hours)} hours and types`;
-  const partial =
-    row.unsaved_hours === 0
-      ? ""
-      : ` (${count(row.unsaved_hours)} of them have events without raw rows: only their saved events are compared)`;
+  const partial = [
+    [row.unsaved_hours, "have events without raw rows: only their saved events are compared"],
+    [row.pruned_hours, "have pruned events: only the others are compared, and all counted"],
+  ] as const;
+  const notes = partial
+    .filter(([rows]) => rows > 0)
+    .map(([rows, what]) => ` (${count(rows)} of them ${what})`);
+  const pruned = row.pruned_users === 0 ? "" : ` + ${count(row.pruned_users)} pruned`;
   return [
     makeInvariant(
       "hours_recomputed",
-      `${hours} recomputed from ${count(row.events)} events${partial}`,
+      `${hours} recomputed from ${count(row.events)} events${notes.join("")}`,
       faults(row.wrong, row.wrong_samples, explainHour),
     ),
     makeInvariant(
       "hourly_users_recomputed",
-      `${count(row.listed_users)} rows of hourly_users, ${count(row.users)} distinct users by hour and type in raw_events`,
+      `${count(row.listed_users)} rows of hourly_users${pruned}, ${count(row.users)} distinct users by hour and type in raw_events`,
       faults(row.with_wrong_users, row.wrong_user_samples, explainUsers),
     ),
     makeInvariant(
       "unique_users_counted",
-      `${hours}: unique_users is the number of rows in hourly_users`,
+      `${hours}: unique_users is the number of rows in hourly_users${row.pruned_users === 0 ? "" : ", and of those pruned"}`,
       faults(
         row.miscounted,
         row.miscounted_samples,
-        (hour) => `${nameOf(hour)}: unique_users ${hour.unique_users}, ${hour.listed_users} rows`,
+        (hour) =>
+          `${nameOf(hour)}: unique_users ${hour.unique_users}, ${hour.listed_users} rows${hour.pruned_users > 0 ? `, ${hour.pruned_users} pruned` : ""}`,
       ),
     ),
   ];
 }
 
-interface HourCounts {
-  hours: number;
-  total_events: number;
-  unsaved_events: number;
-  inconsistent: number;
-  samples: { hour: string; event_type: string; counts: string }[] | null;
-}
-
-const COUNT = `
-  with hours as (
-    select *, least(total_events, unique_users, total_duration_ms, duration_count, unsaved_events, late_events) < 0
-      or greatest(unique_users, duration_count, unsaved_events, late_events) > total_events as is_wrong
-    from hourly_aggregations
-  )
-  select count(*) as hours, coalesce(sum(total_events), 0)::bigint as total_events,
-    coalesce(sum(unsaved_events), 0)::bigint as unsaved_events,
-    count(*) filter (where is_wrong) as inconsistent,
-    (select json_agg(s) from (
-      select to_char(aggregation_hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as hour, event_type,
-        format('%s events: %s users, %s durations of %s ms, %s unsaved, %s late', total_events, unique_users,
-          duration_count, total_duration_ms, unsaved_events, late_events) as counts
-      from hours where is_wrong order by aggregation_hour, event_type limit ${MAX_SAMPLES}) s) as samples
-  from hours`;
-
-/**
- * Checks that the stored hours are consistent and contain as many events as were stored.
- * @param stored the events that the offsets account for as stored
- */
-export async function checkHourCounts(
-  tx: Transaction,
-  stored: number,
-): Promise<{ unsavedEvents: number; invariants: Invariant[] }> {
-  const [row] = await tx.unsafe<[HourCounts]>(COUNT);
-  const difference = row.total_events - stored;
-  return {
-    unsavedEvents: row.unsaved_events,
-    invariants: [
-      makeInvariant(
-        "hours_hold_every_event",
-        `${count(stored)} events stored, ${count(row.total_events)} in ${count(row.hours)} hours and types`,
-        difference === 0
-          ? { count: 0, samples: [] }
-          : {
-              count: 1,
-              samples: [`${count(Math.abs(difference))} too ${difference < 0 ? "few" : "many"}`],
-            },
-      ),
-      makeInvariant(
-        "hour_counts_consistent",
-        `${count(row.hours)} hours and types: no count is negative, and none exceeds total_events`,
-        faults(row.inconsistent, row.samples, (hour) => `${nameOf(hour)}: ${hour.counts}`),
-      ),
-    ],
-  };
-}
-
 function explainHour(hour: ComparedHour): string {
   const name = nameOf(hour);
   if (!hour.is_stored) return `${name} is missing, but raw_events has ${hour.events} of its events`;
-  if (hour.events === 0 && hour.unsaved_events === 0) {
+  if (hour.events === 0 && hour.without_row === 0) {
     return `${name} has ${hour.stored_events} events, but raw_events has none`;
   }
   const pairs: [string, number | string, number | string][] = [
-    ["events", hour.stored_events - hour.unsaved_events, hour.events],
+    ["events", hour.stored_events - hour.without_row, hour.events],
     ["users", hour.unique_users, hour.users],
     ["durations", hour.stored_durations, hour.durations],
     ["ms", hour.stored_duration_ms, hour.duration_ms],
@@ -214,19 +180,24 @@ function explainHour(hour: ComparedHour): string {
     .filter(([, stored, recomputed]) => stored !== recomputed)
     .map(([what, stored, recomputed]) => `${stored} ${what} stored, ${recomputed} recomputed`);
   if (hour.unsaved_events > 0) differing.push(`${hour.unsaved_events} events unsaved`);
+  if (hour.pruned_events > 0) differing.push(`${hour.pruned_events} events pruned`);
   return `${name}: ${differing.join(", ")}`;
 }
 
 function explainUsers(hour: ComparedHour): string {
   const missing = `${nameOf(hour)}: missing users: ${hour.missing_users}`;
-  // Users of unsaved events have no row in raw_events.
-  return hour.unsaved_events > 0 ? missing : `${missing}, users without an event: ${hour.extra_users}`;
+  // Users of unsaved and of pruned events have no row in raw_events.
+  return hour.without_row > 0 ? missing : `${missing}, users without an event: ${hour.extra_users}`;
 }
 
-function nameOf({ hour, event_type }: { hour: string; event_type: string }): string {
+export function nameOf({ hour, event_type }: { hour: string; event_type: string }): string {
   return `${hour} ${event_type}`;
 }
 
-function faults<Row>(wrong: number, rows: readonly Row[] | null, explain: (row: Row) => string): Faults {
+export function faults<Row>(
+  wrong: number,
+  rows: readonly Row[] | null,
+  explain: (row: Row) => string,
+): Faults {
   return { count: wrong, samples: (rows ?? []).map(explain) };
 }

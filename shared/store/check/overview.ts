@@ -3,6 +3,7 @@
 import { FatalError } from "../../runtime/errors.ts";
 import type { Transaction } from "../session.ts";
 import { textArray } from "../array-literal.ts";
+import { type CheckScope, hoursIn } from "./scope.ts";
 import type { CheckReport, EventReport, HourReport } from "./report.ts";
 
 /** The tables of the pipeline, in the order of the flow. */
@@ -13,6 +14,8 @@ const TABLES = [
   "dead_letter_events",
   "pipeline_offsets",
   "pipeline_metrics",
+  "sealed_hours",
+  "pruned_dead_letters",
 ] as const;
 
 const NEWEST_HOURS = 20;
@@ -36,10 +39,17 @@ export async function assertTables(tx: Transaction): Promise<void> {
 }
 
 /** Rows by table. @param rawEvents rows of raw_events, which are counted already */
-export async function countRows(tx: Transaction, rawEvents: number): Promise<Record<string, number>> {
+export async function countRows(
+  tx: Transaction,
+  rawEvents: number,
+  scope: CheckScope,
+): Promise<Record<string, number>> {
   const counted: Record<string, number> = { raw_events: rawEvents };
   for (const table of TABLES.slice(1)) {
-    const [row] = await tx<[{ rows: number }]>`select count(*) as rows from ${tx(table)}`;
+    const condition = table === "hourly_users" ? hoursIn(scope) : "true";
+    const [row] = await tx.unsafe<[{ rows: number }]>(
+      `select count(*) as rows from ${table} where ${condition}`,
+    );
     counted[table] = row.rows;
   }
   return counted;

@@ -98,6 +98,10 @@ interface LetterCountRow {
   /** Of the letters: those that were replayed, and those that were discarded. */
   replayed_letters: number;
   discarded_letters: number;
+  /** Letters that retention has deleted: those that were not replayed, the discarded among them, and those replayed. */
+  pruned: number;
+  pruned_discarded: number;
+  pruned_replayed: number;
   outside: number;
   /** Null where pipeline_offsets has no such partition, like the figures below. */
   dead_lettered: number | null;
@@ -117,23 +121,38 @@ export async function checkDeadLetterCounts(tx: Transaction): Promise<Invariant[
         count(*) filter (where o.topic is null or d."offset" < o.first_offset or d."offset" >= o.next_offset) as outside
       from dead_letter_events d left join pipeline_offsets o using (topic, topic_id, partition, reading)
       group by d.topic, d.topic_id, d.partition, d.reading
+    ), pruned as (
+      select topic, topic_id, partition, reading,
+        sum(p.letters) filter (where state in ('open', 'discarded')) as pruned,
+        sum(p.letters) filter (where state = 'discarded') as pruned_discarded,
+        sum(p.letters) filter (where state in ('stored', 'duplicate')) as pruned_replayed
+      from pruned_dead_letters p
+      group by topic, topic_id, partition, reading
     )
     select topic, topic_id, partition, reading, coalesce(letters, 0) as letters, coalesce(outside, 0) as outside,
       coalesce(replayed_letters, 0) as replayed_letters, coalesce(discarded_letters, 0) as discarded_letters,
+      coalesce(pruned, 0)::bigint as pruned, coalesce(pruned_discarded, 0)::bigint as pruned_discarded,
+      coalesce(pruned_replayed, 0)::bigint as pruned_replayed,
       dead_lettered, replayed, discarded, first_offset, next_offset
-    from letters full join pipeline_offsets using (topic, topic_id, partition, reading)
+    from letters full join pruned using (topic, topic_id, partition, reading)
+      full join pipeline_offsets using (topic, topic_id, partition, reading)
     order by topic, topic_id, partition, reading`;
   const kept = count(total(rows, (row) => row.letters));
+  const pruned = total(rows, (row) => row.pruned + row.pruned_replayed);
   const sum = (figure: (row: LetterCountRow) => number | null): string =>
     count(total(rows, (row) => figure(row) ?? 0));
   return [
     makeInvariant(
       "dead_letters_kept",
-      `${sum((row) => row.dead_lettered)} dead letters counted, ${sum((row) => row.discarded)} of them discarded, and ${sum((row) => row.replayed)} replayed; ${kept} rows`,
+      `${sum((row) => row.dead_lettered)} dead letters counted, ${sum((row) => row.discarded)} of them discarded, and ${sum((row) => row.replayed)} replayed; ${kept} rows${pruned === 0 ? "" : ` + ${count(pruned)} pruned`}`,
       faultsOf(rows, (row) => {
         const { letters, replayed_letters, discarded_letters } = row;
         const counted = [row.dead_lettered ?? 0, row.discarded ?? 0, row.replayed ?? 0];
-        const found = [letters - replayed_letters, discarded_letters, replayed_letters];
+        const found = [
+          letters - replayed_letters + row.pruned,
+          discarded_letters + row.pruned_discarded,
+          replayed_letters + row.pruned_replayed,
+        ];
         if (counted.every((figure, index) => figure === found[index])) return undefined;
         return `${nameOf(row)} counted ${counted[0]} and has ${found[0]}, ${counted[1]} discarded and has ${found[1]}, ${counted[2]} replayed and has ${found[2]}`;
       }),

@@ -2,7 +2,9 @@
 
 import { HIGH_VALUE_AMOUNT } from "../../pipeline/enrich.ts";
 import type { Transaction } from "../session.ts";
+import type { HourSums } from "./hour-counts.ts";
 import { type Faults, type Invariant, makeInvariant, MAX_SAMPLES } from "./report.ts";
+import { type CheckScope, eventsIn } from "./scope.ts";
 import { count } from "../../text/format.ts";
 
 const IS_PRICED = `(event_type = 'purchase' and jsonb_typeof(event_data -> 'amount') = 'number')`;
@@ -32,12 +34,13 @@ interface RawFigures {
 
 /**
  * @param stored the events that the offsets account for as stored
- * @param unsaved the events that the hours count without a raw row
+ * @param sums the events that the hours count without a raw row in the scope
  */
 export async function checkRawEvents(
   tx: Transaction,
   stored: number,
-  unsaved: number,
+  { unsaved_events, pruned_events, earlier_events }: HourSums,
+  scope: CheckScope,
 ): Promise<{ rows: number; invariants: Invariant[] }> {
   const [figures] = await tx.unsafe<[RawFigures]>(`
     select count(*) as rows,
@@ -45,15 +48,21 @@ export async function checkRawEvents(
       count(*) filter (where ${DURATION_IS_WRONG}) as wrong_durations,
       count(*) filter (where ${IS_PRICED}) as purchases,
       count(*) filter (where ${FLAG_IS_WRONG}) as wrong_flags
-    from raw_events`);
+    from raw_events where ${eventsIn(scope)}`);
   const { rows, durations, wrong_durations, purchases, wrong_flags } = figures;
-  const difference = rows + unsaved - stored;
+  const others = [
+    [unsaved_events, "without one"],
+    [pruned_events, "pruned"],
+    [earlier_events, "of earlier hours, taken on trust"],
+  ] as const;
+  const difference = others.reduce((sum, [events]) => sum + events, rows) - stored;
+  const shown = others.filter(([events], index) => index === 0 || events > 0);
   return {
     rows,
     invariants: [
       makeInvariant(
         "stored_events_kept",
-        `${count(stored)} events stored, ${count(rows)} rows of raw_events + ${count(unsaved)} without one`,
+        `${count(stored)} events stored, ${count(rows)} rows of raw_events${shown.map(([events, what]) => ` + ${count(events)} ${what}`).join("")}`,
         difference === 0
           ? { count: 0, samples: [] }
           : {
@@ -64,13 +73,14 @@ export async function checkRawEvents(
       makeInvariant(
         "durations_in_range",
         `${count(durations)} durations: whole milliseconds, 0 to 1e9 s`,
-        await samplesOf(tx, wrong_durations, DURATION_IS_WRONG, "duration_seconds::text"),
+        await samplesOf(tx, scope, wrong_durations, DURATION_IS_WRONG, "duration_seconds::text"),
       ),
       makeInvariant(
         "high_value_flags_recomputed",
         `${count(purchases)} purchases with an amount, is_high_value where it is above ${HIGH_VALUE_AMOUNT}`,
         await samplesOf(
           tx,
+          scope,
           wrong_flags,
           FLAG_IS_WRONG,
           `format('amount %s, is_high_value %s', event_data -> 'amount', coalesce((event_data -> 'is_high_value')::text, 'missing'))`,
@@ -83,13 +93,14 @@ export async function checkRawEvents(
 /** Reads samples of wrong rows in a second pass, which runs only where there are any. */
 async function samplesOf(
   tx: Transaction,
+  scope: CheckScope,
   wrong: number,
   condition: string,
   wording: string,
 ): Promise<Faults> {
   if (wrong === 0) return { count: 0, samples: [] };
   const rows = await tx.unsafe<{ event_id: string; words: string }[]>(
-    `select event_id, left(${wording}, 200) as words from raw_events where ${condition} limit ${MAX_SAMPLES}`,
+    `select event_id, left(${wording}, 200) as words from raw_events where ${eventsIn(scope)} and ${condition} limit ${MAX_SAMPLES}`,
   );
   return { count: wrong, samples: rows.map(({ event_id, words }) => `${event_id}: ${words}`) };
 }

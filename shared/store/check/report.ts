@@ -71,12 +71,25 @@ export interface EventReport {
   readonly processed_at: string;
 }
 
+/** Hours that a check has not proved from raw events. */
+export interface TrustedHours {
+  /** ISO 8601, UTC. */
+  readonly before: string;
+  /** Hours and types. */
+  readonly hours: number;
+  /** Of them: those that were compared with their seals. */
+  readonly sealed_hours: number;
+  readonly events: number;
+}
+
 /** Everything that a check finds; `check --json` prints it unchanged. */
 export interface CheckReport {
   /** True where every invariant is. */
   readonly ok: boolean;
   readonly invariants: readonly Invariant[];
-  /** Rows by table. */
+  /** Hours before `--since`; null where all were proved. */
+  readonly trusted_hours: TrustedHours | null;
+  /** Rows by table; of raw_events and hourly_users those that were read. */
   readonly tables: Readonly<Record<string, number>>;
   readonly partitions: readonly PartitionReport[];
   /** Partitions of the configured topics that were never read into this database; null where Kafka was not asked or does not answer. */

@@ -9,6 +9,14 @@ import { bytesArray, numberArray, textArray } from "../array-literal.ts";
 import type { BatchLedger } from "../batch-ledger.ts";
 import { pagesOfBytes } from "../dead-letters.ts";
 import { FenceFailed, keyArrays } from "../offsets.ts";
+import {
+  assertState,
+  type ExpectedState,
+  type PipelineState,
+  readPipelineState,
+  stateCondition,
+  stateParameters,
+} from "../pipeline-state.ts";
 import type { Transaction } from "../session.ts";
 import { type LetterKey, letterKey, letterKeyArrays } from "./selection.ts";
 
@@ -52,7 +60,8 @@ const MOVE = `
     dead_lettered = o.dead_lettered - s.stored - s.duplicates, replayed = o.replayed + s.stored + s.duplicates
   from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::bigint[])
     as s (topic, topic_id, partition, reading, stored, duplicates)
-  where o.topic = s.topic and o.topic_id = s.topic_id and o.partition = s.partition and o.reading = s.reading`;
+  where o.topic = s.topic and o.topic_id = s.topic_id and o.partition = s.partition and o.reading = s.reading
+    and ${stateCondition("$7", "$8")}`;
 
 /**
  * Locks the accounts of partitions, which also keeps others from changing the state of their letters.
@@ -97,8 +106,9 @@ export class LetterLedger implements BatchLedger {
     return this.#outcomes;
   }
 
-  async open(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  async open(tx: Transaction, spans: readonly Span[]): Promise<PipelineState> {
     await lockAccounts(tx, spans);
+    return await readPipelineState(tx);
   }
 
   /** @throws FenceFailed */
@@ -113,10 +123,15 @@ export class LetterLedger implements BatchLedger {
     }
   }
 
-  async close(tx: Transaction, spans: readonly Span[]): Promise<void> {
+  async close(tx: Transaction, spans: readonly Span[], expected: ExpectedState): Promise<void> {
     for (const span of spans) assertAccounted(span);
     const counts = [spans.map((span) => span.stored), spans.map(({ duplicates }) => duplicates)];
-    await tx.unsafe(MOVE, [...accountArrays(spans), ...counts.map(numberArray)], { prepare: true });
+    const result = await tx.unsafe(
+      MOVE,
+      [...accountArrays(spans), ...counts.map(numberArray), ...stateParameters(expected)],
+      { prepare: true },
+    );
+    if (result.count !== spans.length) await assertState(tx, expected);
     if (this.#options.isDryRun) throw new RolledBack();
   }
 

@@ -4,13 +4,15 @@ import { FatalError } from "../../runtime/errors.ts";
 import { count } from "../../text/format.ts";
 import { assertTables } from "../check/overview.ts";
 import { assertRights } from "../rights.ts";
-import type { RawAccount } from "../raw-account.ts";
+import { readPipelineState } from "../pipeline-state.ts";
+import { type RawAccount, withoutRawRow } from "../raw-account.ts";
+import { RETENTION_LOCK } from "../retention/retention-lock.ts";
 import type { Session, Transaction } from "../session.ts";
 import { inSnapshot } from "../snapshot.ts";
 import { classify } from "../sqlstate.ts";
 import { compareHours, compareUsers, type DifferingHour, type Evidence, isMendable } from "./compare.ts";
 import { mendHours, mendUsers } from "./mend.ts";
-import { type HourRange, planSlices, type Slice } from "./slices.ts";
+import { ALL_HOURS, type HourRange, planSlices, type Slice } from "./slices.ts";
 
 /** An arbitrary number, the same in every version: a program holds this lock while it rebuilds. */
 const ADVISORY_LOCK = 7_061_906;
@@ -42,6 +44,8 @@ export interface RebuildOptions {
 export interface RebuildResult {
   readonly account: RawAccount;
   readonly evidence: Evidence;
+  /** ISO 8601, UTC: earlier hours are past their retention, and were left as they are. */
+  readonly sealedBefore: string | undefined;
   /** Hours and types that still differ after they were mended. */
   readonly unmended: readonly DifferingHour[];
 }
@@ -60,14 +64,19 @@ export async function rebuild(
   options: RebuildOptions,
 ): Promise<RebuildResult> {
   if (writer !== undefined) await lock(writer);
-  const { account, slices } = await inSnapshot(reader.sql, async (tx) => {
+  const { account, slices, sealedBefore } = await inSnapshot(reader.sql, async (tx) => {
     await assertTables(tx);
     await assertRights(
       tx,
       writer === undefined ? ["SELECT"] : ["SELECT", "INSERT", "UPDATE", "DELETE"],
       HOUR_TABLES,
     );
-    return await planSlices(tx, options.range, options.sliceEvents);
+    const { cutoffMs } = await readPipelineState(tx);
+    const sealed = cutoffMs === undefined ? undefined : new Date(cutoffMs).toISOString();
+    return {
+      ...(await planSlices(tx, recomputable(options.range, sealed), options.sliceEvents)),
+      sealedBefore: sealed,
+    };
   });
   const evidence = evidenceOf(account, options.hourGraceSeconds);
   const events = slices.reduce((sum, slice) => sum + slice.events, 0);
@@ -80,31 +89,47 @@ export async function rebuild(
     eventsDone += slice.events;
     options.onProgress({ ...progress, slicesDone: index + 1, eventsDone });
   }
-  return { account, evidence, unmended };
+  return { account, evidence, unmended, sealedBefore };
 }
 
 const HOUR_TABLES = ["raw_events", "hourly_aggregations", "hourly_users", "pipeline_offsets"];
 
-/** The lock ends with the session. */
+/**
+ * The part of a range that is not past its retention.
+ * @throws FatalError where hours are named that are
+ */
+function recomputable(range: HourRange, sealedBefore: string | undefined): HourRange {
+  if (sealedBefore === undefined || range.from >= sealedBefore) return range;
+  const isNamed = range.from !== ALL_HOURS.from || (range.to !== ALL_HOURS.to && range.to <= sealedBefore);
+  if (!isNamed) return { ...range, from: sealedBefore };
+  throw new FatalError(
+    `the hours before ${sealedBefore} are past their retention and keep the figures that they were sealed with, because their raw events are deleted: leave them out, with --hours ${sealedBefore.slice(0, 13)}..`,
+  );
+}
+
+/** The locks end with the session. No hour is sealed while it holds them: a difference would break the seal. */
 async function lock(writer: Session): Promise<void> {
   const [row] = await writer.run(
     (sql) => sql<[{ locked: boolean }]>`select pg_try_advisory_lock(${ADVISORY_LOCK}::bigint) as locked`,
   );
   if (!row.locked)
     throw new FatalError("another rebuild of this database is running: wait until it has ended");
+  // A step of the retention holds it for some milliseconds.
+  await writer.run((sql) => sql`select pg_advisory_lock(${RETENTION_LOCK}::bigint)`);
 }
 
 /** @throws FatalError where no stored event has a raw row */
-function evidenceOf({ stored, rows, unsaved }: RawAccount, hourGraceSeconds: number): Evidence {
-  if (rows === 0 && stored > 0) {
+function evidenceOf(account: RawAccount, hourGraceSeconds: number): Evidence {
+  const { stored, rows, unsaved } = account;
+  const withoutRow = withoutRawRow(account);
+  if (rows === 0 && withoutRow > 0) {
     throw new FatalError(
       `raw_events is empty and ${count(stored)} events are stored (SAVE_RAW_EVENTS=false, or the rows were deleted): the hours cannot be recomputed`,
     );
   }
-  const withoutRow = stored - rows;
   return {
     hasUnsaved: withoutRow > 0,
-    mayLower: withoutRow <= 0 || withoutRow === unsaved,
+    mayLower: withoutRow === 0 || withoutRow === unsaved,
     hourGraceSeconds,
   };
 }

@@ -47,6 +47,8 @@ function tableOf(tables: Tables, name: Change["table"]): RowTable<object> {
     hourly_aggregations: tables.hours,
     hourly_users: tables.hourUsers,
     dead_letter_events: tables.deadLetters,
+    sealed_hours: tables.sealedHours,
+    pipeline_state: tables.state,
   }[name];
   return table;
 }

@@ -11,7 +11,9 @@ import {
   skipGapStatement,
   startReadingStatement,
 } from "./statements/positions.ts";
+import { pruneStatement, raiseCutoffsStatement, sealHoursStatement } from "./statements/retention.ts";
 import { copyStatement, insertByUnnestStatement, lookUpStatement } from "./statements/raw-events.ts";
+import { readStateStatement } from "./statements/pipeline-state.ts";
 import { readRefusedStatement, searchStatement, setEventsStatement } from "./statements/poison-search.ts";
 import {
   consumerGroupStatement,
@@ -37,6 +39,7 @@ interface Pattern {
 const PATTERNS: readonly Pattern[] = [
   fenceStatement,
   advanceStatement,
+  readStateStatement,
   positionsStatement,
   enterStatement,
   skipGapStatement,
@@ -51,6 +54,9 @@ const PATTERNS: readonly Pattern[] = [
   insertDeadLettersStatement,
   addToHoursStatement,
   closeHoursStatement,
+  raiseCutoffsStatement,
+  sealHoursStatement,
+  pruneStatement,
   consumerGroupStatement,
   endStuckPeersStatement,
   endWorkersStatement,

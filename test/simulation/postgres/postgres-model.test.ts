@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { endStuckPeers } from "../../../shared/store/database-owner.ts";
 import { advance, fence } from "../../../shared/store/offsets.ts";
 import { readPositions } from "../../../shared/store/positions.ts";
-import { batchFrom, countedSpans, partitionKey } from "../../store/pipeline-database.ts";
+import { batchFrom, countedSpans, EMPTY_STATE, partitionKey } from "../../store/pipeline-database.ts";
 import { GROUP, ModelLab } from "./model-lab.ts";
 import { copyStatement } from "./statements/raw-events.ts";
 
@@ -157,7 +157,7 @@ describe("a client of the model that does not answer", () => {
     const session = lab.open();
     void session
       .transaction(600_000, async (tx) => {
-        await advance(tx, countedSpans(batchFrom(0, ["x"])));
+        await advance(tx, countedSpans(batchFrom(0, ["x"])), EMPTY_STATE);
         await new Promise(() => undefined);
       })
       .catch(() => undefined);

@@ -2,19 +2,22 @@
 
 import type { ServerTransaction } from "./server-transaction.ts";
 
+/** In place of a row that its owner has deleted. */
+export const DELETED = Symbol("deleted");
+
 /** A key of the table. Rows are never changed in place: a change replaces the row. */
 export interface Entry<Row> {
   readonly key: string;
   committed: Row | undefined;
   /** The row as its owner has written it; undefined where the owner has only locked it. */
-  pending: Row | undefined;
+  pending: Row | typeof DELETED | undefined;
   /** The transaction that holds the lock. */
   owner: ServerTransaction | undefined;
   /** Transactions that wait for the owner's end, first come first served. */
   waiters: (() => void)[];
 }
 
-/** One table. No statement of the store deletes rows, so the model cannot either. */
+/** One table. */
 export class RowTable<Row extends object> {
   readonly name: string;
   readonly #entries = new Map<string, Entry<Row>>();
@@ -68,5 +71,6 @@ export class RowTable<Row extends object> {
 
 /** The row of an entry as a transaction sees it: its own change, else what is committed. */
 export function visibleRow<Row>(entry: Entry<Row>, transaction: ServerTransaction): Row | undefined {
-  return entry.owner === transaction ? (entry.pending ?? entry.committed) : entry.committed;
+  const row = entry.owner === transaction ? (entry.pending ?? entry.committed) : entry.committed;
+  return row === DELETED ? undefined : row;
 }

@@ -1,6 +1,6 @@
 // Runs one transaction of the model: its locks, its changes, and how they end.
 
-import { type Entry, type RowTable, visibleRow } from "./row-table.ts";
+import { DELETED, type Entry, type RowTable, visibleRow } from "./row-table.ts";
 import { serverError } from "./server-error.ts";
 import type { Timer } from "./scheduler.ts";
 import type { Change } from "./tables.ts";
@@ -22,7 +22,7 @@ export interface TransactionHost {
 interface Step {
   readonly table: RowTable<object>;
   readonly entry: Entry<object>;
-  readonly pendingBefore: object | undefined;
+  readonly pendingBefore: object | typeof DELETED | undefined;
   readonly wasOwned: boolean;
 }
 
@@ -72,8 +72,8 @@ export class ServerTransaction {
     if (--this.locksUntilPause === 0) await this.host.pause();
   }
 
-  /** Changes a row that this transaction has locked. */
-  write<Row extends object>(table: RowTable<Row>, entry: Entry<Row>, row: Row): void {
+  /** Changes or deletes a row that this transaction has locked. */
+  write<Row extends object>(table: RowTable<Row>, entry: Entry<Row>, row: Row | typeof DELETED): void {
     if (entry.owner !== this) throw new Error(`${table.name}: the row ${entry.key} is not locked`);
     this.#steps.push({ ...stepOf(table, entry), pendingBefore: entry.pending, wasOwned: true });
     entry.pending = row;
@@ -137,9 +137,9 @@ export class ServerTransaction {
           table: table.name,
           key: entry.key,
           before: entry.committed,
-          after: entry.pending,
+          after: entry.pending === DELETED ? undefined : entry.pending,
         } as Change);
-        entry.committed = entry.pending;
+        entry.committed = entry.pending === DELETED ? undefined : entry.pending;
         entry.pending = undefined;
       }
       entry.owner = undefined;

@@ -65,18 +65,33 @@ export interface DeadLetterRow extends ReadingKey {
   readonly maxFutureSkewSeconds: number;
 }
 
-/** All tables that a worker writes. */
+/** A row of sealed_hours; its figures are those of the hour. */
+export type SealedHourRow = Omit<HourRow, "closedAtMs">;
+
+/** The row of pipeline_state. */
+export interface StateRow {
+  /** It changes only when a history says so. */
+  readonly consumerGroup: string;
+  readonly usersEpoch: number;
+  /** Ms since 1970. */
+  readonly cutoffMs: number | undefined;
+}
+
+/** The key of the only row of pipeline_state. */
+export const STATE_KEY = "";
+
+/** All tables that a worker reads or writes. */
 export class Tables {
   readonly offsets = new RowTable<OffsetRow>("pipeline_offsets");
   readonly rawEvents = new RowTable<RawEventRow>("raw_events");
   readonly hours = new RowTable<HourRow>("hourly_aggregations");
   readonly hourUsers = new RowTable<HourUserRow>("hourly_users");
   readonly deadLetters = new RowTable<DeadLetterRow>("dead_letter_events");
-  /** Of pipeline_state; it changes only when a history says so. */
-  consumerGroup: string;
+  readonly sealedHours = new RowTable<SealedHourRow>("sealed_hours");
+  readonly state = new RowTable<StateRow>("pipeline_state");
 
   constructor(consumerGroup: string) {
-    this.consumerGroup = consumerGroup;
+    this.state.restore(STATE_KEY, { consumerGroup, usersEpoch: 0, cutoffMs: undefined });
   }
 }
 
@@ -94,13 +109,24 @@ export type Change =
   | ChangeOf<"raw_events", RawEventRow>
   | ChangeOf<"hourly_aggregations", HourRow>
   | ChangeOf<"hourly_users", HourUserRow>
-  | ChangeOf<"dead_letter_events", DeadLetterRow>;
+  | ChangeOf<"dead_letter_events", DeadLetterRow>
+  | ChangeOf<"sealed_hours", SealedHourRow>
+  | ChangeOf<"pipeline_state", StateRow>
+  | DeletionOf<"raw_events", RawEventRow>
+  | DeletionOf<"hourly_users", HourUserRow>;
 
 interface ChangeOf<Table extends string, Row extends object> {
   readonly table: Table;
   readonly key: string;
   readonly before: Row | undefined;
   readonly after: Row;
+}
+
+interface DeletionOf<Table extends string, Row extends object> {
+  readonly table: Table;
+  readonly key: string;
+  readonly before: Row;
+  readonly after: undefined;
 }
 
 /** A transaction whose COMMIT took effect. */

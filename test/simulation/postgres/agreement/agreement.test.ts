@@ -23,8 +23,10 @@ const EMPTY_TABLES = [
   "hourly_users",
   "pipeline_offsets",
   "dead_letter_events",
+  "sealed_hours",
 ]
   .map((table) => `delete from ${table};`)
+  .concat("update pipeline_state set users_epoch = 0, raw_events_cutoff = null, hourly_users_cutoff = null")
   .join(" ");
 
 let database: TestDatabase;
@@ -58,6 +60,9 @@ const NOTEWORTHY = [
   "hours: waits",
   "hours: error 25P02",
   "advance: FenceFailed",
+  "raise cut-off: done",
+  "seal hours: done",
+  "seal hours: waits",
   "commit: error 22003",
   "probe: done",
   "store: done",

@@ -32,8 +32,8 @@ function storeOf(session: StoreSession): Store {
   return new Store(session, STORE_OPTIONS);
 }
 
-function lock(tx: Transaction, session: StoreSession, partition = 0): Promise<void> {
-  return fence(tx, session, countedSpans(batchAt(0, "locking", partition)), []);
+async function lock(tx: Transaction, session: StoreSession, partition = 0): Promise<void> {
+  await fence(tx, session, countedSpans(batchAt(0, "locking", partition)), []);
 }
 
 /** A session that has locked a partition in a transaction, which ends when `end` is called. */

@@ -23,6 +23,7 @@ export type TransactionStep =
   | { readonly kind: "dead letter"; readonly partition: number; readonly offset: number }
   | { readonly kind: "hours"; readonly deltas: readonly Delta[] }
   | { readonly kind: "advance"; readonly partition: number; readonly by: number; readonly isStale: boolean }
+  | { readonly kind: "raise cut-off" | "seal hours" }
   | { readonly kind: "commit" }
   | { readonly kind: "rollback" };
 
@@ -88,6 +89,8 @@ const inTransaction: fc.Arbitrary<TransactionStep> = fc.oneof(
   fc.record({ ...kind("dead letter"), partition, offset: fc.nat({ max: 1 }) }),
   { weight: 2, arbitrary: fc.record({ ...kind("hours"), deltas }) },
   { weight: 2, arbitrary: fc.record({ ...kind("advance"), partition, by, isStale }) },
+  fc.record(kind("raise cut-off")),
+  fc.record(kind("seal hours")),
   { weight: 3, arbitrary: fc.record(kind("commit")) },
   fc.record(kind("rollback")),
 );
@@ -116,6 +119,8 @@ const TRANSACTION_STEPS: ReadonlySet<string> = new Set<TransactionStep["kind"]>(
   "dead letter",
   "hours",
   "advance",
+  "raise cut-off",
+  "seal hours",
   "commit",
   "rollback",
 ]);

@@ -11,7 +11,9 @@ import { addToHours, closeHours } from "../../../../shared/store/hourly.ts";
 import { advance, fence, skipGap, type StoredOffset } from "../../../../shared/store/offsets.ts";
 import { enterPartitions, readPositions } from "../../../../shared/store/positions.ts";
 import { insertBy, insertByUnnest } from "../../../../shared/store/raw-events.ts";
+import { readPipelineState } from "../../../../shared/store/pipeline-state.ts";
 import { currentReadings, startReading } from "../../../../shared/store/readings.ts";
+import { raiseCutoffs, sealHours } from "../../../../shared/store/retention/cutoff.ts";
 import type { SessionTransaction, StoreSession } from "../../../../shared/store/session.ts";
 import type { Store } from "../../../../shared/store/store.ts";
 import { batchOf, CLOCK, eventText, eventTextWith, NOW_MS } from "../../../pipeline/record.ts";
@@ -27,6 +29,8 @@ const TYPES = ["page_view", 'a "type"'];
 
 /** Closes the first of the two hours. */
 const graceMinutes = () => (Date.now() - (NOW_MS - 500 * HOUR_MS)) / 60_000;
+/** Their cut-off is between the two hours. */
+const retentionDays = () => graceMinutes() / (24 * 60);
 
 /** A batch of one partition with these events, and a record that is none. */
 function batchWith({ ids, hasRefused }: EventsOf, { partition, reading, nextOffset }: StoredOffset): Batch {
@@ -109,8 +113,14 @@ export async function performInTransaction(
       return await insertDeadLetters(tx, [letterOf(positionOf(step.partition), step.offset)], CLOCK);
     case "hours":
       return await addToHours(tx, step.deltas.map(deltaOf));
-    case "advance":
-      return await advance(tx, [spanOf(stale(positionOf(step.partition), step.isStale), step.by)]);
+    case "advance": {
+      const span = spanOf(stale(positionOf(step.partition), step.isStale), step.by);
+      return await advance(tx, [span], await readPipelineState(tx));
+    }
+    case "raise cut-off":
+      return await raiseCutoffs(tx, { rawEvents: retentionDays(), hourlyUsers: retentionDays() });
+    case "seal hours":
+      return await sealHours(tx, 1);
   }
 }
 

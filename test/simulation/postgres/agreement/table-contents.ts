@@ -22,7 +22,15 @@ function hex(bytes: Uint8Array | undefined): string | null {
   return bytes === undefined ? null : Buffer.from(bytes).toString("hex");
 }
 
-export function modelContents({ offsets, rawEvents, hours, hourUsers, deadLetters }: Tables): TableContents {
+export function modelContents({
+  offsets,
+  rawEvents,
+  hours,
+  hourUsers,
+  deadLetters,
+  sealedHours,
+  state,
+}: Tables): TableContents {
   return contents({
     offsets: offsets
       .rows()
@@ -66,6 +74,19 @@ export function modelContents({ offsets, rawEvents, hours, hourUsers, deadLetter
         row.lateEvents,
         row.closedAtMs !== undefined,
       ]),
+    sealedHours: sealedHours
+      .rows()
+      .map((row) => [
+        row.hour,
+        row.eventType,
+        row.totalEvents,
+        row.uniqueUsers,
+        String(row.totalDurationMs),
+        row.durationCount,
+        row.unsavedEvents,
+        row.lateEvents,
+      ]),
+    state: state.rows().map(({ usersEpoch, cutoffMs }) => [usersEpoch, cutoffMs ?? null]),
     users: hourUsers.rows().map((row) => [row.hour, row.eventType, row.userId]),
     deadLetters: deadLetters
       .rows()
@@ -94,7 +115,7 @@ export function modelContents({ offsets, rawEvents, hours, hourUsers, deadLetter
 export async function realContents({ sql }: Pick<TestDatabase, "sql">): Promise<TableContents> {
   const read = async (statement: string): Promise<unknown[]> =>
     (await sql.unsafe<{ row: unknown }[]>(statement)).map(({ row }) => row);
-  const [offsets, rawEvents, hours, users, deadLetters] = await Promise.all([
+  const [offsets, rawEvents, hours, users, deadLetters, sealedHours, state] = await Promise.all([
     read(`select json_build_array(topic, topic_id, partition, reading, first_offset, next_offset, leader_epoch,
       consumed, deleted, gaps, stored, duplicates, dead_lettered, closed_at is not null) as row from pipeline_offsets`),
     read(`select json_build_array(event_id, user_id, event_type, event_data, duration_seconds,
@@ -109,6 +130,10 @@ export async function realContents({ sql }: Pick<TestDatabase, "sql">): Promise<
       encode(value, 'hex'), encode(headers, 'hex'), key_bytes, value_bytes, encode(value_sha256, 'hex'), headers_bytes, stage, reason, error,
       (extract(epoch from first_seen_at) * 1000000)::bigint::text, max_future_skew_seconds) as row
       from dead_letter_events`),
+    read(`select json_build_array((extract(epoch from aggregation_hour) / 3600)::int, event_type, total_events,
+      unique_users, total_duration_ms::text, duration_count, unsaved_events, late_events) as row from sealed_hours`),
+    read(`select json_build_array(users_epoch, (extract(epoch from retention_cutoff) * 1000)::bigint) as row
+      from pipeline_state`),
   ]);
-  return contents({ offsets, rawEvents, hours, users, deadLetters });
+  return contents({ offsets, rawEvents, hours, users, deadLetters, sealedHours, state });
 }

@@ -15,6 +15,7 @@ import {
 import { visibleRow } from "../row-table.ts";
 import { inOrder, type Statement } from "../statement.ts";
 import type { OffsetRow } from "../tables.ts";
+import { isStateExpected, STATE_CONDITION, stateColumns, visibleState } from "./pipeline-state.ts";
 
 function columns({ topic, topicId, partition, reading, nextOffset }: OffsetRow) {
   return { topic, topic_id: topicId, partition, reading, next_offset: nextOffset };
@@ -39,13 +40,15 @@ export const fenceStatement: Statement = {
       select o.topic, o.topic_id, o.partition, o.reading, o.next_offset, false
       from pipeline_offsets o join previous using (topic, topic_id, partition, reading)
     )
-    select *, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms
-    from rows`,
+    select rows.*, pg_backend_pid() as backend_pid, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms,
+      users_epoch, extract(epoch from retention_cutoff)::float8 * 1000 as cutoff_ms
+    from rows left join pipeline_state on true`,
   table: OFFSETS,
   writes: true,
   async run(context, parameters) {
     const { transaction, tables, backendPid, parts } = context;
     // All of it is read from the snapshot of the statement's start, before any wait.
+    const state = stateColumns(visibleState(context));
     const batch = partitionsAt(parameters, 0).flatMap((partition) => findCurrent(context, partition));
     const readings = numbers(parameters[6] as string);
     const previous = partitionsAt(parameters, 3).flatMap((partition, index) =>
@@ -59,7 +62,7 @@ export const fenceStatement: Statement = {
       if (isCurrent(current)) rows.push({ ...columns(current), is_locked: true });
     }
     for (const { row } of previous) rows.push({ ...columns(row), is_locked: false });
-    const server = { backend_pid: backendPid, now_ms: context.clockMs() };
+    const server = { backend_pid: backendPid, now_ms: context.clockMs(), ...state };
     return { rows: rows.map((row) => ({ ...row, ...server })), count: rows.length };
   },
 };
@@ -81,7 +84,8 @@ export const advanceStatement: Statement = {
       as b (topic, topic_id, partition, reading, from_offset, to_offset, leader_epoch, consumed,
         gaps, stored, duplicates, dead_lettered)
     where o.topic = b.topic and o.topic_id = b.topic_id and o.partition = b.partition and o.reading = b.reading
-      and o.closed_at is null [[compare: and o.next_offset = b.from_offset]]`,
+      and o.closed_at is null [[compare: and o.next_offset = b.from_offset]]
+      [[state: and ${STATE_CONDITION}]]`,
   table: OFFSETS,
   writes: true,
   async run(context, parameters) {
@@ -90,6 +94,8 @@ export const advanceStatement: Statement = {
     const leaderEpochs = numberValues(parameters[6] as string);
     const [consumed, gaps] = [column(7), column(8)];
     const [stored, duplicates, deadLettered] = [column(9), column(10), column(11)];
+    const isAsExpected = isStateExpected(visibleState(context), parameters[12], parameters[13]);
+    if (context.parts.has("state") && !isAsExpected) return touched(0);
     let count = 0;
     for (const [index, partition] of partitionsAt(parameters, 0).entries()) {
       const [found] = findReading(context, offsetKey(...partition, readings[index]!));

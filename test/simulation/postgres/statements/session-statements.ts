@@ -2,13 +2,14 @@
 
 import { texts } from "../array-values.ts";
 import { NOTHING, type Statement } from "../statement.ts";
+import { visibleState } from "./pipeline-state.ts";
 
 export const consumerGroupStatement: Statement = {
   name: "read consumer group",
   text: `select consumer_group from pipeline_state`,
   table: "pipeline_state",
   writes: false,
-  run: ({ tables }) => ({ rows: [{ consumer_group: tables.consumerGroup }], count: 1 }),
+  run: (context) => ({ rows: [{ consumer_group: visibleState(context).consumerGroup }], count: 1 }),
 };
 
 export const endStuckPeersStatement: Statement = {
