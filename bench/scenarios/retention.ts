@@ -76,13 +76,13 @@ async function measureRetention(
   events: number,
   say: (line: string) => void,
 ): Promise<Retention> {
-  const without = await round(bench, {}, say);
-  const pruned = await round(bench, ON, say);
+  const without = await measureRound(bench, {}, say);
+  const pruned = await measureRound(bench, ON, say);
   const checks = await timeChecks(bench, events, say);
   return { rate: RATE, cuts: CUTS, without, with: pruned, ...checks };
 }
 
-async function round(
+async function measureRound(
   bench: Bench,
   env: Readonly<Record<string, string>>,
   say: (line: string) => void,
@@ -180,8 +180,8 @@ async function timeChecks(
   const database = await bench.database();
   say(`storing ${events} events`);
   const lastHour = await bigTable(database, events);
-  const hours = (count: number) =>
-    new Date(lastHour.getTime() - (count - 1) * HOUR_MS).toISOString().slice(0, 13);
+  const hours = (number: number) =>
+    new Date(lastHour.getTime() - (number - 1) * HOUR_MS).toISOString().slice(0, 13);
   return {
     events,
     checkLastHourSeconds: await timeCheck(database, ["--since", hours(1)]),
