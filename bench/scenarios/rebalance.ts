@@ -31,7 +31,7 @@ const PHASE_MS = 8000;
 const LOOK_EVERY_MS = 10;
 
 export const rebalanceScenario: Scenario<typeof RebalanceShape> = {
-  about: `how long the flow stands still while a consumer joins, drains and is killed, at ${count(RATE_PER_SECOND)} events/s`,
+  about: `how long the flow stands still while consumers join and drain, at ${count(RATE_PER_SECOND)} events/s`,
   shape: RebalanceShape,
   run: (bench) => measureRebalances(bench),
   lines,
@@ -75,9 +75,9 @@ async function longestStandstills(
   let anyMovedAt = startedAt;
   let longestStandstillMs = 0;
   let longestPartitionStandstillMs = 0;
-  let isDone = false;
-  const acted = act().finally(() => (isDone = true));
-  while (!isDone || performance.now() - startedAt < PHASE_MS) {
+  const progress = { isDone: false };
+  const acted = act().finally(() => (progress.isDone = true));
+  while (!progress.isDone || performance.now() - startedAt < PHASE_MS) {
     const rows = await sql<{ partition: number; at: string }[]>`
       select partition, next_offset as at from pipeline_offsets`;
     const now = performance.now();
