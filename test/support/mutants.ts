@@ -17,8 +17,8 @@ export const MUTANTS = {
     },
     {
       file: "shared/store/offsets.ts",
-      text: "and o.closed_at is null and o.next_offset = b.from_offset`",
-      replacement: "and o.closed_at is null`",
+      text: "and o.closed_at is null and o.next_offset = b.from_offset\n",
+      replacement: "and o.closed_at is null\n",
     },
     { file: "shared/store/offsets.ts", text: "    for update of o\n", replacement: "" },
     { file: "shared/store/positions.ts", text: "    for update of o skip locked\n", replacement: "" },
