@@ -62,7 +62,6 @@ const NOTEWORTHY = [
   "advance: FenceFailed",
   "raise cut-off: done",
   "seal hours: done",
-  "seal hours: waits",
   "commit: error 22003",
   "probe: done",
   "store: done",
