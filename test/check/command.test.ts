@@ -94,7 +94,9 @@ describe("bun run check", () => {
     expect(stdout).toMatch(
       /18 events stored, \d+ rows of raw_events \+ 0 without one \+ \d+ of earlier hours, taken on trust\n/,
     );
-    for (const hour of ["2026-03-14", "2026-03-14T09:30", "2026-02-30T00", "yesterday"]) {
+    const ofDate = await run({ ...database.env, ...NO_KAFKA }, "--since", "2026-03-14");
+    expect(ofDate.stdout).toContain("\nhours before 2026-03-14T00:00:00.000Z: ");
+    for (const hour of ["2026-03-14T", "2026-03-14T09:30", "2026-02-30", "yesterday"]) {
       const refused = await run({ ...database.env, ...NO_KAFKA }, "--since", hour);
       expect({ code: refused.exitCode, text: refused.stderr }).toMatchObject({
         code: 2,

@@ -90,13 +90,18 @@ for (const [protocol, passThrough] of [
   onBoth(`a consumer without partitions is a member of its group under ${protocol}`, async (kafka) => {
     const topic = await kafka.createTopic(1);
     const options = { topics: [topic], group: `group-${crypto.randomUUID()}`, passThrough };
+    await using lonely = await GroupMember.open(kafka, {
+      ...options,
+      passThrough: { ...passThrough, "bootstrap.servers": "127.0.0.1:1" },
+    });
     await using first = await GroupMember.open(kafka, options);
-    expect(first.consumer.isMember()).toBe(false);
     await first.until("it has the partition", () => first.owned.size === 1);
     await using second = await GroupMember.open(kafka, options);
     await second.until("the other one is a member", () => second.consumer.isMember());
     expect([first.owned.size, second.owned.size]).toEqual([1, 0]);
     expect(first.consumer.isMember()).toBe(true);
+    // It has found no broker.
+    expect(lonely.consumer.isMember()).toBe(false);
   });
 }
 
