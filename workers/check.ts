@@ -23,9 +23,9 @@ waits about 2 s for the answer. Configured by environment variables (DB_*, KAFKA
 
   --json       prints one JSON object: {"ok", "invariants": [{"name", "ok", "detail"}], "trusted_hours", "tables",
                "partitions", "unread_partitions", "dead_letters", "dead_letter_states", "hours", "newest_events"}
-  --since HOUR reads only the raw events and users of this hour (2026-11-22T21 or 2026-11-22, in UTC) and later ones. Earlier hours are
-               compared with their seals where they have one, else taken on trust; the accounts of the partitions still
-               have to add up
+  --since HOUR reads only the raw events and users of this hour (2026-11-22T21 or 2026-11-22, in UTC) and later ones.
+               Earlier hours are compared with their seals where they have one, else taken on trust; the accounts of the
+               partitions still have to add up
   --minutes N  how long the snapshot may stay open (default: 10)
 
 Exit code: 0 all proofs hold, 1 a proof does not hold or the database cannot be read, 2 wrong configuration or usage.
