@@ -33,6 +33,8 @@ const QUIET = new Set([
   "Deleted offsets",
   "Alerts raised by the programs",
   "Workers paused",
+  "Rows past their retention",
+  "Retention behind",
 ]);
 
 const SCRAPE_SECONDS = 1;

@@ -33,6 +33,11 @@ export const MUTANTS = {
   "cache kept across sessions": [
     {
       file: "shared/store/store.ts",
+      text: "  #usersEpoch: number | undefined;\n",
+      replacement: "  #usersEpoch: number | undefined = 0;\n",
+    },
+    {
+      file: "shared/store/store.ts",
       text: "readonly #users = new KnownUsers();",
       replacement: "readonly #users: KnownUsers;",
     },
