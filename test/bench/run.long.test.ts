@@ -15,8 +15,15 @@ clusterTest(
   async () => {
     await using bench = Program.start(RUN, {
       args: [
-        ...["soak", "producer", "growth", "drain", "--rounds", "1", "--json"],
-        ...["--events", String(EVENTS), "--rows", String(ROWS), "--seconds", String(SECONDS)],
+        "soak",
+        "producer",
+        "growth",
+        "drain",
+        "--json",
+        "--rounds=1",
+        `--events=${EVENTS}`,
+        `--rows=${ROWS}`,
+        `--seconds=${SECONDS}`,
       ],
     });
     const code = await bench.exit(TIMEOUT_MS);
