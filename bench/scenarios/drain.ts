@@ -33,7 +33,8 @@ type Drain = Static<typeof DrainShape>;
 
 export const drainScenario: Scenario<typeof DrainShape> = {
   about:
-    "drains a full topic, compared with INSERT only and with a bare COPY of the very bytes that\nthe consumer sends: events/s, CPU time per event of consumer, PostgreSQL and broker, memory",
+    "drains a full topic, compared with INSERT only and with a bare COPY of the very bytes that\n" +
+    "the consumer sends: events/s, CPU time per event of consumer, PostgreSQL and broker, memory",
   shape: DrainShape,
   run: (bench, { events = 1_000_000, ...options }) => drainRounds(bench, events, options),
   lines,

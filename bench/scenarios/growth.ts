@@ -9,6 +9,7 @@ import { assertStored, consumerRound, drainTopic } from "../consumer-round.ts";
 import { simulated, withRandomIds } from "../records.ts";
 import type { Scenario, ScenarioOptions } from "../scenario.ts";
 import { Cost, Count, Rate, closed, costs } from "../shapes.ts";
+import { median } from "../statistics.ts";
 
 /** What it took to store the events of one step. */
 const StepShape = Type.Object(
@@ -39,6 +40,8 @@ const GrowthShape = Type.Object(
 type Step = Static<typeof StepShape>;
 type Growth = Static<typeof GrowthShape>;
 
+/** Steps at each end of a curve that are compared. */
+const ENDS = 3;
 const DEFAULT_ROWS = 20_000_000;
 const DEFAULT_EVENTS = 1_000_000;
 const USERS = [1000, 10_000, 100_000, 1_000_000];
@@ -115,7 +118,7 @@ async function walBytes({ sql }: TestDatabase): Promise<number> {
 function lines({ eventsPerStep, timeLed, random, users }: Growth): string[] {
   const table = (title: string, steps: readonly Step[]) => [
     "",
-    `growth, ${title}: ${count(eventsPerStep)} events a step; the last step costs ${toDigits(lastToFirst(steps), 2)} of the first`,
+    `growth, ${title}: ${count(eventsPerStep)} events a step; the last ${ENDS} cost ${toDigits(lastToFirst(steps), 2)} of the first ${ENDS}`,
     ...formatTable(
       ["rows before", RATES[0]!, ...COSTS, "WAL bytes"],
       steps.map((step) => [
@@ -138,9 +141,14 @@ function lines({ eventsPerStep, timeLed, random, users }: Growth): string[] {
   ];
 }
 
-/** The cost of an event in the last step, by that of the first: CPU time of consumer, PostgreSQL and broker. */
+/** The cost of an event in the last steps by that in the first: CPU time of consumer, PostgreSQL and broker, medians. */
 function lastToFirst(steps: readonly Step[]): number {
-  const cost = (step: Step) =>
-    step.clientCpuMicrosPerEvent + step.postgresCpuMicrosPerEvent + step.brokerCpuMicrosPerEvent;
-  return cost(steps.at(-1)!) / cost(steps[0]!);
+  const cost = (some: readonly Step[]) =>
+    median(
+      some.map(
+        (step) =>
+          step.clientCpuMicrosPerEvent + step.postgresCpuMicrosPerEvent + step.brokerCpuMicrosPerEvent,
+      ),
+    );
+  return cost(steps.slice(-ENDS)) / cost(steps.slice(0, ENDS));
 }
