@@ -1,5 +1,6 @@
 // Records the rows that a consumer sends to PostgreSQL by COPY, byte for byte, on their way.
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { listenOnLoopback } from "../test/support/listen-on-loopback.ts";
 
 interface Target {
   readonly host: string;
@@ -29,13 +30,7 @@ export class CopyCapture implements AsyncDisposable {
 
   static async start(target: Target): Promise<CopyCapture> {
     const listener = createServer({ noDelay: true });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    listener.once("error", reject);
-    listener.listen(0, "127.0.0.1", resolve);
-    await promise;
-    const address = listener.address();
-    if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-    const capture = new CopyCapture(listener, address.port);
+    const capture = new CopyCapture(listener, await listenOnLoopback(listener));
     listener.on("connection", (client) => capture.#carry(client, target));
     return capture;
   }

@@ -1,6 +1,7 @@
 // Carries the connections to a server, and damages them: delay, a narrow link, silence, cuts.
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { eventually } from "../../support/eventually.ts";
+import { listenOnLoopback } from "../../support/listen-on-loopback.ts";
 
 export interface Link {
   /** Added to each chunk of bytes, in each direction. */
@@ -49,13 +50,7 @@ export class TcpProxy implements AsyncDisposable {
 
   static async start(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
     const listener = createServer({ allowHalfOpen: false, noDelay: true });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    listener.once("error", reject);
-    listener.listen(0, "127.0.0.1", resolve);
-    await promise;
-    const address = listener.address();
-    if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-    const proxy = new TcpProxy(listener, address.port);
+    const proxy = new TcpProxy(listener, await listenOnLoopback(listener));
     listener.on("connection", (client) => proxy.#accept(client, target));
     return proxy;
   }
