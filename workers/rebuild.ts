@@ -26,8 +26,9 @@ variables (DB_*; see config.example.env).
                     either may be left out
   --dry-run         shows which rows differ, and changes nothing
   --json            prints one JSON object: {"ok", "dry_run", "seconds", "events", "slices", "sealed_before",
-                    "events_without_raw_row", "may_lower", "differing": [{"hour", "event_type", "outcome", "stored", "recomputed", "missing_users",
-                    "extra_users"}]}, where outcome is mended, would be mended, kept or not mended
+                    "events_without_raw_row", "may_lower", "differing": [{"hour", "event_type", "outcome", "stored",
+                    "recomputed", "missing_users", "extra_users"}]}, where outcome is mended, would be mended, kept or
+                    not mended
 
 Exit code: 0 done, 1 a row could not be mended or something failed, 2 wrong usage or configuration.
 `;

@@ -45,9 +45,8 @@ export async function readMigrations(folder = SQL_FOLDER): Promise<Migration[]> 
 
 function compatibleWith(name: string, text: string): number | undefined {
   const number = COMPATIBLE_WITH.exec(text)?.[1];
-  if (number === undefined || (/^\d{3}$/.test(number) && number < name.slice(0, 3))) {
-    return number === undefined ? undefined : Number(number);
-  }
+  if (number === undefined) return undefined;
+  if (/^\d{3}$/.test(number) && number < name.slice(0, 3)) return Number(number);
   throw new FatalError(
     `sql/${name}: "compatible with ${number}" must name an earlier file by its three digits`,
   );

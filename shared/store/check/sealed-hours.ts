@@ -76,7 +76,7 @@ function explain({
   return `${name} was sealed with ${sealed}, and ${stored === null ? "is missing" : `has ${stored}`}`;
 }
 
-/** What a check has not proved from raw events; undefined where it has proved everything. */
+/** What a check has not proved from raw events; null where it has proved everything. */
 export async function readTrustedHours(tx: Transaction, scope: CheckScope): Promise<TrustedHours | null> {
   if (scope.since === undefined) return null;
   const [row] = await tx.unsafe<[Omit<TrustedHours, "before">]>(`
