@@ -54,7 +54,7 @@ export class SaslPassword {
     try {
       found = readSecretFile(this.#path);
     } catch {
-      // Whoever writes it may be about to put another file in its place.
+      // Its writer may be about to put another file in its place.
       return false;
     }
     if (found === this.#current) return false;

@@ -13,7 +13,7 @@ const UNMAPPED_USER = 65_534;
 
 /**
  * Checks a directory and all above it: anyone who may write to one of them can replace what lies below. Only this user, root
- * and the members of this user's own group may, or anybody in a directory above it like /tmp, where nobody can rename the
+ * and the members of this user's own group may, or anybody in a directory above it like /tmp, where no user can rename the
  * entries of others.
  * @throws FatalError that names the directory, and says what to do
  */

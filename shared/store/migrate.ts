@@ -10,7 +10,7 @@ import { classify, describeFault } from "./sqlstate.ts";
 /** An arbitrary number, the same in every version: a program holds this lock while it migrates. */
 const ADVISORY_LOCK = 7_061_905;
 /**
- * How long a file waits for a lock, ms. Whoever comes later waits behind it, so it gives up and is tried again; and it
+ * How long a file waits for a lock, ms. Those who come later wait behind it, so it gives up and is tried again; and it
  * does so before PostgreSQL looks for a deadlock and ends one side.
  */
 const LOCK_TIMEOUT_MS = 800;

@@ -52,7 +52,7 @@ export async function readPipelineState(tx: Transaction): Promise<PipelineState>
 }
 
 /**
- * The condition that the state is as expected, in a statement that runs when all rows of hours are locked. Whoever deletes
+ * The condition that the state is as expected, in a statement that runs when all rows of hours are locked. A deletion of
  * users of an hour locks its row first: what it has committed before is seen here, and what it commits later has seen this
  * transaction.
  */

@@ -39,7 +39,7 @@ describe("a thread that hangs", () => {
 
       expect(await consumer.program.exit()).toBe(1);
       expect(consumer.program.stderr).toMatch(/^worker \d hangs: no sign of life for 20 s\n$/);
-      // The other thread has drained, and nobody waited for the one that cannot.
+      // The other thread has drained, and the program did not wait for the one that cannot.
       expect(consumer.program.stdout).not.toContain("did not drain");
       const next = pipeline.consumer();
       await pipeline.drained();

@@ -72,7 +72,7 @@ describe("a partition whose offset is not in its log", () => {
     expect(fetched).toEqual([{ ...PLACE, offset: 100, leaderEpoch: 3 }]);
   });
 
-  test("is read again from the beginning where the log is shorter, and nobody knows where it was cut", async () => {
+  test("is read again from the beginning where the log is shorter, and it is not known where it was cut", async () => {
     const { changes, fetched, state } = await outOfRange().settle(10, 60);
     expect(changes).toEqual(["leave reading 2 at 100, read from 10"]);
     expect(fetched).toEqual([{ ...PLACE, offset: 10, leaderEpoch: undefined }]);

@@ -33,7 +33,7 @@ onEmbedded(
   "a partition whose log ends below its offset in that epoch is reported, and not fetched",
   async (kafka) => {
     const topic = await topicOfEpochs(kafka, 2);
-    // Whoever read five records more than the ten of epoch 0 has read another log.
+    // A consumer that read five records more than the ten of epoch 0 has read another log.
     await using member = await GroupMember.open(kafka, {
       topics: [topic],
       startAt: () => ({ offset: 15, leaderEpoch: 0 }),

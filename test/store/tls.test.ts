@@ -124,7 +124,7 @@ describe("DB_SSLMODE", () => {
         expect(await outcome("verify-full")).toEqual(byName as string);
       }
     }
-    // A private authority is trusted by nobody who does not name it.
+    // A private authority is trusted only by clients that name it.
     await useTls(server, { server: await authority.sign({ name: "server", hosts: THIS_MACHINE }) });
     expect(await trial.outcome({ sslMode: "verify-full" })).toEqual(refused("unable to verify"));
   });

@@ -130,7 +130,7 @@ export class TestDatabases {
     } finally {
       await database.sql.end({ timeout: 1 });
     }
-    // A pooler keeps connections to it, and nobody may be connected to what is copied.
+    // A pooler keeps connections to it, and there may be no connection to what is copied.
     await this.administer(
       `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '${database.name}'`,
     );

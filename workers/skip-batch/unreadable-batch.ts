@@ -23,7 +23,7 @@ type Probe = { readonly batch: number; readonly reason: string } | "readable";
  * Tries to read at `from`, and where that fails at offsets behind it. The batch's own error names its first offset, so
  * another unreadable batch behind it is told apart, and is not skipped with it.
  *
- * @param settings of a consumer, whose group nobody else uses
+ * @param settings of a consumer, whose group no other client uses
  * @param end of the log
  * @returns undefined where the record at `from` can be read
  * @throws FatalError where Kafka shows neither a record nor an unreadable batch in time

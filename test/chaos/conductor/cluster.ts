@@ -178,7 +178,7 @@ export class ChaosCluster implements AsyncDisposable {
       port,
       database: DATABASE,
       max,
-      // A connection that ends while it asks for the types rejects nobody's promise.
+      // A connection that ends while it asks for the types rejects no promise that is awaited.
       fetch_types: false,
       onnotice() {},
       connection: { application_name: "chaos" },

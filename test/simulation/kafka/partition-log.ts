@@ -65,7 +65,7 @@ export class PartitionLog {
   }
 
   append(record: TopicRecord | undefined): void {
-    // What a leader of a forgotten epoch writes passes for that of an earlier one, and nobody could ever notice.
+    // What a leader of a forgotten epoch writes passes for that of an earlier one, and no reader could ever notice.
     if (this.#leaderEpoch < this.#lastEpoch) this.electLeader();
     const { end: offset, leaderEpoch } = this;
     this.#entries.push({ offset, record, leaderEpoch, previous: this.#entries.at(-1) });

@@ -131,7 +131,7 @@ export const TABLE_FAULTS: readonly Fault[] = [
   },
   {
     name: "postgres-table-altered",
-    about: "a column that nobody fills is added to raw_events, and dropped",
+    about: "a column that no program fills is added to raw_events, and dropped",
     parts: ["postgres"],
     ruledBy: BY_BACKOFF,
     seconds: 8,
